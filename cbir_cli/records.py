@@ -1,0 +1,72 @@
+"""What a reader says about one image, and how many it left out and why."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+POSITIVE = 1
+NEGATIVE = 0
+UNCERTAIN = -1
+MISSING = -128
+"""Raw label codes. They are collapsed only by a named policy, at the stage that needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image and everything its data set says about it.
+
+    Attributes
+    ----------
+    id : str
+        Unique in its source.
+    path : Path
+        The file to open.
+    relative : str
+        Path below the source's root, with forward slashes: all that an artifact keeps.
+    labels : mapping of str to int
+        Raw codes (``POSITIVE``, ``NEGATIVE``, ``UNCERTAIN``) under the data set's own label names; a label that the
+        data set does not state for this image is left out.
+    patient, study : str
+        The data set's own identifiers, empty where unknown. Never written to an artifact as they are.
+    view, source, split, sex : str
+        Empty where unknown. ``view`` is AP, PA, LATERAL or as the data set spells it; ``sex`` is F, M or empty.
+    age : int or None
+        Years.
+    """
+
+    id: str
+    path: Path
+    relative: str
+    labels: Mapping[str, int] = field(default_factory=dict)
+    patient: str = ""
+    study: str = ""
+    view: str = ""
+    source: str = ""
+    split: str = ""
+    sex: str = ""
+    age: int | None = None
+
+
+@dataclass
+class Flow:
+    """How many rows were read from a source, and how many were dropped for which reason."""
+
+    read: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count rows that were left out."""
+        self.dropped[reason] += count
+
+    @property
+    def kept(self) -> int:
+        """Rows that are left."""
+        return self.read - self.dropped.total()
+
+    def lines(self) -> list[str]:
+        """Return the table as lines of text: read, each reason, kept."""
+        rows = [("read", self.read), *(("dropped: " + r, n) for r, n in self.dropped.most_common()), ("kept", self.kept)]
+        width = max(len(name) for name, _ in rows)
+        return [f"{name:<{width}}  {count:>8,}" for name, count in rows] + self.notes
