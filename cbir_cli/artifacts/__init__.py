@@ -1,0 +1,1 @@
+"""Files: one module per kind of artifact holds its constants, its writer, its reader and, as docstring, its schema."""

@@ -1,0 +1,375 @@
+"""Open, check and replace artifact files, on disk or through pipes.
+
+HDF5 needs a seekable file. So what goes to a pipe is built in a temporary file first, and what comes from a pipe is
+spooled to one. A file that is written replaces its predecessor in one step: the old one stays until the new one is
+whole, checked and on disk. The attribute ``fingerprint`` is written last; a file without it is incomplete and is
+refused. ``fingerprint`` is a hash of the content, however HDF5 lays it out; ``checksum`` is one of the file's bytes.
+"""
+
+import errno
+import io
+import json
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+
+from cbir_cli import __version__
+from cbir_cli.artifacts import _payload
+from cbir_cli.errors import ArtifactError, CbirError, UsageError
+
+VERSION = 1
+KINDS = ("cbir-model", "cbir-saliency", "cbir-embedding", "cbir-index", "cbir-explanation")
+STDIO = "-"
+UNSEALED = "sha256:" + "0" * 64
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An open artifact.
+
+    Attributes
+    ----------
+    file : h5py.File
+        Checked, read-only.
+    name : str
+        As the user typed it, for messages.
+    kind : str
+        One of ``KINDS``.
+    fingerprint : str
+        sha256 of the payload as the writer stored it (``cbir verify`` recomputes it).
+    history : list of dict
+        One entry a stage, oldest first.
+    """
+
+    file: h5py.File
+    name: str
+    kind: str
+    fingerprint: str
+    history: list[dict[str, Any]]
+
+    def text(self, attribute: str, default: str = "") -> str:
+        """Return a root attribute as text."""
+        return str(self.file.attrs.get(attribute, default))
+
+    def array(self, path: str) -> np.ndarray:
+        """Return a dataset as an array: memory-mapped where it lies contiguous in the file, else read.
+
+        Raises
+        ------
+        ArtifactError
+            If the artifact lacks the dataset.
+        """
+        dataset = self.file.get(path)
+        if not isinstance(dataset, h5py.Dataset):
+            raise ArtifactError(f"{self.name}: damaged: it has no dataset {path}")
+        offset = dataset.id.get_offset()
+        if offset is None or not dataset.size:
+            return np.asarray(dataset[()])
+        return np.memmap(dataset.file.filename, dataset.dtype, "r", offset, dataset.shape)
+
+
+def check_output(target: str) -> None:
+    """Refuse an output that cannot be written before any work is done.
+
+    Raises
+    ------
+    UsageError
+        If HDF5 would go to a terminal, or be appended to a file that already holds something.
+    CbirError
+        If the folder does not exist or cannot be written.
+    """
+    if target == STDIO:
+        status = os.fstat(sys.stdout.fileno())
+        if sys.stdout.isatty():
+            raise UsageError("refusing to write HDF5 to a terminal; use -o FILE or > FILE")
+        import fcntl
+
+        appends = fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETFL) & os.O_APPEND
+        if appends and stat.S_ISREG(status.st_mode) and status.st_size:
+            raise UsageError("refusing to append HDF5 to a file; use -o FILE or > FILE")
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise CbirError(f"{target}: is a directory")
+    if not path.parent.is_dir():
+        raise CbirError(f"{target}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise CbirError(f"{target}: the folder {path.parent} cannot be written")
+
+
+@contextmanager
+def create(
+    target: str, kind: str, history: Sequence[dict[str, Any]], *, shard: tuple[int, int] = (1, 1)
+) -> Iterator[h5py.File]:
+    """Write an artifact to a file or, as ``-``, to standard output; nothing appears there until it is whole.
+
+    Parameters
+    ----------
+    target : str
+        Path or ``-``. An existing file is replaced atomically and keeps its permissions.
+    kind : str
+        One of ``KINDS``.
+    history : sequence of dict
+        All stages up to and including this one.
+    shard : tuple of int
+        Part I of N, where the artifact is one of several to be merged; (1, 1) is the whole.
+
+    Yields
+    ------
+    h5py.File
+        To be filled by the caller.
+    """
+    check_output(target)
+    final = None if target == STDIO else Path(os.path.realpath(target))
+    streamed = final is None or (final.exists() and not final.is_file())
+    folder = tempfile.gettempdir() if streamed or final is None else final.parent
+    handle, temporary = tempfile.mkstemp(prefix=".cbir-", suffix=".tmp", dir=folder)
+    os.close(handle)
+    try:
+        with _hdf5(temporary) as file:
+            file.attrs["checksum"] = UNSEALED
+            file.attrs["format"] = kind
+            file.attrs["format-version"] = VERSION
+            file.attrs["generated-by"] = f"cbir {__version__}"
+            file.attrs["history"] = json.dumps(list(history), sort_keys=True)
+            if shard != (1, 1):
+                file.attrs["shard"] = f"{shard[0]}/{shard[1]}"
+            yield file
+            file.flush()
+            file.attrs["fingerprint"] = _payload.fingerprint(file, temporary)
+        _payload.seal(temporary)
+        with open_artifact(temporary, kind):
+            pass
+        if streamed:
+            _copy_out(temporary, target)
+        elif final is not None:
+            os.chmod(temporary, stat.S_IMODE(final.stat().st_mode) if final.exists() else 0o666 & ~_umask())
+            _sync(temporary)
+            os.replace(temporary, final)
+            _sync(final.parent)
+    except (OSError, RuntimeError) as error:
+        raise _write_error(target, error) from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+@contextmanager
+def open_artifact(source: str, *kinds: str, name: str = "") -> Iterator[Artifact]:
+    """Open an artifact from a path or, as ``-``, from standard input.
+
+    Parameters
+    ----------
+    source : str
+        Path or ``-``. A pipe is spooled to a temporary file, which is gone when the block ends.
+    *kinds : str
+        Kinds that are accepted; all when none is named.
+    name : str
+        For messages; the source by default.
+
+    Yields
+    ------
+    Artifact
+
+    Raises
+    ------
+    ArtifactError
+        If the file is not HDF5, not one of the kinds, of another version, incomplete, or holds what is not allowed.
+    """
+    name = name or ("standard input" if source == STDIO else source)
+    with _readable(source) as path:
+        try:
+            file = h5py.File(path, "r", locking=False)
+        except OSError as error:
+            raise ArtifactError(_open_message(name, path, error)) from error
+        with file:
+            try:
+                artifact = _checked(file, name, kinds)
+            except (KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+                raise ArtifactError(f"{name}: damaged: {' '.join(str(error).split())}") from error
+            yield artifact
+
+
+def verify(source: str) -> str:
+    """Recompute an artifact's fingerprint.
+
+    Returns
+    -------
+    str
+        The fingerprint.
+
+    Raises
+    ------
+    ArtifactError
+        If it is not the stored one.
+    """
+    with _readable(source) as path:
+        name = "standard input" if source == STDIO else source
+        if is_artifact(Path(path)) and not _payload.check_seal(path):
+            raise ArtifactError(f"{name}: damaged: its bytes are not those that were written")
+        return _verify_payload(path, name)
+
+
+def _verify_payload(path: str, name: str) -> str:
+    with open_artifact(path, name=name) as artifact:
+        try:
+            found = _payload.fingerprint(artifact.file, path)
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{artifact.name}: damaged: {' '.join(str(error).split())}") from error
+        if found != artifact.fingerprint:
+            raise ArtifactError(
+                f"{artifact.name}: damaged: its payload gives {found[:12]}, its fingerprint is "
+                f"{artifact.fingerprint[:12]}"
+            )
+        return found
+
+
+def is_artifact(path: Path) -> bool:
+    """Say whether a path is a regular file that begins as HDF5 does."""
+    try:
+        with open(path, "rb") as file:
+            return path.is_file() and file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except OSError:
+        return False
+
+
+@contextmanager
+def _readable(source: str) -> Iterator[str]:
+    """Yield a path that HDF5 can open and map."""
+    if source != STDIO:
+        if not os.path.exists(source):
+            raise ArtifactError(f"{source}: no such file")
+        if os.path.isdir(source):
+            raise ArtifactError(f"{source}: is a directory, not an artifact")
+        if os.path.isfile(source):
+            yield source
+            return
+    elif sys.stdin.isatty():
+        raise UsageError("standard input is a terminal; give a file, or pipe an artifact in")
+    stream: IO[bytes] = sys.stdin.buffer if source == STDIO else open(source, "rb")
+    with tempfile.NamedTemporaryFile(prefix="cbir-", suffix=".h5") as spool:
+        shutil.copyfileobj(stream, spool, 1 << 20)
+        spool.flush()
+        if not os.path.getsize(spool.name):
+            raise ArtifactError("standard input: empty; did the command before it fail?")
+        yield spool.name
+
+
+def _checked(file: h5py.File, name: str, kinds: Sequence[str]) -> Artifact:
+    kind = file.attrs.get("format")
+    wanted = " or ".join(kinds) or "cbir"
+    if kind not in KINDS:
+        raise ArtifactError(f"{name}: expected a {wanted} artifact, found another HDF5 file")
+    if kinds and kind not in kinds:
+        raise ArtifactError(f"{name}: expected a {wanted} artifact, found {kind}")
+    version = file.attrs.get("format-version")
+    if version != VERSION:
+        raise ArtifactError(f"{name}: {kind} version {version}; this cbir reads version {VERSION}")
+    if "fingerprint" not in file.attrs:
+        raise ArtifactError(f"{name}: incomplete: its writer did not finish")
+    try:
+        _payload.check(file)
+    except ArtifactError as error:
+        raise ArtifactError(f"{name}: refused: {error}") from error
+    return Artifact(file, name, str(kind), str(file.attrs["fingerprint"]), json.loads(file.attrs["history"]))
+
+
+def _open_message(name: str, path: str, error: OSError) -> str:
+    if isinstance(error, PermissionError) or error.errno == errno.EACCES:
+        return f"{name}: cannot be read: permission denied"
+    if not os.path.getsize(path):
+        return f"{name}: is empty"
+    if "truncated" in str(error):
+        return f"{name}: is truncated"
+    if "signature not found" in str(error):
+        return f"{name}: is not an HDF5 file"
+    return f"{name}: damaged: {' '.join(str(error).split())}"
+
+
+def _copy_out(path: str, target: str) -> None:
+    with open(path, "rb") as whole:
+        if target == STDIO:
+            shutil.copyfileobj(whole, sys.stdout.buffer, 1 << 20)
+            sys.stdout.buffer.flush()
+        else:
+            with open(target, "wb") as out:
+                shutil.copyfileobj(whole, out, 1 << 20)
+
+
+def _sync(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+class _Unfailing(io.FileIO):
+    """A file that takes every write and remembers the first that failed.
+
+    HDF5 cannot close a file after a failed write, and crashes the interpreter at its end. So the error is kept from it
+    until it has closed.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while self.error is None and done < len(view):
+            try:
+                done += super().write(view[done:])
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+
+@contextmanager
+def _hdf5(path: str) -> Iterator[h5py.File]:
+    """Open a new HDF5 file whose attribute ``path`` tells where it is; raise a failed write after it is closed."""
+    with _Unfailing(path, "r+") as raw:
+        try:
+            with h5py.File(raw, "w") as file:
+                file.path = path
+                yield file
+        except Exception:
+            if raw.error:
+                raise raw.error from None
+            raise
+        if raw.error:
+            raise raw.error
+
+
+def _write_error(target: str, error: OSError | RuntimeError) -> Exception:
+    if isinstance(error, BrokenPipeError):
+        return error
+    name = "standard output" if target == STDIO else target
+    text = str(error)
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "errno = 28" in text:
+        return CbirError(f"{name}: no space left on the device; nothing was written")
+    if getattr(error, "errno", None) == errno.EFBIG or "errno = 27" in text:
+        return CbirError(f"{name}: file too large for this system's limit; nothing was written")
+    return CbirError(f"{name}: cannot be written: {' '.join(text.split())}")

@@ -1,0 +1,69 @@
+"""What made an artifact: one entry a stage, without clock time, host name or absolute path."""
+
+import importlib.metadata
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cbir_cli import __version__
+
+Entry = dict[str, Any]
+
+
+def entry(
+    command: str,
+    parameters: Mapping[str, Any],
+    *,
+    inputs: Mapping[str, str] | None = None,
+    seed: int | None = None,
+    libraries: Iterable[str] = (),
+) -> Entry:
+    """Describe one stage.
+
+    Parameters
+    ----------
+    command : str
+        Subcommand.
+    parameters : mapping
+        As resolved, defaults included. A text that is an absolute path loses its folder.
+    inputs : mapping of str to str
+        Fingerprint of each input artifact by its role.
+    seed : int, optional
+    libraries : iterable of str
+        Distributions whose version matters to the result.
+    """
+    made: Entry = {
+        "command": command,
+        "parameters": {key: _public(value) for key, value in sorted(parameters.items())},
+        "inputs": dict(sorted((inputs or {}).items())),
+        "libraries": {"cbir": __version__, **{name: importlib.metadata.version(name) for name in libraries}},
+    }
+    if seed is not None:
+        made["seed"] = seed
+    return made
+
+
+def join(*histories: Iterable[Entry]) -> list[Entry]:
+    """Return all entries in order, those that several inputs share once."""
+    joined: list[Entry] = []
+    for history in histories:
+        joined += [e for e in history if e not in joined]
+    return joined
+
+
+def public_path(text: str) -> str:
+    """Drop the folder of an absolute path, also behind a reader's name; keep any other text."""
+    reader, colon, rest = text.partition(":")
+    if colon and os.path.isabs(rest):
+        return f"{reader}:{os.path.basename(os.path.normpath(rest))}"
+    return os.path.basename(os.path.normpath(text)) if os.path.isabs(text) else text
+
+
+def _public(value: Any) -> Any:
+    if isinstance(value, str):
+        return public_path(value)
+    if isinstance(value, os.PathLike):
+        return public_path(os.fspath(value))
+    if isinstance(value, tuple | list):
+        return [_public(v) for v in value]
+    return value

@@ -1,0 +1,89 @@
+"""The index artifact, ``cbir-index``: an embedding, its rows sorted by id, and what makes its search fast.
+
+Schema
+------
+All of the embedding artifact (see ``embeddings``), and
+
+``uns/index/kind``
+    A module of ``index/``.
+``uns/index/parameters``
+    JSON.
+``uns/index/payload/<name>``
+    Arrays of the backend.
+
+The ids live inside, so they cannot drift from their vectors. Rows are sorted by id, so "ties by row" is "ties by id".
+(The index lies under ``uns`` and not at the root because AnnData readers refuse a root group that they do not know.)
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cbir_cli.artifacts import _anndata, embeddings, files
+from cbir_cli.artifacts.history import Entry
+from cbir_cli.errors import ArtifactError
+
+KIND = "cbir-index"
+
+
+@dataclass(frozen=True)
+class Index:
+    """An open index: its vectors, and the backend's parts."""
+
+    embedding: embeddings.Embedding
+    kind: str
+    parameters: dict[str, Any]
+    payload: dict[str, np.ndarray]
+
+
+def write(
+    target: str,
+    embedding: embeddings.Embedding,
+    kind: str,
+    parameters: Mapping[str, Any],
+    build: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+    *,
+    history: Sequence[Entry],
+) -> None:
+    """Write an index artifact; ``build`` gets the vectors in their final order and returns the payload."""
+    order = np.argsort(embedding.items.ids, kind="stable")
+    with files.create(target, KIND, history) as file:
+        embeddings.write_body(
+            file,
+            embedding.vectors,
+            embedding.items.take(order),
+            embedding.space,
+            logits=embedding.logits,
+            unreadable=embedding.unreadable,
+            order=order,
+        )
+        file.flush()
+        vectors = np.memmap(file.path, np.float32, "r", file["X"].id.get_offset(), file["X"].shape) if len(order) else embedding.vectors
+        group = _anndata.dictionary(file["uns"], "index")
+        _anndata.text(group, "kind", kind)
+        _anndata.text(group, "parameters", json.dumps(dict(parameters), sort_keys=True))
+        payload = _anndata.dictionary(group, "payload")
+        for name, array in build(vectors).items():
+            _anndata.array(payload, name, array)
+
+
+def read(artifact: files.Artifact) -> Index:
+    """Return an open index; vectors and payload are memory-mapped.
+
+    Raises
+    ------
+    ArtifactError
+        If something of the schema is missing or does not fit together.
+    """
+    embedding = embeddings.read(artifact)
+    try:
+        group = artifact.file["uns/index"]
+        kind = group["kind"].asstr()[()]
+        parameters = json.loads(group["parameters"].asstr()[()])
+        payload = {name: artifact.array(f"uns/index/payload/{name}") for name in group["payload"]}
+    except (KeyError, ValueError, AttributeError) as error:
+        raise ArtifactError(f"{artifact.name}: damaged: {error}") from error
+    return Index(embedding, kind, parameters, payload)

@@ -1,0 +1,171 @@
+"""The item table: what is known of every image in an artifact.
+
+Schema, an AnnData ``dataframe`` group named ``obs``:
+
+==============  =======  ==========================================================================================
+column          type     content
+==============  =======  ==========================================================================================
+``_index``      text     id, unique in the artifact
+``path``        text     path below the source, with forward slashes
+``patient``     text     pseudonym, or the identifier itself under ``--keep-ids``; empty where unknown
+``study``       text     as patient
+``view``        text     AP, PA, LATERAL or as the data set spells it; empty where unknown
+``source``      text     hospital or collection, where the data set says so
+``split``       text     the data set's own split
+``sex``         text     F, M or empty
+``age``         integer  years, or missing
+``content``     text     first 16 hexadecimal digits of the file's sha256: the same image under another name
+``seen``        text     the model's set of this patient: train, validation, test, or empty where it never saw him
+``label:NAME``  integer  raw code: 1 positive, 0 negative, -1 uncertain, or missing
+==============  =======  ==========================================================================================
+
+The group's attribute ``pseudonyms`` tells which key the stand-ins were made with (not the key), or ``kept``: patients
+of two artifacts can be compared only where it is the same.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cbir_cli.artifacts import _anndata
+from cbir_cli.artifacts.pseudonyms import Pseudonyms
+from cbir_cli.errors import ArtifactError
+from cbir_cli.records import MISSING, Record
+
+TEXT = ("path", "patient", "study", "view", "source", "split", "sex", "content", "seen")
+_LABEL = "label:"
+
+
+class Items(Mapping[str, np.ndarray]):
+    """The columns of an item table by name; those of a file are read when first asked for.
+
+    Parameters
+    ----------
+    ids : ndarray (N,), text
+    columns : mapping of str to ndarray (N,)
+        Text, or integers with ``MISSING``.
+    pseudonyms : str
+        Which key the patients' stand-ins were made with.
+    group : h5py.Group, optional
+        Where columns that are not given are read from.
+    """
+
+    def __init__(
+        self, ids: np.ndarray, columns: Mapping[str, np.ndarray], pseudonyms: str, group: h5py.Group | None = None
+    ) -> None:
+        self.ids = ids
+        self.pseudonyms = pseudonyms
+        self._columns = dict(columns)
+        self._group = group
+        self._names = list(group.attrs["column-order"]) if group is not None else list(columns)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._columns:
+            if self._group is None or name not in self._names:
+                raise KeyError(name)
+            self._columns[name] = _anndata.column(self._group, name)
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names of the labels that the table has, in the data set's order."""
+        return [name.removeprefix(_LABEL) for name in self._names if name.startswith(_LABEL)]
+
+    def label(self, name: str) -> np.ndarray:
+        """Return the raw codes (N,), int8, of one label."""
+        return self[_LABEL + name]
+
+    def stated(self, row: int, names: Sequence[str]) -> dict[str, int]:
+        """Return the codes that are stated for one image."""
+        codes = {name: int(self.label(name)[row]) for name in names}
+        return {name: code for name, code in codes.items() if code != MISSING}
+
+    def records(self) -> list[Record]:
+        """Return the rows as records, without a file: patients and studies are as the table holds them."""
+        names, text = self.label_names, {name: self[name].tolist() for name in TEXT}
+        ages = self["age"].tolist()
+        return [
+            Record(
+                id=key,
+                path=Path(text["path"][row]),
+                relative=text["path"][row],
+                labels=self.stated(row, names),
+                age=None if ages[row] == MISSING else ages[row],
+                **{name: text[name][row] for name in ("patient", "study", "view", "source", "split", "sex")},
+            )
+            for row, key in enumerate(self.ids.tolist())
+        ]
+
+    def take(self, rows: np.ndarray | Sequence[int]) -> "Items":
+        """Return the table of some rows, in the given order."""
+        return Items(self.ids[rows], {name: self[name][rows] for name in self}, self.pseudonyms)
+
+    def replace(self, **columns: np.ndarray) -> "Items":
+        """Return the table with some columns replaced."""
+        return Items(self.ids, {name: columns.get(name, self[name]) for name in self}, self.pseudonyms)
+
+
+def from_records(records: Sequence[Record], contents: Sequence[str], pseudonyms: Pseudonyms) -> Items:
+    """Build the table of some images; ``seen`` is left empty.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    contents : sequence of str
+        Content hash of each file.
+    pseudonyms : Pseudonyms
+        Turns patient and study identifiers into what may be written.
+    """
+    columns: dict[str, np.ndarray] = {
+        "path": _text(r.relative for r in records),
+        "patient": _text(pseudonyms(r.patient) for r in records),
+        "study": _text(pseudonyms(r.study) for r in records),
+        **{name: _text(getattr(r, name) for r in records) for name in ("view", "source", "split", "sex")},
+        "age": np.array([MISSING if r.age is None else r.age for r in records], dtype=np.int16),
+        "content": _text(contents),
+        "seen": _text("" for _ in records),
+    }
+    names = dict.fromkeys(name for r in records for name in r.labels)
+    for name in names:
+        columns[_LABEL + name.replace("/", "-")] = np.array([r.labels.get(name, MISSING) for r in records], dtype=np.int8)
+    return Items(_text(r.id for r in records), columns, pseudonyms.check)
+
+
+def write(parent: h5py.Group, items: Items) -> None:
+    """Write the table as ``obs``."""
+    _anndata.frame(parent, "obs", items.ids, items)
+    parent["obs"].attrs["pseudonyms"] = items.pseudonyms
+
+
+def read(parent: h5py.Group, name: str) -> Items:
+    """Read the table lazily; it is good while the file is open.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing or its columns differ in length. ``name`` names the file.
+    """
+    try:
+        group = parent["obs"]
+        ids = _anndata.column(group, "_index")
+        for column in group.attrs["column-order"]:
+            item = group[column]
+            length = len(item) if isinstance(item, h5py.Dataset) else len(item["values"])
+            if length != len(ids):
+                raise ArtifactError(f"{name}: damaged: column {column} has {length} rows, the table {len(ids)}")
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{name}: damaged: item table: {error}") from error
+    return Items(ids, {}, str(group.attrs.get("pseudonyms", "")), group)
+
+
+def _text(values: Iterable[str]) -> np.ndarray:
+    return np.array([*values], dtype=np.str_)

@@ -1,0 +1,173 @@
+"""The model artifact, ``cbir-model``: a network, all that is needed to feed it, and whom it has seen.
+
+Schema
+------
+``weights/<name>``
+    One dataset for each entry of the network's state dict, under torchvision's names.
+``split/patient``, ``split/set``
+    Pseudonym of every patient of the training source (of an image without patient: of its id), and his set: train,
+    validation or test. The attribute ``pseudonyms`` of the group is that of an item table.
+``saliency_model/``
+    Only in an interpretability-guided (IG) model: the saliency network, whole, in this same schema, with attributes
+    ``method`` and ``parameters`` (JSON) that say how it makes a map.
+
+Attributes
+----------
+``architecture`` (a module of ``models/``), ``outputs`` (JSON list: what each logit stands for), ``task`` (JSON, as
+resolved), ``objective``, ``feature-layer``, ``feature-width``, ``input`` (JSON: size, mean, std, colour), ``scores``
+(JSON: of the chosen epoch on the validation patients), ``epochs`` (JSON list: the training history).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+
+from cbir_cli.artifacts import _anndata, files
+from cbir_cli.artifacts.history import Entry
+from cbir_cli.errors import ArtifactError
+from cbir_cli.images import InputSpec
+
+KIND = "cbir-model"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network as an artifact holds it. Attributes as in the module's schema."""
+
+    architecture: str
+    weights: Mapping[str, np.ndarray]
+    outputs: list[str]
+    task: dict[str, Any]
+    objective: str
+    feature_layer: str
+    feature_width: int
+    input: InputSpec
+    scores: dict[str, float | None] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    split: dict[str, str] = field(default_factory=dict)
+    pseudonyms: str = ""
+    saliency: "Saliency | None" = None
+    fingerprint: str = ""
+    history: list[Entry] = field(default_factory=list)
+    name: str = ""
+
+    def space(self) -> str:
+        """Return the fingerprint of the space its vectors live in: weights, preprocessing and saliency stage."""
+        stage = self.saliency.space() if self.saliency else ""
+        return space_of(self, stage)
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """How an IG model turns an image into a map."""
+
+    model: Model
+    method: str
+    parameters: dict[str, Any]
+
+    def space(self) -> str:
+        """Return the fingerprint of the maps: saliency network, method and parameters."""
+        return saliency_space(self.model.space(), self.method, self.parameters)
+
+
+def saliency_space(model_space: str, method: str, parameters: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the maps that a method makes with a network."""
+    return _digest([model_space, method, dict(parameters)])
+
+
+def space_of(model: Model, saliency: str) -> str:
+    """Return the fingerprint of the space of a network that is fed images (``saliency`` empty) or maps.
+
+    Feeding a maps file to a network, and feeding images to an IG model that holds both networks, give the same space.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(model.weights):
+        array = np.ascontiguousarray(model.weights[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
+    return _digest([digest.hexdigest(), model.architecture, model.feature_layer, model.input.to_dict(), saliency])
+
+
+def write(target: str, model: Model) -> None:
+    """Write a model artifact."""
+    with files.create(target, KIND, model.history) as file:
+        _write_group(file, model)
+
+
+def read(source: str) -> Model:
+    """Read a model artifact into memory.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is not a whole model artifact.
+    """
+    with files.open_artifact(source, KIND) as artifact:
+        try:
+            return _read_group(artifact.file, artifact.name, artifact.fingerprint, artifact.history)
+        except (KeyError, ValueError, TypeError) as error:
+            raise ArtifactError(f"{artifact.name}: damaged: {error}") from error
+
+
+def _write_group(group: h5py.Group, model: Model) -> None:
+    group.attrs["architecture"] = model.architecture
+    group.attrs["objective"] = model.objective
+    group.attrs["feature-layer"] = model.feature_layer
+    group.attrs["feature-width"] = model.feature_width
+    for name, value in (
+        ("outputs", model.outputs),
+        ("task", model.task),
+        ("input", model.input.to_dict()),
+        ("scores", model.scores),
+        ("epochs", model.epochs),
+    ):
+        group.attrs[name] = json.dumps(value, sort_keys=True)
+    weights = group.create_group("weights")
+    for name, array in model.weights.items():
+        weights.create_dataset(name, data=array)
+    split = group.create_group("split")
+    _anndata.texts(split, "patient", sorted(model.split))
+    _anndata.texts(split, "set", [model.split[p] for p in sorted(model.split)])
+    split.attrs["pseudonyms"] = model.pseudonyms
+    if model.saliency:
+        nested = group.create_group("saliency_model")
+        nested.attrs["method"] = model.saliency.method
+        nested.attrs["parameters"] = json.dumps(model.saliency.parameters, sort_keys=True)
+        nested.attrs["fingerprint-of-file"] = model.saliency.model.fingerprint
+        _write_group(nested, model.saliency.model)
+
+
+def _read_group(group: h5py.Group, name: str, fingerprint: str, history: Sequence[Entry]) -> Model:
+    saliency = None
+    if "saliency_model" in group:
+        nested = group["saliency_model"]
+        inner = _read_group(nested, name, str(nested.attrs["fingerprint-of-file"]), [])
+        saliency = Saliency(inner, str(nested.attrs["method"]), json.loads(nested.attrs["parameters"]))
+    patients = _anndata.column(group["split"], "patient")
+    sets = _anndata.column(group["split"], "set")
+    return Model(
+        architecture=str(group.attrs["architecture"]),
+        weights={key: group["weights"][key][()] for key in group["weights"]},
+        outputs=json.loads(group.attrs["outputs"]),
+        task=json.loads(group.attrs["task"]),
+        objective=str(group.attrs["objective"]),
+        feature_layer=str(group.attrs["feature-layer"]),
+        feature_width=int(group.attrs["feature-width"]),
+        input=InputSpec.from_dict(json.loads(group.attrs["input"])),
+        scores=json.loads(group.attrs["scores"]),
+        epochs=json.loads(group.attrs["epochs"]),
+        split=dict(zip(patients.tolist(), sets.tolist(), strict=True)),
+        pseudonyms=str(group["split"].attrs["pseudonyms"]),
+        saliency=saliency,
+        fingerprint=fingerprint,
+        history=list(history),
+        name=name,
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,268 @@
+"""Run table: ranked lists as text, one line for each result of each query.
+
+Written by ``query``; read by ``evaluate`` and ``report``. UTF-8, every line ended by a line feed. The same rows in
+three spellings, told apart by their first line when read:
+
+tsv
+    Header ``query rank id distance query_labels labels``, tab-separated, with ``seed set`` at the end if the catalogues
+    come from a split table. ``rank`` is 1, 2, ... for each query (of each seed and set), and an id occurs once in its
+    list. Smaller ``distance`` is nearer; it is finite and has nine digits, all that float32 holds. Label cells are
+    ``name=code|name=code`` with the labels that the data set states: 1 positive, 0 negative, -1 uncertain; a missing
+    one is left out. Ids and label names hold no tab or line break, and label names no ``=`` or ``|``: such a row is
+    refused when written. ``json`` takes them.
+json
+    One object a line with the same keys; label cells are objects, ``seed`` and ``set`` are there only if they apply.
+trec
+    Six columns ``query Q0 id rank score cbir`` without header, for trec_eval and its kin; ``score = -distance``. With a
+    split table the query is ``seed:set:query``. Blanks separate columns, so blanks and percent signs in names are
+    written as in URLs (``%20``, ``%25``), and so is the first colon of a query whose own name looks like
+    ``seed:set:query``. Holds no labels.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from cbir_cli.artifacts import _text
+from cbir_cli.errors import ArtifactError
+from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN
+
+COLUMNS = ("query", "rank", "id", "distance", "query_labels", "labels")
+_CODES = (POSITIVE, NEGATIVE, UNCERTAIN)
+_SETS = re.compile(r"([0-9]+):([0-9]+):(.+)")
+
+Key = tuple[int | None, int | None, str]
+"""A query: seed and set (None without a split table), and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One result of one query.
+
+    Attributes
+    ----------
+    query, id : str
+        The query image and the result.
+    rank : int
+        1 for the nearest.
+    distance : float
+        In the units of the index's metric; finite.
+    query_labels, labels : mapping of str to int
+        Raw codes of the labels that are stated for the query and for the result.
+    seed, set : int or None
+        The query's place in a split table.
+    """
+
+    query: str
+    rank: int
+    id: str
+    distance: float
+    query_labels: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    seed: int | None = None
+    set: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """Which query this result belongs to."""
+        return self.seed, self.set, self.query
+
+
+def tsv(rows: Iterable[RunRow]) -> Iterator[str]:
+    """Write a run as TSV, line by line; the first row decides whether there are ``seed`` and ``set`` columns.
+
+    Raises
+    ------
+    ArtifactError
+        If a name, label or distance cannot be written.
+    """
+    sets: bool | None = None
+    for row in rows:
+        if sets is None:
+            sets = row.seed is not None
+            yield "\t".join(COLUMNS + _text.SET_COLUMNS * sets) + "\n"
+        if not sets == (row.seed is not None) == (row.set is not None):
+            raise ArtifactError(f"query {row.query!r}: seed and set are known for some rows of the run only")
+        cells = [_text.plain(row.query), str(row.rank), _text.plain(row.id), _text.number(row.distance)]
+        cells += [_labels_text(row.query_labels), _labels_text(row.labels)]
+        yield "\t".join(cells + [str(row.seed), str(row.set)] * sets) + "\n"
+    if sets is None:
+        yield "\t".join(COLUMNS) + "\n"
+
+
+def json_lines(rows: Iterable[RunRow]) -> Iterator[str]:
+    """Write a run as JSON, one object a line.
+
+    Raises
+    ------
+    ArtifactError
+        If a distance is not finite.
+    """
+    for row in rows:
+        cells: dict[str, Any] = {"query": row.query, "rank": row.rank, "id": row.id}
+        cells["distance"] = float(_text.number(row.distance))
+        cells |= {"query_labels": dict(row.query_labels), "labels": dict(row.labels)}
+        yield json.dumps(cells if row.seed is None else cells | {"seed": row.seed, "set": row.set}) + "\n"
+
+
+def trec(rows: Iterable[RunRow]) -> Iterator[str]:
+    """Write a run as a TREC run, ``query Q0 id rank score cbir``.
+
+    Raises
+    ------
+    ArtifactError
+        If a name is empty or not valid Unicode, or a distance is not finite.
+    """
+    for row in rows:
+        query, score = _escape(row.query), _text.number(0.0 - row.distance)
+        if row.seed is not None:
+            query = f"{row.seed}:{row.set}:{query}"
+        elif _SETS.match(query):
+            query = query.replace(":", "%3A", 1)
+        yield f"{query} Q0 {_escape(row.id)} {row.rank} {score} cbir\n"
+
+
+WRITERS: dict[str, Callable[[Iterable[RunRow]], Iterator[str]]] = {"tsv": tsv, "json": json_lines, "trec": trec}
+
+
+def read_run(path: Path | str) -> list[RunRow]:
+    """Read a run table in any of its three spellings.
+
+    Parameters
+    ----------
+    path : Path or str
+        ``-`` is stdin.
+
+    Returns
+    -------
+    list of RunRow
+        In the order of the file; empty if the file has a header only.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is no run table, or breaks a rule of the schema; the message names file and line.
+    """
+    name, lines = _text.lines(path, "a run table")
+    ended = lines if lines[-1] else lines[:-1]
+    first = lines[0].split("\t")
+    if lines[0].startswith("{"):
+        numbered = _parsed(name, ended, 1, _from_json)
+    elif set(first) & set(COLUMNS):
+        columns = _text.header(name, first, COLUMNS, _text.SET_COLUMNS)
+        known: dict[str, dict[str, int]] = {}
+        numbered = _parsed(name, _text.whole(name, lines), 2, lambda text: _from_tsv(text, columns, known))
+    elif len(lines[0].split()) == 6:
+        numbered = _parsed(name, ended, 1, _from_trec)
+    else:
+        known_as = f"header {' '.join(COLUMNS)}, JSON lines or TREC"
+        raise ArtifactError(f"{name}: expected a run table ({known_as}), found {lines[0][:60]!r}")
+    _check(name, numbered)
+    return [row for _, row in numbered]
+
+
+def _parsed(name: str, lines: list[str], start: int, parse: Callable[[str], RunRow]) -> list[tuple[int, RunRow]]:
+    numbered = []
+    for line, text in enumerate(lines[start - 1 :], start=start):
+        try:
+            numbered.append((line, parse(text)))
+        except ValueError as error:
+            raise ArtifactError(f"{name}, line {line}: {error}") from None
+    return numbered
+
+
+def _from_tsv(text: str, columns: list[str], known: dict[str, dict[str, int]]) -> RunRow:
+    row = _text.cells(text.split("\t"), columns)
+    for column in ("query_labels", "labels"):
+        if row[column] not in known:  # millions of rows share a few label cells
+            known[row[column]] = _labels(row[column])
+    return RunRow(
+        _text.name(row, "query"),
+        _text.integer(row, "rank", least=1),
+        _text.name(row, "id"),
+        _text.finite(row["distance"], "distance"),
+        known[row["query_labels"]],
+        known[row["labels"]],
+        *_text.sets(row),
+    )
+
+
+def _from_json(text: str) -> RunRow:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"expected a JSON object, found {text[:60]!r}") from None
+    keys = set(row) if isinstance(row, dict) else set()
+    if keys not in ({*COLUMNS}, {*COLUMNS, *_text.SET_COLUMNS}):
+        raise ValueError(f"expected an object with {' '.join(COLUMNS)} (and seed set), found {text[:60]!r}")
+    for column, value in row.items():
+        if column in ("query", "id"):
+            fits = isinstance(value, str) and value != ""
+        elif column == "distance":
+            fits = type(value) in (int, float)
+        elif column in ("rank", *_text.SET_COLUMNS):
+            fits = type(value) is int and value >= (column == "rank")
+        else:
+            fits = isinstance(value, dict) and all(type(code) is int and code in _CODES for code in value.values())
+        if not fits:
+            raise ValueError(f"{column}: found {value!r}, which does not fit")
+    return RunRow(**{**row, "distance": _text.finite(row["distance"], "distance")})
+
+
+def _from_trec(text: str) -> RunRow:
+    row = _text.cells(re.split(r"[ \t]+", text.strip(" \t")), ("query", "Q0", "id", "rank", "score", "tag"))
+    sets = _SETS.match(row["query"])
+    query, seed, number = (sets[3], int(sets[1]), int(sets[2])) if sets else (row["query"], None, None)
+    rank, distance = _text.integer(row, "rank", least=1), 0.0 - _text.finite(row["score"], "score")
+    return RunRow(unquote(query), rank, unquote(row["id"]), distance, seed=seed, set=number)
+
+
+def _check(name: str, numbered: list[tuple[int, RunRow]]) -> None:
+    ranks: dict[Key, dict[int, int]] = defaultdict(dict)
+    ids: dict[Key, set[str]] = defaultdict(set)
+    labels: dict[Key, Mapping[str, int]] = {}
+    for line, row in numbered:
+        place = f"{name}, line {line}: query {row.query!r}"
+        if row.rank in ranks[row.key]:
+            raise ArtifactError(f"{place} has rank {row.rank} twice")
+        if row.id in ids[row.key]:
+            raise ArtifactError(f"{place} has the result {row.id!r} twice")
+        if labels.setdefault(row.key, row.query_labels) != row.query_labels:
+            raise ArtifactError(f"{place} has other query_labels than before")
+        ranks[row.key][row.rank] = line
+        ids[row.key].add(row.id)
+    for (_, _, query), found in ranks.items():
+        if (highest := max(found)) != len(found):
+            raise ArtifactError(
+                f"{name}, line {found[highest]}: query {query!r} has {len(found)} results: expected the ranks 1 to "
+                f"{len(found)}, found {highest}"
+            )
+
+
+def _labels(text: str) -> dict[str, int]:
+    labels: dict[str, int] = {}
+    for part in text.split("|") if text else ():
+        label, equals, code = part.partition("=")
+        if not label or not equals or code not in map(str, _CODES) or label in labels:
+            raise ValueError(f"labels: expected name=code joined by |, with codes 1, 0 or -1, found {text!r}")
+        labels[label] = int(code)
+    return labels
+
+
+def _labels_text(labels: Mapping[str, int]) -> str:
+    for label, code in labels.items():
+        if set(label) & {"=", "|"} or code not in _CODES:
+            raise ArtifactError(f"label {label!r} with code {code} cannot be written as name=code")
+    return "|".join(f"{_text.plain(label)}={int(code)}" for label, code in labels.items())
+
+
+def _escape(text: str) -> str:
+    if not text:
+        raise ArtifactError("an empty name cannot be written to a TREC run")
+    # A leading brace would pass for JSON, a leading byte order mark would be dropped.
+    return re.sub(r"[\s%\x00-\x1f]|^[{\ufeff]", lambda blank: quote(blank[0], safe=""), _text.unicode(text))

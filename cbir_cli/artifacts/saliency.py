@@ -1,0 +1,133 @@
+"""The saliency artifact, ``cbir-saliency``: one map for each image.
+
+Schema
+------
+``maps`` (N, H, W) float16
+    One chunk an image. Each map is divided by its largest magnitude, so it lies in [-1, 1]; a flat map is all zero.
+``scale`` (N,) float32
+    That magnitude: ``maps * scale`` is the relevance in the method's own units.
+``obs``
+    The item table (see ``items``).
+``unreadable/id``, ``unreadable/reason``
+    Images that could not be decoded.
+
+Attributes
+----------
+``method``, ``parameters`` (JSON), ``target`` (what is explained), ``model`` (fingerprint of the model artifact),
+``model-space`` (fingerprint of its weights and preprocessing), ``flat-maps`` (how many maps are all zero), ``source``
+and ``reader`` (as in the embedding artifact).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cbir_cli.artifacts import _anndata, files, items
+from cbir_cli.artifacts.history import Entry
+from cbir_cli.artifacts.model import saliency_space
+from cbir_cli.errors import ArtifactError
+
+KIND = "cbir-saliency"
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The maps of an open artifact; ``maps`` is an HDF5 dataset, read row by row."""
+
+    maps: Any
+    scale: np.ndarray
+    items: items.Items
+    method: str
+    parameters: dict[str, Any]
+    target: str
+    model: str
+    model_space: str
+    flat: int
+    unreadable: dict[str, str]
+    source: str
+    reader: str
+    fingerprint: str
+    history: list[Entry]
+    name: str
+
+    @property
+    def space(self) -> str:
+        """Fingerprint of how the maps were made: network, method and parameters."""
+        return saliency_space(self.model_space, self.method, self.parameters)
+
+
+def write(
+    target: str,
+    maps: np.ndarray,
+    scale: np.ndarray,
+    table: items.Items,
+    *,
+    attributes: Mapping[str, Any],
+    unreadable: Mapping[str, str],
+    history: Sequence[Entry],
+    shard: tuple[int, int] = (1, 1),
+) -> None:
+    """Write a saliency artifact, the maps a block at a time; ``attributes`` are those of the schema."""
+    with files.create(target, KIND, history, shard=shard) as file:
+        for name, value in attributes.items():
+            file.attrs[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+        file.attrs["flat-maps"] = int(np.count_nonzero(scale == 0))
+        shape = maps.shape
+        dataset = file.create_dataset("maps", shape, np.float16, chunks=(1, *shape[1:]) if len(maps) else None)
+        for start in range(0, len(maps), 64):
+            dataset[start : start + 64] = maps[start : start + 64]
+        file.create_dataset("scale", data=np.asarray(scale, np.float32))
+        items.write(file, table)
+        write_unreadable(file, unreadable)
+
+
+def read(artifact: files.Artifact) -> Maps:
+    """Return the maps of an open artifact.
+
+    Raises
+    ------
+    ArtifactError
+        If something of the schema is missing or does not fit together.
+    """
+    file = artifact.file
+    try:
+        maps, table = file["maps"], items.read(file, artifact.name)
+        if maps.ndim != 3 or maps.shape[1] != maps.shape[2] or maps.dtype != np.float16:
+            raise ArtifactError(f"{artifact.name}: damaged: maps of shape {maps.shape}, {maps.dtype}")
+        if len(maps) != len(table.ids) or file["scale"].shape != (len(maps),):
+            raise ArtifactError(f"{artifact.name}: damaged: {len(maps)} maps for {len(table.ids)} images")
+        return Maps(
+            maps,
+            file["scale"][()],
+            table,
+            artifact.text("method"),
+            json.loads(file.attrs["parameters"]),
+            artifact.text("target"),
+            artifact.text("model"),
+            artifact.text("model-space"),
+            int(file.attrs["flat-maps"]),
+            read_unreadable(file),
+            artifact.text("source"),
+            artifact.text("reader"),
+            artifact.fingerprint,
+            artifact.history,
+            artifact.name,
+        )
+    except (KeyError, ValueError) as error:
+        raise ArtifactError(f"{artifact.name}: damaged: {error}") from error
+
+
+def read_unreadable(parent: Any) -> dict[str, str]:
+    """Return why each image that could not be decoded is not there."""
+    ids, reasons = (_anndata.column(parent["unreadable"], name).tolist() for name in ("id", "reason"))
+    return dict(zip(ids, reasons, strict=True))
+
+
+def write_unreadable(parent: Any, unreadable: Mapping[str, str]) -> None:
+    """List the images that could not be decoded, and why."""
+    group = _anndata.dictionary(parent, "unreadable")
+    _anndata.texts(group, "id", list(unreadable))
+    _anndata.texts(group, "reason", list(unreadable.values()))

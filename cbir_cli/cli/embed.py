@@ -1,0 +1,79 @@
+"""``cbir embed``: write one vector per image."""
+
+from typing import Annotated
+
+import typer
+
+from cbir_cli.cli import options
+
+
+def run(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="Images, or a maps artifact from cbir saliency; $CBIR_DATA by default.", show_default=False),
+    ] = None,
+    model: options.ModelOption = None,
+    output: options.Output = "-",
+    task: options.TaskOption = None,
+    image_size: options.ImageSize = None,
+    engine: options.Engine = options.EngineName.auto,
+    device: options.DeviceOption = options.Device.auto,
+    batch_size: options.BatchSize = 16,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    shard: options.Shard = None,
+    resume: options.Resume = False,
+    on_error: options.OnErrorOption = options.OnError.report,
+    patient: options.Patient = None,
+    keep_ids: options.KeepIds = False,
+    null: options.Null = False,
+) -> int:
+    """Write one vector per image.
+
+    The model is a cbir model, ssim (the structural-similarity baseline) or imagenet (DenseNet-121 as torchvision
+    ships it). A model from finetune-ig turns each image into its saliency map and the map into the vector. With a maps
+    artifact as SOURCE, the model is fed with the maps: those of a CNN give CNN(IG).
+    """
+    from cbir_cli.stages import embed as embedding, encoders, streaming
+    from cbir_cli.artifacts import files, model as models, pseudonyms
+    from cbir_cli.cli import sources
+    from cbir_cli.errors import UsageError
+
+    files.check_output(output)
+    part = options.shard_of(shard)
+    settings = encoders.Settings(engine.value, device.value, threads)
+    name = model if model in encoders.BUILT_IN else options.model_path(model)
+    if source is not None and sources.is_hdf5(source):
+        if image_size or shard or resume or name in encoders.BUILT_IN:
+            raise UsageError("a maps artifact goes with a cbir model, without --image-size, --shard and --resume")
+        network = models.read(name)
+        with sources.open_maps(source) as maps:
+            encoder = encoders.Network(network, settings, saliency=maps.space)
+            labels = options.task_labels(task, network.task)
+            embedding.embed_maps(encoder, maps, output, labels=labels, batch=batch_size)
+        return 0
+    hide = pseudonyms.from_environment(keep=keep_ids)
+    images = sources.read_images(source, patient=patient, null=null)
+    encoder = encoders.open_encoder(name, settings, image_size=image_size)
+    if isinstance(encoder, encoders.Network):
+        sources.warn_of_other_key(encoder.model, hide.check)
+    job = streaming.Job(
+        output=output,
+        header={"command": "embed", "space": encoder.space.fingerprint, "keep_ids": keep_ids},
+        batch=batch_size,
+        workers=options.cores(workers),
+        shard=part,
+        resume=resume,
+        fail=on_error is options.OnError.fail,
+        description="embed",
+    )
+    unreadable = embedding.embed_images(
+        encoder,
+        images.records,
+        job,
+        hide,
+        labels=options.task_labels(task, encoder.task),
+        source=sources.stored_source(images),
+        reader=images.reader,
+    )
+    return sources.status_for(unreadable, on_error.value)

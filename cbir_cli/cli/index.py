@@ -1,0 +1,37 @@
+"""``cbir index``: make vectors searchable."""
+
+from typing import Annotated
+
+import typer
+
+from cbir_cli.cli import options
+
+
+def run(
+    embedding: Annotated[str, typer.Argument(metavar="EMB", help="Embedding artifact; - for a pipe.")],
+    kind: Annotated[str, typer.Option("--kind", help="How to search; a module of index/.")] = "exact",
+    output: options.Output = "-",
+    settings: options.Set = None,
+) -> None:
+    """Make vectors searchable.
+
+    The index holds the vectors, sorted by id, with everything known of their images: a query needs nothing else.
+    """
+    from cbir_cli import registry
+    from cbir_cli.artifacts import embeddings, files, history, index
+
+    files.check_output(output)
+    backend = registry.load("index", kind)
+    parameters = registry.settings(settings or [], registry.parameters(backend.build), f"index kind {kind}")
+    with files.open_artifact(embedding, embeddings.KIND) as artifact:
+        stored = embeddings.read(artifact)
+        parameters = {"metric": stored.space.similarity, **registry.parameters(backend.build), **parameters}
+        entry = history.entry("index", {"kind": kind, **parameters}, inputs={"embedding": artifact.fingerprint})
+        index.write(
+            output,
+            stored,
+            kind,
+            parameters,
+            lambda vectors: backend.build(vectors, **parameters),
+            history=history.join(artifact.history, [entry]),
+        )

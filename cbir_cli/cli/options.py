@@ -1,0 +1,273 @@
+"""Options that several commands share: one spelling, one meaning, one help text.
+
+==================  ====================================================================
+spelling            commands
+==================  ====================================================================
+``-o --output``     train saliency finetune-ig embed index merge explain report
+``-m --model``      saliency finetune-ig embed query explain split
+``-k``              query explain
+``--method``        saliency explain
+``--kind``          index phantom
+``--epochs``        train finetune-ig
+``--device``        train saliency finetune-ig embed query explain
+``--batch-size``    train saliency finetune-ig embed
+``--workers``       train saliency finetune-ig embed
+``--threads``       train saliency finetune-ig embed query explain
+``--seed``          train finetune-ig phantom
+``--image-size``    train embed
+``--format``        query evaluate info split
+``--set``           train saliency finetune-ig index explain
+``--on-error``      train saliency embed query
+``--shard``         saliency embed
+``--resume``        train saliency finetune-ig embed
+``--patient``       train saliency embed query explain split
+``--keep-ids``      train saliency embed query explain split
+``-0 --null``       train saliency embed query split
+``-q -v --debug``   all (added by ``with_common``)
+==================  ====================================================================
+"""
+
+import functools
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from cbir_cli.errors import UsageError
+
+log = logging.getLogger("cbir")
+
+
+class Device(StrEnum):
+    """Where networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class EngineName(StrEnum):
+    """What computes features."""
+
+    auto = "auto"
+    onnxruntime = "onnxruntime"
+    torch = "torch"
+
+
+class RunFormat(StrEnum):
+    """How a ranked list is printed."""
+
+    tsv = "tsv"
+    json = "json"
+    trec = "trec"
+    table = "table"
+
+
+class TextFormat(StrEnum):
+    """How a description is printed."""
+
+    text = "text"
+    json = "json"
+
+
+class QueryClass(StrEnum):
+    """Class of the query images."""
+
+    positive = "positive"
+    negative = "negative"
+    any = "any"
+
+
+class OnError(StrEnum):
+    """What an image that cannot be read does."""
+
+    report = "report"
+    skip = "skip"
+    fail = "fail"
+
+
+class TableFormat(StrEnum):
+    """How a table is printed."""
+
+    tsv = "tsv"
+    json = "json"
+    table = "table"
+
+
+Output = Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE; - is standard output.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("-m", "--model", metavar="FILE", help="Model artifact; else $CBIR_MODEL, else ./model.h5."),
+]
+ImageSource = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Folder, image, manifest (.csv, .tsv), READER:ROOT, or - for paths on standard input; $CBIR_DATA by default.",
+        show_default=False,
+    ),
+]
+SplitFile = Annotated[
+    str | None,
+    typer.Option("--split", metavar="FILE", help="Split table: rank each query within its own catalogue."),
+]
+NeighboursOrAll = Annotated[
+    int | None,
+    typer.Option("-k", min=1, help="How many results per query; 10 by default, all of the catalogue with --split.", show_default=False),
+]
+TrainBatchSize = Annotated[
+    int | None, typer.Option("--batch-size", min=2, help="Images a training step; the task's by default.")
+]
+Neighbours = Annotated[int, typer.Option("-k", min=1, help="How many results per query.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter; may be repeated. A wrong key lists the right ones."),
+]
+Epochs = Annotated[int | None, typer.Option(min=0, help="Epochs of training; 0 keeps the initial weights.")]
+TaskOption = Annotated[
+    str | None,
+    typer.Option("--task", metavar="NAME", help="Task, or path of a task file; the model's own by default."),
+]
+Engine = Annotated[
+    EngineName,
+    typer.Option("--engine", help="What computes features: ONNX Runtime on CPU and PyTorch on GPU, unless chosen."),
+]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where networks run.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time; the result does not depend on it.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads that decode images.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute; all allowed cores by default.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+ImageSize = Annotated[int | None, typer.Option("--image-size", min=16, help="Side of the network's input, in pixels.")]
+OnErrorOption = Annotated[
+    OnError,
+    typer.Option("--on-error", help="Unreadable image: report it and exit 3, skip it and exit 0, or fail at the first."),
+]
+Shard = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Do only part I of N (from 1); merge joins them.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a killed run with the same command line stopped.")]
+Patient = Annotated[
+    str | None,
+    typer.Option("--patient", metavar="REGEX", help="Patient in a file's path: the group 'patient', or the first group."),
+]
+KeepIds = Annotated[
+    bool,
+    typer.Option("--keep-ids", help="Store patient identifiers as they are instead of pseudonyms."),
+]
+Null = Annotated[bool, typer.Option("-0", "--null", help="Paths on standard input end with NUL, as from find -print0.")]
+FormatOption = Annotated[
+    TableFormat | None,
+    typer.Option("--format", help="How to print; a table on a terminal, TSV elsewhere."),
+]
+
+
+def with_common(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``-q``, ``-v`` and ``--debug`` to a command, and set up what it says on standard error."""
+
+    @functools.wraps(run)
+    def wrapped(*, quiet: bool, verbose: bool, debug: bool, **arguments: Any) -> Any:
+        _set_up_log(logging.WARNING if quiet else logging.DEBUG if verbose or debug else logging.INFO)
+        return run(**arguments)
+
+    def flag(name: str, *spellings: str, text: str) -> inspect.Parameter:
+        annotation = Annotated[bool, typer.Option(*spellings, help=text)]
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+
+    signature = inspect.signature(run, eval_str=True)
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values()]
+    parameters += [
+        flag("quiet", "-q", "--quiet", text="Say only what went wrong."),
+        flag("verbose", "-v", "--verbose", text="Say more."),
+        flag("debug", "--debug", text="Show the traceback of an error."),
+    ]
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped
+
+
+def table_format(chosen: TableFormat | RunFormat | None) -> str:
+    """Return the format to print in: as chosen, else a table on a terminal and TSV elsewhere."""
+    return chosen.value if chosen else "table" if sys.stdout.isatty() else "tsv"
+
+
+def model_path(chosen: str | None) -> str:
+    """Return the model to use, and say which unless it was named.
+
+    Raises
+    ------
+    UsageError
+        If none is named and there is none to find.
+    """
+    if chosen:
+        return chosen
+    found = os.environ.get("CBIR_MODEL") or ("model.h5" if os.path.exists("model.h5") else "")
+    if not found:
+        raise UsageError("no model: give -m FILE, set CBIR_MODEL, or have ./model.h5")
+    log.info("model: %s", found)
+    return found
+
+
+def cores(chosen: int | None) -> int:
+    """Return a number of threads: as chosen, else what SLURM or the system allows this process."""
+    return chosen or int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or len(os.sched_getaffinity(0))
+
+
+def task_labels(chosen: str | None, stored: dict[str, Any]) -> list[str]:
+    """Return the names of the label that the work is about: of the task chosen, else of the model's."""
+    if chosen is None:
+        return list(stored.get("labels", []))
+    from cbir_cli import tasks
+
+    return list(tasks.load(chosen).labels)
+
+
+def integers(option: str, text: str) -> list[int]:
+    """Parse whole numbers separated by commas.
+
+    Raises
+    ------
+    UsageError
+        If one is not a whole number of at least 0.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"{option} {text}: expected whole numbers separated by commas")
+    return [int(part) for part in parts]
+
+
+def shard_of(text: str | None) -> tuple[int, int]:
+    """Parse ``I/N``.
+
+    Returns
+    -------
+    tuple of int
+        I from 1 to N, and N; (1, 1) when no shard is asked for.
+
+    Raises
+    ------
+    UsageError
+        If it is not two numbers with 1 <= I <= N.
+    """
+    if text is None:
+        return 1, 1
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, such as 2/8")
+    return int(part), int(parts)
+
+
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno < logging.WARNING else f"warning: {text}"
+
+
+def _set_up_log(level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line("%(message)s"))
+    log.handlers[:] = [handler]
+    log.propagate = False
+    log.setLevel(level)

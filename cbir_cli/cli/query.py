@@ -1,0 +1,58 @@
+"""``cbir query``: rank the catalogue for each query image."""
+
+from typing import Annotated
+
+import typer
+
+from cbir_cli.cli import options
+
+
+def run(
+    index: Annotated[str, typer.Argument(metavar="IDX", help="Index artifact; - for a pipe.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Image, images, or an embedding artifact of the same model.")],
+    model: options.ModelOption = None,
+    k: options.NeighboursOrAll = None,
+    split: options.SplitFile = None,
+    format: Annotated[
+        options.RunFormat | None, typer.Option("--format", help="How to print; a table on a terminal, TSV elsewhere.")
+    ] = None,
+    same: Annotated[
+        bool, typer.Option("--include-same", help="Do not leave out the same image, study and patient.")
+    ] = False,
+    device: options.DeviceOption = options.Device.auto,
+    threads: options.Threads = None,
+    on_error: options.OnErrorOption = options.OnError.report,
+    patient: options.Patient = None,
+    keep_ids: options.KeepIds = False,
+    null: options.Null = False,
+) -> int:
+    """Rank the catalogue for each query image.
+
+    The columns are query, rank, id, distance, query_labels and labels; with --split also seed and set, and each query
+    is ranked within its own catalogue. The same image, study and patient are left out.
+    """
+    from cbir_cli.stages import query as retrieval
+    from cbir_cli.artifacts import files, index as indexes, run as runs, split as split_tables
+    from cbir_cli.cli import asking, sources, terminal
+
+    asking.check_one_stdin(index, query, split or "")
+    table = split_tables.read_split(split) if split else None
+    if same and table is not None:
+        from cbir_cli.errors import UsageError
+
+        raise UsageError("--include-same does not go with --split")
+    with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as asked:
+        stored = indexes.read(artifact)
+        ask = asking.Asking(model, device.value, threads, patient, keep_ids, null, on_error.value, same)
+        queries, unreadable = asked.queries(stored, index, ask)
+        if table is not None:
+            answers = retrieval.search_split(stored, queries, k, table)
+        else:
+            answers = retrieval.search(stored, queries, k or 10, same=same)
+        rows = retrieval.run_rows(stored, queries, answers)
+        chosen = options.table_format(format)
+        if chosen == "table":
+            terminal.show_run(rows)
+        else:
+            asking.write_lines({"tsv": runs.tsv, "json": runs.json_lines, "trec": runs.trec}[chosen](rows))
+    return sources.status_for(unreadable, on_error.value)

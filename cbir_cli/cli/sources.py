@@ -1,0 +1,82 @@
+"""What the user names as SOURCE: images, or maps; and what every stage that reads images does with it."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cbir_cli.artifacts import files, history, saliency
+from cbir_cli.artifacts.model import Model
+from cbir_cli.data import Source, read_source
+from cbir_cli.errors import SourceError, UsageError
+from cbir_cli.records import Flow
+
+log = logging.getLogger("cbir")
+
+UNREADABLE_STATUS = 3
+
+
+def read_images(text: str | None, *, patient: str | None = None, null: bool = False) -> Source:
+    """Read an image source, or ``$CBIR_DATA`` when none is named, and show its flow table.
+
+    Raises
+    ------
+    UsageError
+        If neither is given.
+    SourceError
+        If it holds no image.
+    """
+    text = text or os.environ.get("CBIR_DATA", "")
+    if not text:
+        raise UsageError("no images: give SOURCE (a folder, an image, a manifest, READER:ROOT or -), or set CBIR_DATA")
+    source = read_source(text, patient=patient, stdin=sys.stdin.buffer, nul=null)
+    say_flow(source.flow)
+    if not source.records:
+        raise SourceError(f"{text}: no image is left")
+    return source
+
+
+def say_flow(flow: Flow) -> None:
+    """Say on standard error how many rows were read, and why others were dropped."""
+    for line in flow.lines():
+        log.info("%s", line)
+
+
+def is_hdf5(text: str) -> bool:
+    """Say whether a source is an HDF5 artifact rather than images; of standard input only the first bytes are peeked."""
+    if text == files.STDIO:
+        peek = getattr(sys.stdin.buffer, "peek", None)
+        return peek is not None and not sys.stdin.isatty() and peek(8)[:8] == b"\x89HDF\r\n\x1a\n"
+    return files.is_artifact(Path(text))
+
+
+@contextmanager
+def open_maps(text: str) -> Iterator[saliency.Maps]:
+    """Open a maps artifact."""
+    with files.open_artifact(text, saliency.KIND) as artifact:
+        yield saliency.read(artifact)
+
+
+def stored_source(source: Source) -> str:
+    """Return how a source is remembered: as typed if relative, else its last component."""
+    return history.public_path(source.typed)
+
+
+def warn_of_other_key(model: Model, pseudonyms: str) -> None:
+    """Warn when the patients of a model and of a table were hidden with different keys, so cannot be matched."""
+    if model.split and model.pseudonyms != pseudonyms:
+        log.warning(
+            "%s: its patients were hidden with another key (or --keep-ids differs), so images that it was trained on "
+            "cannot be told; use the same CBIR_KEY",
+            model.name,
+        )
+
+
+def status_for(unreadable: dict[str, str], on_error: str) -> int:
+    """Return the exit status after some images could not be read."""
+    if not unreadable:
+        return 0
+    log.warning("%d images could not be read; they are listed in the artifact", len(unreadable))
+    return 0 if on_error == "skip" else UNREADABLE_STATUS

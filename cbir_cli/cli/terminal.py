@@ -1,0 +1,63 @@
+"""Tables for a person at a terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from cbir_cli.artifacts.run import RunRow
+from cbir_cli.records import POSITIVE, UNCERTAIN
+from cbir_cli.scores import Score
+
+
+def show_run(rows: Iterable[RunRow]) -> None:
+    """Print a ranked list, a block for each query."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for name, right in (("query", False), ("rank", True), ("distance", True), ("id", False), ("labels", False)):
+        grid.add_column(name, justify="right" if right else "left", overflow="fold")
+    last = None
+    for row in rows:
+        first = row.key != last
+        asked = f"{row.query} ({_positive(row.query_labels)})" if row.query_labels else row.query
+        cells = (asked if first else "", str(row.rank), f"{row.distance:.4g}", row.id, _positive(row.labels))
+        if first and last is not None:
+            grid.add_section()
+        grid.add_row(*map(Text, cells))
+        last = row.key
+    Console().print(grid)
+
+
+def show_scores(scores: Sequence[Score]) -> None:
+    """Print scores as the papers do: a row for each metric, a column for each file, the random ranking last."""
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from cbir_cli.reports import tables
+
+    files = list(dict.fromkeys(score.method for score in scores))
+    stems = [Path(name).stem for name in files]
+    names = dict(zip(files, stems if len(set(stems)) == len(stems) else files, strict=True))
+    rows = []
+    for metric in dict.fromkeys(score.metric for score in scores):
+        of_metric = {score.method: score for score in scores if score.metric == metric}
+        random = [s.random for s in of_metric.values() if s.random is not None]
+        cells = [tables.NONE if name not in of_metric else _spell(of_metric[name]) for name in files]
+        rows.append((metric, *cells, f"{random[0]:.2f}" if random else tables.NONE))
+    counts = sorted({score.n for score in scores})
+    note = f"mean [smallest, largest]; n = {', '.join(map(str, counts))}; random: exact mean by chance"
+    tables.show(tables.Table("", ("metric", *names.values(), "random"), rows, note), Console())
+
+
+def _spell(score: Score) -> str:
+    if score.mean is None:
+        return "–"
+    if score.minimum is None or score.maximum is None:
+        return f"{score.mean:.2f}"
+    return f"{score.mean:.2f} [{score.minimum:.2f}, {score.maximum:.2f}]"
+
+
+def _positive(labels: Mapping[str, int]) -> str:
+    words = [name if code == POSITIVE else f"{name}?" for name, code in labels.items() if code in (POSITIVE, UNCERTAIN)]
+    return ", ".join(words) or ("none" if labels else "")

@@ -1,0 +1,64 @@
+"""``cbir train``: fit an encoder to a task."""
+
+from typing import Annotated
+
+import typer
+
+from cbir_cli.cli import options
+
+
+def run(
+    source: options.ImageSource = None,
+    task: Annotated[
+        str, typer.Option("--task", metavar="NAME", help="Preset (pleural, pneumonia), or path of a task file.")
+    ] = "",
+    init: Annotated[
+        str,
+        typer.Option(
+            "--init",
+            metavar="WEIGHTS",
+            help="Initial weights: imagenet, none (random), a cbir model, or a .pth, .pth.tar or .safetensors file.",
+        ),
+    ] = "imagenet",
+    epochs: options.Epochs = None,
+    output: options.Output = "model.h5",
+    settings: options.Set = None,
+    image_size: options.ImageSize = None,
+    batch_size: options.TrainBatchSize = None,
+    seed: options.Seed = 0,
+    device: options.DeviceOption = options.Device.auto,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    resume: options.Resume = False,
+    on_error: options.OnErrorOption = options.OnError.report,
+    patient: options.Patient = None,
+    keep_ids: options.KeepIds = False,
+    null: options.Null = False,
+) -> int:
+    """Fit an encoder to a task.
+
+    A task says which label, which views, which network and which recipe; --set changes any value of it. Validation
+    patients are drawn by patient and seed, and the epoch with the best validation score is kept.
+    """
+    from cbir_cli.stages import train as fitting
+    from cbir_cli.artifacts import files, pseudonyms
+    from cbir_cli.cli import sources
+    from cbir_cli.errors import UsageError
+
+    if not task:
+        raise UsageError(f"no task: give --task NAME ({', '.join(fitting.task_names())}) or the path of a task file")
+    files.check_output(output)
+    chosen = fitting.resolve_task(task, settings or [], epochs=epochs, image_size=image_size, batch_size=batch_size)
+    hide = pseudonyms.from_environment(keep=keep_ids)
+    images = sources.read_images(source, patient=patient, null=null)
+    run = fitting.Run(
+        output=output,
+        seed=seed,
+        device=device.value,
+        threads=threads,
+        workers=options.cores(workers),
+        resume=resume,
+        fail=on_error is options.OnError.fail,
+    )
+    unreadable = fitting.train_network(chosen, images, init, run, hide)
+    return sources.status_for(unreadable, on_error.value)

@@ -1,0 +1,178 @@
+"""Image sources: what the user typed to a list of records.
+
+Each module here is a reader of one layout, with ``CITATION``, ``LICENSE``, ``recognise(root)`` and
+``read(root, *, flow, ...)``. A reader that takes a ``patient`` pattern has it as a keyword-only argument.
+"""
+
+import itertools
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from cbir_cli import registry
+from cbir_cli.data._files import NOT_TEXT, Patients, drop_missing, ids, is_text
+from cbir_cli.errors import SourceError, UsageError
+from cbir_cli.records import Flow, Record
+
+log = logging.getLogger("cbir")
+
+# Asked last, in this order: their layouts have no file of their own that tells them.
+_GENERAL = ("imagefolder", "directory")
+
+
+@dataclass
+class Source:
+    """The images of one source.
+
+    Attributes
+    ----------
+    records : list of Record
+        Sorted by id, which is unique.
+    reader : str
+        Reader that made them; ``image`` for a single file, ``-`` for paths on standard input.
+    root : Path
+        What ``Record.relative`` is relative to.
+    typed : str
+        The source as it was typed.
+    flow : Flow
+        How many were read, and how many dropped for which reason.
+    """
+
+    records: list[Record]
+    reader: str
+    root: Path
+    typed: str
+    flow: Flow = field(default_factory=Flow)
+
+
+def read_source(
+    text: str,
+    *,
+    patient: str | None = None,
+    flow: Flow | None = None,
+    stdin: IO[bytes] | None = None,
+    nul: bool = False,
+) -> Source:
+    """Records of an image source.
+
+    Parameters
+    ----------
+    text : str
+        A folder, an image file, a manifest (``.csv`` or ``.tsv``), ``reader:ROOT``, or ``-`` for paths on standard
+        input. What exists under this very name comes before ``reader:ROOT``.
+    patient : str, optional
+        Pattern for the patient in a path, for layouts that do not state it.
+    flow : Flow, optional
+        Counted into, if given.
+    stdin : binary file, optional
+        Read for ``-``; by default the standard input. Paths are relative to the working folder.
+    nul : bool
+        Paths on standard input end with NUL instead of a line break.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    SourceError
+        If the path does not exist, holds no image, states an id twice, or its table is wrong.
+    UsageError
+        If the reader is unknown (the known ones are listed), the pattern is no regular expression with a group, or the
+        reader takes none because its data set states the patients.
+    """
+    flow = Flow() if flow is None else flow
+    path = Path(text)
+    if text == "-":
+        records, reader, root = _listed(stdin or sys.stdin.buffer, nul, patient, flow), "-", Path()
+    elif path.exists() and text:
+        reader, root = _recognised(path), path
+        records = _image(path, patient, flow) if reader == "image" else _read(reader, path, patient, flow)
+    else:
+        reader, root = _named(text)
+        records = _read(reader, root, patient, flow)
+    log.info("%s: read as %s", text, {"-": "a list of paths", "image": "one image"}.get(reader, reader))
+    kept = sorted(records, key=lambda record: record.id)
+    if not kept:
+        raise SourceError(_nothing(text, flow))
+    for first, second in itertools.pairwise(kept):
+        if first.id == second.id:
+            raise SourceError(f"{text}: id {first.id!r} occurs twice: {first.relative} and {second.relative}")
+    return Source(kept, reader, root if root.is_dir() else root.parent, text, flow)
+
+
+def _recognised(path: Path) -> str:
+    special = [name for name in registry.names("data") if name not in _GENERAL]
+    for name in (*special, *_GENERAL):
+        if registry.load("data", name).recognise(path):
+            return name
+    return "image"
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, colon, rest = text.partition(":")
+    if not colon or not re.fullmatch(r"[\w-]{2,}", name):  # ./a:b and C:\a are paths
+        raise SourceError(f"{text}: no such file or folder")
+    if name not in registry.names("data"):
+        raise registry.unknown(f"reader (and {text} is no file)", name, registry.names("data"))
+    if not rest:
+        raise UsageError(f"{text}: expected {name}:ROOT")
+    root = Path(rest).expanduser()  # the shell leaves nih:~/data alone
+    if not root.exists():
+        raise SourceError(f"{rest}: no such file or folder")
+    if name != "manifest" and not root.is_dir():
+        raise SourceError(f"{rest}: expected a folder for the reader {name}")
+    return name, root
+
+
+def _read(reader: str, root: Path, patient: str | None, flow: Flow) -> Iterator[Record]:
+    read = registry.load("data", reader).read
+    if "patient" in registry.parameters(read):
+        return read(root, flow=flow, patient=patient)
+    if patient is not None:
+        raise UsageError(f"{root}: the data set {reader} states its patients; a patient pattern is not used")
+    return read(root, flow=flow)
+
+
+def _image(path: Path, patient: str | None, flow: Flow) -> Iterator[Record]:
+    flow.read += 1
+    if not path.is_file() or not is_text(str(path)):
+        raise SourceError(f"{str(path)!a}: not a regular file with a UTF-8 name")
+    who, study = Patients(patient)(Path(os.path.normpath(path)).as_posix())  # the folders may say whose it is
+    yield Record(id=path.stem, path=path, relative=path.name, patient=who, study=study)
+
+
+def _listed(stdin: IO[bytes], nul: bool, patient: str | None, flow: Flow) -> Iterator[Record]:
+    patients = Patients(patient)
+    data = stdin.read()
+    if not nul and b"\0" in data:
+        raise UsageError(
+            "standard input: expected one path a line, found NUL bytes; for paths that end with NUL give -0"
+        )
+    names = [os.fsdecode(name if nul else name.removesuffix(b"\r")) for name in data.split(b"\0" if nul else b"\n")]
+    named = [Path(os.path.relpath(name)).as_posix() for name in names if name]
+    relatives = [name for name in named if is_text(name)]
+    if len(relatives) < len(named):
+        flow.read += len(named) - len(relatives)
+        flow.drop(NOT_TEXT, len(named) - len(relatives))
+    missing: list[str] = []
+    for name, relative in zip(ids(relatives), relatives, strict=True):
+        flow.read += 1
+        if not Path(relative).is_file():
+            missing.append(relative)
+            continue
+        who, study = patients(relative)
+        yield Record(id=name, path=Path(relative), relative=relative, patient=who, study=study)
+    drop_missing(flow, missing)
+    patients.report(flow)
+
+
+def _nothing(text: str, flow: Flow) -> str:
+    reasons = [f"{reason} {count:,}" for reason, count in flow.dropped.most_common()]
+    reasons += [note.removeprefix("not images: ") for note in flow.notes if note.startswith("not images: ")]
+    return f"{text}: holds no images that can be read" + (f" ({', '.join(reasons)})" if reasons else "")

@@ -1,0 +1,286 @@
+"""How good ranked lists and classifiers are: the library behind ``cbir evaluate``.
+
+A run is scored query by query, against the ranking of an expert (nDCG) or against class labels (R-precision,
+precision), beside the exact mean of a random ranking. With seeds from a split table a seed's value is the mean over its
+queries, and mean, minimum, maximum and standard deviation are taken over the seeds, as table 1 of the IG-CBIR paper
+prints them; without seeds they are taken over the queries.
+
+What is left out is counted and said: queries that the expert did not rank, queries whose label is uncertain or missing,
+and queries for which a metric is not defined. Results whose label is uncertain or missing stay and are not relevant.
+"""
+
+import inspect
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cbir_cli import registry, relevance
+from cbir_cli.artifacts.ranks import RankRow
+from cbir_cli.artifacts.run import Key, RunRow
+from cbir_cli.errors import ShapeError, SourceError, UsageError
+from cbir_cli.scores import Score, summarise
+from cbir_cli.truth import Case, Catalogue, Lacking, Truth
+
+RANKING, CLASSIFICATION = "metrics/ranking", "metrics/classification"
+GRADED_DEFAULTS = ("ndcg@4", "ndcg@7", "ndcg@10")
+BINARY_DEFAULTS = ("r-precision", "precision@5")
+CLASSIFICATION_DEFAULTS = ("f1", "auroc")
+_SHORT = {"p": "precision"}
+_LOG = logging.getLogger("cbir")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric as the command line names it.
+
+    Attributes
+    ----------
+    folder : str
+        ``RANKING`` (scores a run) or ``CLASSIFICATION`` (scores an embedding's logits).
+    name : str
+        Name of the method, short forms spelt out.
+    k : int or None
+        Cut-off, for metrics that have one.
+    """
+
+    folder: str
+    name: str
+    k: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.k is None else f"{self.name}@{self.k}"
+
+    @property
+    def module(self) -> ModuleType:
+        """The metric's file."""
+        return registry.load(self.folder, self.name)
+
+
+def parse_metrics(names: Iterable[str]) -> list[Metric]:
+    """Read metrics as the command line spells them: ``ndcg@4``, ``p@5`` or ``precision@5``, ``r-precision``, ``f1``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such metric, or a cut-off is lacking, superfluous, or no integer of at least 1.
+    """
+    ranking, classification = registry.names(RANKING), registry.names(CLASSIFICATION)
+    metrics = []
+    for text in names:
+        name, at, k = text.strip().partition("@")
+        name = _SHORT.get(name, name)
+        if name not in ranking + classification:
+            raise registry.unknown("metric", name, ranking + classification)
+        metric = Metric(RANKING if name in ranking else CLASSIFICATION, name)
+        if "k" not in inspect.signature(metric.module.score).parameters:
+            if at:
+                raise UsageError(f"metric {text!r}: {name} takes no cut-off")
+        elif not (k.isascii() and k.isdigit() and int(k) > 0):
+            raise UsageError(f"metric {text!r}: expected a cut-off of at least 1, such as {name}@5")
+        else:
+            metric = Metric(metric.folder, name, int(k))
+        metrics.append(metric)
+    return metrics
+
+
+def evaluate_run(
+    rows: Sequence[RunRow],
+    *,
+    metrics: Sequence[str] = (),
+    method: str = "",
+    ranks: Sequence[RankRow] = (),
+    rater: str | None = None,
+    label: str | None = None,
+    catalogues: Mapping[Key, Catalogue] | None = None,
+) -> list[Score]:
+    """Score a run.
+
+    Parameters
+    ----------
+    rows : sequence of RunRow
+        Ranked lists. Their ranks are the order, also where distances are equal.
+    metrics : sequence of str
+        As on the command line. None named: nDCG@4, @7 and @10 if there are expert ranks, R-precision and precision@5 if
+        the run states labels, as far as they can be had.
+    method : str
+        Name of the result, such as the run's file.
+    ranks : sequence of RankRow
+        Expert ranks; nDCG needs them.
+    rater : str, optional
+        Whose ranks count: by default R1, else the first in the table.
+    label : str, optional
+        Which label decides what is relevant; needed if the run states several.
+    catalogues : mapping of Key to Catalogue, optional
+        What each query's catalogue holds (``count_catalogues``). Without it that is known only where the run lists
+        exactly the images that the expert ranked. R-precision needs it; precision has no random baseline without it.
+
+    Returns
+    -------
+    list of Score
+        One a metric, in the order asked for.
+
+    Raises
+    ------
+    UsageError
+        If a metric is unknown or lacks what it needs, lists are too short for it, or run, ranks and catalogues do not
+        belong together.
+    """
+    truth = Truth(rows, ranks, rater, label, catalogues or {})
+    labelled = any(row.query_labels for row in rows)
+    named = parse_metrics(metrics or GRADED_DEFAULTS * bool(ranks) + BINARY_DEFAULTS * (labelled or label is not None))
+    if not named:
+        raise UsageError("nothing to evaluate: the run states no labels, and there are no expert ranks (--raters)")
+    scores: list[Score] = []
+    problems: list[Lacking] = []
+    for metric in named:
+        try:
+            scores.append(_score(truth, metric, method))
+        except Lacking as problem:
+            if metrics:
+                raise
+            problems.append(problem)
+    if not scores:
+        raise problems[0]
+    for passed_over in problems:
+        _LOG.info("passed over: %s", passed_over)
+    for score in scores:
+        if score.left_out:
+            _LOG.info("%s: %d of %d queries left out", score.metric, score.left_out, score.left_out + score.n)
+    return scores
+
+
+def classification(
+    logits: ArrayLike,
+    truth: ArrayLike,
+    *,
+    metrics: Sequence[str] = CLASSIFICATION_DEFAULTS,
+    method: str = "",
+    label: str = "",
+    keep: ArrayLike | None = None,
+) -> list[Score]:
+    """Score a classifier from the logits of one class; an image is called positive if its probability is above 0.5.
+
+    Parameters
+    ----------
+    logits : array (N,) of float
+        Before the sigmoid.
+    truth : array (N,) of int
+        Raw label codes; images whose label is uncertain or missing are left out.
+    metrics : sequence of str
+        As on the command line.
+    method, label : str
+        Names for the result.
+    keep : array (N,) of bool, optional
+        False for images to leave out: those of patients that a network was trained or selected on.
+
+    Returns
+    -------
+    list of Score
+        One a metric, in the order asked for; ``mean`` is None where the metric is not defined, which is also said.
+
+    Raises
+    ------
+    UsageError
+        If a metric is unknown or scores runs.
+    ShapeError
+        If lengths differ or a logit is not finite.
+    SourceError
+        If no image is left.
+    """
+    values, codes = np.asarray(logits, dtype=np.float64), np.asarray(truth)
+    kept = np.ones(codes.shape, dtype=bool) if keep is None else np.asarray(keep, dtype=bool)
+    if not values.shape == codes.shape == kept.shape or values.ndim != 1:
+        raise ShapeError(f"expected logits, labels and mask (N,), found {values.shape}, {codes.shape}, {kept.shape}")
+    unstated = int((kept & ~relevance.stated(codes)).sum())
+    chosen = kept & relevance.stated(codes)
+    if not chosen.any():
+        raise SourceError(
+            f"no image to score: of {len(codes)}, {(~kept).sum()} are not held out, {unstated} have no label"
+        )
+    _LOG.info(
+        "%d images scored; left out: %d not held out, %d uncertain or without label",
+        chosen.sum(),
+        (~kept).sum(),
+        unstated,
+    )
+    scores = []
+    for metric in parse_metrics(metrics):
+        if metric.folder != CLASSIFICATION:
+            raise UsageError(f"metric {metric} scores a run, not an embedding's logits")
+        # Logits rank as probabilities do, without the sigmoid's ties at its ends; a logit of 0 is a probability of .5.
+        settings = {"threshold": 0.0} if "threshold" in registry.parameters(metric.module.score) else {}
+        mean = metric.module.score(codes[chosen], values[chosen], **settings)
+        random = metric.module.expected(codes[chosen], values[chosen], **settings)
+        if mean is None:
+            _LOG.warning("%s is not defined: %s", metric, _classes(codes[chosen]))
+        n = int(chosen.sum())
+        scores.append(Score(method, str(metric), f"label {label}", n, len(codes) - n, mean, random=random))
+    return scores
+
+
+def _score(truth: Truth, metric: Metric, method: str) -> Score:
+    if metric.folder != RANKING:
+        raise UsageError(f"metric {metric} scores an embedding's logits, not a run")
+    graded = metric.module.RELEVANCE == "graded"
+    cases = truth.graded if graded else truth.binary
+    _check_depth(metric, cases)
+    values, chance = _values(metric, cases)
+    against = f"rater {truth.rater}" if graded else f"label {truth.label}"
+    left_out = len(truth.lists) - len(values)
+    return summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out)
+
+
+def _check_depth(metric: Metric, cases: Iterable[Case]) -> None:
+    """Refuse lists that were cut off before the depth that a metric looks at."""
+    short = 0
+    for case in cases:
+        depth = metric.k if metric.k is not None else case.relevant
+        if depth is None:
+            raise Lacking(
+                f"{metric} needs the number of relevant images in each catalogue: give --items INDEX (and --split "
+                "TABLE if the run has sets)"
+            )
+        if case.size is None:
+            short += len(case.relevance) < depth
+        elif len(case.relevance) < (needed := min(depth, case.size)):
+            raise Lacking(
+                f"{metric} needs the first {needed} results of query {case.key[2]!r}, the run has "
+                f"{len(case.relevance)} of the {case.size} images in its catalogue"
+            )
+    if short:
+        _LOG.warning("%s: %d queries have fewer results; those they lack count as not relevant", metric, short)
+
+
+def _values(metric: Metric, cases: Iterable[Case]) -> tuple[dict[Key, float], dict[Key, float]]:
+    groups: dict[tuple[int, int, bool], list[Case]] = defaultdict(list)
+    for case in cases:
+        groups[len(case.relevance), 0 if case.ideal is None else len(case.ideal), case.size is None].append(case)
+    values: dict[Key, float] = {}
+    chance: dict[Key, float] = {}
+    for (_, _, unknown), group in groups.items():
+        given: dict[str, Any] = {"k": metric.k}
+        for name in ("relevance", "ideal", "relevant", "size"):
+            given[name] = np.asarray([getattr(case, name) for case in group])
+        score = _call(metric.module.score, given)
+        baseline = np.ma.masked_all(len(group)) if unknown else _call(metric.module.expected, given)
+        for case, value, random in zip(group, score.tolist(), baseline.tolist(), strict=True):
+            if value is not None:
+                values[case.key] = value
+                if random is not None:
+                    chance[case.key] = random
+    order = {case.key: None for case in cases}
+    return {key: values[key] for key in order if key in values}, {key: chance[key] for key in order if key in chance}
+
+
+def _call(function: Any, given: Mapping[str, Any]) -> np.ma.MaskedArray:
+    return function(**{name: given[name] for name in inspect.signature(function).parameters})
+
+
+def _classes(codes: NDArray[Any]) -> str:
+    return f"{(codes == 1).sum()} positive and {(codes == 0).sum()} negative images"

@@ -1,0 +1,371 @@
+"""Image files to arrays: decode, luma, resize, normalise, and an ordered stream of decoded images.
+
+Between stages a grey image is (S, S) float32 in [0, 1] and a batch of network input is (N, 3, S, S) float32.
+
+What decodes, and how far
+-------------------------
+PNG, JPEG, TIFF and BMP, as Pillow reads them. Grey of 1, 2, 4, 8 and 16 bits keeps all its bits and is divided by the
+largest value that they can hold (TIFF of 12 bits: 4095). Pillow keeps the upper 8 of 16 bits of *colour* and of grey
+with alpha, so those are right to 1/255 only. Palettes and CMYK become RGB; alpha is dropped, not blended, because the
+radiographs that carry it are grey and opaque. EXIF and TIFF orientation is applied. Colour profiles and gamma are not.
+Signed pixels, 32-bit integers, floats outside [0, 1] and files of several pages have no one right reading and are
+refused.
+"""
+
+import hashlib
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy import ndarray
+
+from cbir_cli.errors import ArtifactError, ImageError, ShapeError, UsageError
+from cbir_cli.records import Record
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+_NOT_YET = {".dcm": "DICOM", ".dicom": "DICOM", ".nii": "NIfTI", ".nii.gz": "NIfTI"}
+_AHEAD = 3
+"""Batches that may be decoded or waiting while the consumer holds one."""
+
+
+def decode(path: str | Path, *, minimum: int | None = None) -> ndarray:
+    """Pixels of an image file.
+
+    Parameters
+    ----------
+    path : path
+        PNG, JPEG, TIFF or BMP; the content decides, not the ending.
+    minimum : int, optional
+        Side in pixels that the image will be reduced to. A JPEG of at least four times that is then decoded at a half,
+        quarter or eighth of its size, never below twice ``minimum`` on either side. After `resize` the difference is
+        about 1/255.
+
+    Returns
+    -------
+    ndarray (H, W) or (H, W, 3), float32
+        Grey, or RGB where the file is colour, in [0, 1].
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, empty, no image, damaged, too large, or has pixels whose scale is not known. One line
+        that starts with the file's name.
+    """
+    path = Path(path)
+    name = path.name if path.name.isprintable() else ascii(path.name)
+    try:
+        if not path.is_file() and path.exists():
+            raise ImageError("not a regular file")  # a named pipe would block for ever
+        with path.open("rb") as file:
+            _refuse(path, file)
+            return _pixels(file, minimum)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except Exception as error:  # on a damaged file Pillow raises nearly anything: OSError, SyntaxError, struct.error...
+        strerror = error.strerror if isinstance(error, OSError) else None
+        reason = strerror or f"damaged image: {next(iter(str(error).splitlines()), type(error).__name__)}"
+        raise ImageError(f"{name}: {reason}") from error
+
+
+def _refuse(path: Path, file: IO[bytes]) -> None:
+    """Name the reason for files that Pillow would only call unidentified."""
+    ending = "".join(path.suffixes[-2:]).lower()
+    kind = _NOT_YET.get(ending if ending in _NOT_YET else path.suffix.lower())
+    start = file.read(132)
+    if not start:
+        raise ImageError("empty file")
+    if kind or start[128:] == b"DICM":
+        raise ImageError(f"{kind or 'DICOM'} files are not read yet; convert to PNG or JPEG")
+    file.seek(0)
+
+
+def _pixels(file: IO[bytes], minimum: int | None) -> ndarray:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        # Naming the formats keeps Pillow from trying forty others, some of which start an outside program.
+        image = Image.open(file, formats=("PNG", "JPEG", "TIFF", "BMP"))
+    except UnidentifiedImageError:
+        raise ImageError("not a PNG, JPEG, TIFF or BMP image") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"too large: {error}") from error
+    if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise ImageError(f"too large: {image.width} x {image.height} pixels")
+    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        raise ImageError("holds several pages, expected one image")
+    if minimum:
+        image.draft(None, (2 * minimum, 2 * minimum))
+    ImageOps.exif_transpose(image, in_place=True)
+    return _unit(image)
+
+
+def _unit(image: "ImageFile") -> ndarray:
+    """Scale a loaded image to [0, 1] by what its pixels can hold."""
+    from PIL import ImageChops
+
+    tags = _tiff_tags(image) if image.format == "TIFF" else {}
+    if tags.get("sample_format", 1) == 2:
+        raise ImageError("signed pixels have no stated scale")
+    # Bytes of transparency would make Pillow warn on conversion; alpha is dropped either way.
+    image.info.pop("transparency", None)
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.float32) / np.float32(2 ** tags.get("bits", 16) - 1)
+    elif image.mode == "F":
+        values = np.array(image, dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise ImageError("holds NaN or infinite pixels")
+        if values.min() < 0 or values.max() > 1:
+            raise ImageError("float pixels outside 0..1 have no stated scale")
+    elif image.mode in ("1", "L", "LA", "La"):
+        values = np.asarray(image.convert("L")).astype(np.float32) / 255
+    elif image.mode in ("RGB", "RGBA", "RGBX", "P", "PA", "YCbCr", "CMYK"):
+        pixels = image
+        if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
+            # Pillow takes every JPEG of four inks for an inverted one, as Adobe writes them and marks them.
+            pixels = ImageChops.invert(image)  # type: ignore[assignment]
+        values = np.asarray(pixels.convert("RGB")).astype(np.float32) / 255
+    else:
+        raise ImageError(f"pixels of mode {image.mode} are not supported")
+    if tags.get("photometric") == 0 and (image.mode == "F" or image.mode.startswith("I;16")):
+        values = 1 - values  # 0 is white; Pillow has seen to it for 8 bits and fewer only
+    return values
+
+
+def _tiff_tags(image: Any) -> dict[str, int]:
+    from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
+
+    tags = image.tag_v2
+    return {
+        "photometric": tags.get(PHOTOMETRIC_INTERPRETATION, 0),
+        "sample_format": max(tags.get(SAMPLEFORMAT, (1,))),
+        "bits": max(tags.get(BITSPERSAMPLE, (1,))),
+    }
+
+
+def grey(pixels: ndarray) -> ndarray:
+    """ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B; grey pixels come back as they are.
+
+    Parameters
+    ----------
+    pixels : ndarray (H, W), (H, W, 3) or (H, W, 4), float
+        In [0, 1]; a fourth channel is ignored.
+
+    Returns
+    -------
+    ndarray (H, W), float32
+        In [0, 1]; where R = G = B exactly that value, so a grey image saved as colour stays the same image.
+    """
+    if pixels.ndim == 2:
+        return np.asarray(pixels, np.float32)
+    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        raise ShapeError(f"expected pixels (H, W), (H, W, 3) or (H, W, 4), found {pixels.shape}")
+    red, green, blue = (np.asarray(pixels[..., c], np.float32) for c in range(3))
+    return np.clip(green + 0.299 * (red - green) + 0.114 * (blue - green), 0, 1)
+
+
+def resize(pixels: ndarray, size: int) -> ndarray:
+    """Bilinear resampling to a square, with antialiasing; the aspect ratio is not kept.
+
+    The triangle's support grows with the reduction (Pillow's BILINEAR on float pixels, torchvision's
+    ``antialias=True``). Stretching to a square is what ig-cbir-2020 and silva-2022 do.
+
+    Parameters
+    ----------
+    pixels : ndarray (H, W) or (H, W, C), float
+    size : int
+        Side of the result in pixels.
+
+    Returns
+    -------
+    ndarray (size, size) or (size, size, C), float32
+    """
+    from PIL import Image
+
+    if pixels.ndim == 3:
+        return np.stack([resize(pixels[..., c], size) for c in range(pixels.shape[2])], axis=-1)
+    if pixels.ndim != 2 or 0 in pixels.shape:
+        raise ShapeError(f"expected pixels (H, W) or (H, W, C), found {pixels.shape}")
+    image = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
+    return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How an image file becomes the input of a network; stored with the model and read back by every later stage.
+
+    Attributes
+    ----------
+    size : int
+        Side in pixels.
+    mean, std : tuple of 3 floats
+        Per channel, in units of [0, 1] pixels; the defaults are those of ImageNet.
+    colour : str
+        ``"grey"`` (one channel, copied to three) or ``"rgb"``.
+    """
+
+    size: int = 224
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    colour: str = "grey"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
+            raise UsageError(f"image size: expected a positive whole number, found {self.size!r}")
+        if self.colour not in ("grey", "rgb"):
+            raise UsageError(f"image colour: expected grey or rgb, found {self.colour!r}")
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise UsageError(f"expected a mean and a std of 3 numbers, found {self.mean} and {self.std}")
+        if not np.isfinite([self.mean, self.std]).all() or min(self.std) <= 0:
+            raise UsageError(f"expected finite means and positive stds, found {self.mean} and {self.std}")
+
+    def load(self, path: str | Path) -> ndarray:
+        """Pixels of a file at this size: (S, S), or (S, S, 3) for ``rgb``, float32 in [0, 1].
+
+        Raises
+        ------
+        ImageError
+            If the file cannot be decoded.
+        """
+        pixels = decode(path, minimum=self.size)
+        if self.colour == "grey":
+            return resize(grey(pixels), self.size)
+        pixels = resize(pixels, self.size)
+        return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+    def prepare(self, pixels: ndarray) -> ndarray:
+        """Network input from loaded pixels.
+
+        Parameters
+        ----------
+        pixels : ndarray (N, H, W) or (N, H, W, 3), float
+            In [0, 1]. Grey pixels are copied to three channels.
+
+        Returns
+        -------
+        ndarray (N, 3, H, W), float32, C-contiguous
+            ``(pixels - mean) / std`` per channel.
+
+        Raises
+        ------
+        ShapeError
+            If ``pixels`` has another shape.
+        """
+        if not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 3)):
+            raise ShapeError(f"expected pixels (N, H, W) or (N, H, W, 3), found {pixels.shape}")
+        result = np.empty((pixels.shape[0], 3, *pixels.shape[1:3]), np.float32)
+        for channel in range(3):
+            values = pixels if pixels.ndim == 3 else pixels[..., channel]
+            np.subtract(values, np.float32(self.mean[channel]), out=result[:, channel])
+            result[:, channel] /= np.float32(self.std[channel])
+        return result
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, text and lists, as an artifact stores them."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "InputSpec":
+        """Read back what `to_dict` wrote.
+
+        Raises
+        ------
+        ArtifactError
+            If a field is missing, unknown, or has a value that cannot be.
+        """
+        names = [f.name for f in fields(cls)]
+        if sorted(stored) != sorted(names):
+            raise ArtifactError(f"image input: expected {', '.join(names)}, found {', '.join(stored) or 'nothing'}")
+        try:
+            mean, std = (tuple(float(v) for v in stored[key]) for key in ("mean", "std"))
+            return cls(int(stored["size"]), mean, std, str(stored["colour"]))  # type: ignore[arg-type]
+        except (TypeError, ValueError, UsageError) as error:
+            raise ArtifactError(f"image input: {error}") from error
+
+
+Batch = tuple[list[Record], list[ndarray | ImageError]]
+
+
+def stream(records: Iterable[Record], load: Callable[[Path], ndarray], *, workers: int, batch: int) -> Iterator[Batch]:
+    """Decoded images in the order of their records, in batches, read ahead on threads.
+
+    Threads suffice because Pillow and numpy release the interpreter's lock while they decode and resize. Records are
+    taken as they are needed, and at most three batches (or two images a worker, if that is more) are decoded ahead, so
+    memory does not grow with the source.
+
+    Parameters
+    ----------
+    records : iterable of Record
+    load : callable
+        Pixels of a file, given its path; for instance `InputSpec.load`.
+    workers : int
+        Threads; 0 decodes in the caller's thread. The result does not depend on it.
+    batch : int
+        Images a batch; the last may be smaller.
+
+    Yields
+    ------
+    (list of Record, list of ndarray or ImageError)
+        Of the same length; an image that cannot be decoded has its error in its place.
+
+    Raises
+    ------
+    UsageError
+        If ``workers`` is negative or ``batch`` is not positive.
+    """
+    if workers < 0 or batch < 1:
+        raise UsageError(f"expected workers >= 0 and a batch size >= 1, found {workers} and {batch}")
+
+    def outcome(record: Record) -> tuple[Record, ndarray | ImageError]:
+        try:
+            return record, load(record.path)
+        except ImageError as error:
+            return record, error
+
+    ordered = (
+        map(outcome, records) if workers == 0 else _ahead(outcome, records, workers, max(_AHEAD * batch, 2 * workers))
+    )
+    return _batches(ordered, batch)
+
+
+def _batches(outcomes: Iterator[tuple[Record, ndarray | ImageError]], batch: int) -> Iterator[Batch]:
+    while chunk := list(itertools.islice(outcomes, batch)):
+        yield [record for record, _ in chunk], [pixels for _, pixels in chunk]
+
+
+def _ahead(work: Callable[[Record], Any], records: Iterable[Record], workers: int, depth: int) -> Iterator[Any]:
+    """Yield ``work(record)`` in order, with at most ``depth`` results under way or waiting."""
+    remaining = iter(records)
+    waiting: deque[Future[Any]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        while True:
+            for record in itertools.islice(remaining, depth - len(waiting)):
+                waiting.append(pool.submit(work, record))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        # Also reached when the consumer stops early: what has not begun is dropped.
+        pool.shutdown(cancel_futures=True)
+
+
+def content_hash(path: str | Path) -> str:
+    """First 16 hex digits of the SHA-256 of a file's bytes: the same image under another name.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise ImageError(f"{Path(path).name}: {error.strerror or error}") from error

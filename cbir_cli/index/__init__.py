@@ -1,0 +1,1 @@
+"""Search among vectors: one backend a file."""

@@ -1,0 +1,166 @@
+"""Exact nearest neighbours by Euclidean distance, cosine or SSIM: every vector is considered, nothing is approximate.
+
+Distances are those of a plain float64 loop over the pairs, rounded to float32, and equal distances are ordered by row
+(rows are sorted by id in an index). They do not depend on how queries are batched. Vectors may be a memory map: they
+are read a block at a time, and memory beside them stays at some tens of MiB.
+
+====== ========================== ==============================
+metric distance                   besides
+====== ========================== ==============================
+l2     Euclidean, not squared
+cosine 1 - cosine, in [0, 2]      1 where either vector is zero
+ssim   1 - mean SSIM, in [0, 2]   vectors are square 8-bit images
+====== ========================== ==============================
+
+How the two kinds of metric are computed, and why nothing can be missed, is said in ``_products`` and ``_ssim``.
+
+Reference
+---------
+None: this is the definition that other backends are measured against.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy import ndarray
+
+from cbir_cli import registry
+from cbir_cli.errors import ShapeError, UsageError
+from cbir_cli.index import _products, _ssim
+from cbir_cli.index._nearest import Nearest
+
+METRICS = ("l2", "cosine", "ssim")
+
+_QUERIES = 128  # answered at once: enough for matrix products to run at full speed
+
+
+def build(vectors: ndarray, *, metric: str) -> dict[str, ndarray]:
+    """Compute what is kept beside the vectors so that a search need not.
+
+    Parameters
+    ----------
+    vectors : ndarray (N, D), float32
+        May be a memory map. For ``ssim`` the rows are S x S images, row by row, whole values from 0 to 255.
+    metric : str
+        ``l2``, ``cosine`` or ``ssim``.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``squared_norms`` (N,) float64, or for ``ssim`` ``window_sums`` (N, W) uint16 and ``window_spreads`` (N, W)
+        uint32, W = (S - 6)^2: 6 bytes a window.
+
+    Raises
+    ------
+    UsageError
+        If there is no such metric.
+    ShapeError
+        If vectors are not 2-D float32, or one of them is not finite, is longer than 1e18, or is no 8-bit image where
+        the metric needs one.
+    """
+    _check(vectors, metric)
+    return _ssim.build(vectors) if metric == "ssim" else _products.build(vectors)
+
+
+def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str) -> "Searcher":
+    """Return the searcher over some vectors.
+
+    Parameters
+    ----------
+    vectors : ndarray (N, D), float32
+        Those that the payload was built from.
+    payload : dict of str to ndarray
+        As ``build`` made it; the arrays may be memory maps.
+    metric : str
+        As given to ``build``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such metric.
+    ShapeError
+        If vectors are not 2-D float32 or the payload belongs to others.
+    """
+    _check(vectors, metric)
+    vectors = np.asarray(vectors)  # the same memory without the bookkeeping of np.memmap
+    if metric == "ssim":
+        return Searcher(vectors, _ssim.Windows(vectors, payload))
+    return Searcher(vectors, _products.Products(vectors, payload, metric))
+
+
+class Searcher:
+    """Answers queries over one set of vectors."""
+
+    def __init__(self, vectors: ndarray, metric: _products.Products | _ssim.Windows) -> None:
+        self._shape = vectors.shape
+        self._metric = metric
+
+    def search(
+        self, queries: ndarray, k: int, *, allowed: Callable[[int], ndarray | None] | None = None
+    ) -> tuple[ndarray, ndarray]:
+        """Find the k nearest rows of each query.
+
+        Parameters
+        ----------
+        queries : ndarray (Q, D), float32
+            Of the kind that the index holds.
+        k : int
+            At least 1.
+        allowed : callable, optional
+            Called once with the number of each query; returns which rows may answer it, (N,) bool, or None for all.
+            Rows that may not answer make room for others: k are given wherever k exist.
+
+        Returns
+        -------
+        distances : ndarray (Q, k), float32
+            Ascending; inf where fewer than k rows exist.
+        rows : ndarray (Q, k), int64
+            Ties in ascending order; -1 where fewer than k rows exist.
+
+        Raises
+        ------
+        UsageError
+            If k is below 1.
+        ShapeError
+            If queries or an answer of ``allowed`` have another shape or type, or a query is not one that ``build``
+            would have accepted as a vector.
+        """
+        if k < 1:
+            raise UsageError(f"expected k of at least 1, found {k}")
+        if queries.ndim != 2 or queries.shape[1] != self._shape[1] or queries.dtype != np.float32:
+            wanted = f"(Q, {self._shape[1]})"
+            raise ShapeError(
+                f"expected queries of shape {wanted} and type float32, found {queries.shape} {queries.dtype}"
+            )
+        self._metric.check(queries)
+        parts = []
+        for start in range(0, len(queries), _QUERIES):
+            block = np.ascontiguousarray(queries[start : start + _QUERIES])
+            nearest = Nearest(len(block), k)
+            masks = None if allowed is None else self._masks(allowed, start, len(block))
+            self._metric.scan(block, nearest, masks)
+            parts.append(nearest)
+        if not parts:
+            parts.append(Nearest(0, k))
+        return np.concatenate([p.distances for p in parts]), np.concatenate([p.rows for p in parts])
+
+    def _masks(self, allowed: Callable[[int], ndarray | None], start: int, count: int) -> ndarray:
+        masks = np.ones((count, self._shape[0]), dtype=bool)
+        for number in range(count):
+            mask = allowed(start + number)
+            if mask is None:
+                continue
+            if mask.shape != (self._shape[0],) or mask.dtype != bool:
+                raise ShapeError(
+                    f"query {start + number}: expected a filter of {self._shape[0]} bool, "
+                    f"found {mask.shape} {mask.dtype}"
+                )
+            masks[number] = mask
+        return masks
+
+
+def _check(vectors: ndarray, metric: str) -> None:
+    if metric not in METRICS:
+        raise registry.unknown("metric", metric, METRICS)
+    if vectors.ndim != 2 or vectors.shape[1] == 0 or vectors.dtype != np.float32:
+        raise ShapeError(f"expected vectors of shape (N, D) and type float32, found {vectors.shape} {vectors.dtype}")

@@ -1,0 +1,1 @@
+"""Scores of ranked lists (``ranking``) and of classifiers (``classification``)."""

@@ -1,0 +1,1 @@
+"""Backbones: one file per architecture, all with torchvision key names."""

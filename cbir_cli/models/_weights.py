@@ -1,0 +1,206 @@
+"""Initial weights: fresh ones, torchvision's, or those of a foreign file, fitted to a network by name and shape.
+
+Files are read with ``weights_only=True`` or as safetensors: nothing in them is ever run.
+"""
+
+import logging
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from cbir_cli import registry
+from cbir_cli.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+log = logging.getLogger("cbir")
+
+_PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt")
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+# Layer names of old DenseNet checkpoints, CheXNet's among them: denselayer1.norm.1.weight is now ...norm1.weight.
+_OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
+
+
+def load_initial(init: str, architecture: str, n_outputs: int, *, seed: int) -> "nn.Module":
+    """Return the network with its initial weights.
+
+    Parameters
+    ----------
+    init : str
+        ``none`` (fresh weights), ``imagenet`` (torchvision's, downloaded once) or a file: a PyTorch checkpoint or
+        ``.safetensors``.
+    architecture : str
+        A name in ``models/``.
+    n_outputs : int
+        Logits of the network.
+    seed : int
+        Seed of all weights that are not taken over.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in training mode.
+
+    Raises
+    ------
+    WeightsError
+        If the weights cannot be had, or do not fit the architecture.
+    """
+    module = fresh(architecture, n_outputs, seed=seed)
+    if init == "imagenet":
+        fit_state(module, _imagenet(architecture), what="ImageNet weights")
+    elif init != "none":
+        fit_state(module, read_state(Path(init)), what=init)
+    return module
+
+
+def fresh(architecture: str, n_outputs: int, *, seed: int) -> "nn.Module":
+    """Return the network with weights drawn from ``seed``; torch's global generator is left as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return cast("nn.Module", registry.load("models", architecture).build(n_outputs))
+
+
+def fit_state(module: "nn.Module", state: Mapping[str, Any], *, what: str) -> list[str]:
+    """Fill a network with weights that may come under other names; what is replaced or ignored is logged.
+
+    Understood are wrappers such as ``{"state_dict": ...}``, any prefix before the network's own names (``module.``,
+    ``module.densenet121.``), the layer names of old DenseNet checkpoints, and a classifier inside a Sequential.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Changed in place, but not if an error is raised. Its last layer is ``classifier``.
+    state : mapping of str to Tensor or ndarray
+        The weights.
+    what : str
+        Where they come from, for messages.
+
+    Returns
+    -------
+    list of str
+        Names of the classifier weights that kept the network's own values because ``state`` has none, or a
+        classifier of another width.
+
+    Raises
+    ------
+    WeightsError
+        If a backbone weight is missing, has another shape, or is not finite.
+    """
+    import torch
+
+    own = module.state_dict()
+    given = _own_names(_unwrapped(state), list(own), what)
+    wrong, kept, taken = [], [], {}
+    for name, value in own.items():
+        found = given.pop(name, None)
+        tensor = None if found is None else torch.as_tensor(found)
+        if tensor is not None and tensor.shape == value.shape:
+            if not torch.isfinite(tensor).all():
+                raise WeightsError(f"{what}: {name} holds values that are not finite")
+            taken[name] = tensor
+        elif name.startswith("classifier."):
+            kept.append(name)
+        # Checkpoints older than torch 0.4.1 lack this counter, and nothing here depends on it.
+        elif not name.endswith(".num_batches_tracked"):
+            wrong.append(f"{name} " + (f"is {_shape(tensor)}, not {_shape(value)}" if tensor is not None else "missing"))
+    if wrong:
+        raise WeightsError(f"{what}: does not fit the network: {_some(wrong, '; ')}")
+    if kept:  # weight and bias belong together
+        kept = [name for name in own if name.startswith("classifier.")]
+        taken = {name: value for name, value in taken.items() if name not in kept}
+        log.info("%s: no classifier of this width, a fresh one is used (%s)", what, ", ".join(kept))
+    if given:
+        log.info("%s: not used: %s", what, _some(sorted(given)))
+    module.load_state_dict(taken, strict=False)
+    return kept
+
+
+def read_state(path: Path) -> Mapping[str, Any]:
+    """Read a weights file without running anything in it.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, of an unknown kind, unreadable, or holds anything but tensors and plain values.
+    """
+    if not path.is_file():
+        raise WeightsError(f"--init {path}: no such file; expected a weights file, 'imagenet' or 'none'")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return cast(Mapping[str, Any], load_file(path))
+        if path.suffix in _PICKLES:
+            import torch
+
+            return cast(Mapping[str, Any], torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path}: damaged, or holds Python objects besides tensors, which are never loaded; "
+            "save model.state_dict() alone, or as .safetensors"
+        ) from error
+    except Exception as error:  # readers of damaged files raise almost anything
+        raise WeightsError(f"{path}: cannot be read as weights: {_first_line(error)}") from error
+    raise WeightsError(f"{path}: unknown kind of weights file; known: {' '.join((*_PICKLES, '.safetensors'))}")
+
+
+def _imagenet(architecture: str) -> Mapping[str, Any]:
+    import torch
+    from torchvision.models import get_weight
+
+    name = getattr(registry.load("models", architecture), "IMAGENET", None)
+    if name is None:
+        raise WeightsError(f"there are no ImageNet weights for {architecture}; use --init none")
+    weights = get_weight(name)
+    folder = Path(torch.hub.get_dir(), "checkpoints")
+    file = folder / weights.url.rpartition("/")[2]
+    log.info("ImageNet weights: %s%s", file.name, "" if file.exists() else ", downloading")
+    try:
+        return cast(Mapping[str, Any], weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except Exception as error:  # network, disk, hash and damaged files, each with its own kinds
+        raise WeightsError(
+            f"ImageNet weights cannot be had ({_first_line(error)}); put {file.name} into {folder}, or use --init none"
+        ) from error
+
+
+def _unwrapped(state: Any) -> Mapping[str, Any]:
+    for wrapper in _WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            return _unwrapped(state[wrapper])
+    return state if isinstance(state, Mapping) else {}
+
+
+def _own_names(state: Mapping[str, Any], own: list[str], what: str) -> dict[str, Any]:
+    """Return the weights under the network's names, whatever prefix they came with."""
+    named = {_OLD_NAME.sub(r"\1\2.", str(name)): value for name, value in state.items()}
+    anchor = own[0]  # the first convolution: the prefix is what stands before it
+    prefixes = [name.removesuffix(anchor) for name in named if name == anchor or name.endswith(f".{anchor}")]
+    if not prefixes:
+        raise WeightsError(f"{what}: holds no {anchor}; found {_some(list(named)) or 'no weights'}")
+    if len(prefixes) > 1 and "" not in prefixes:
+        raise WeightsError(f"{what}: holds several networks: {_some(prefixes)}")
+    prefix = min(prefixes, key=len)
+    bare = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+    for part in ("weight", "bias"):  # a classifier that is followed by an activation, as in CheXNet
+        if "classifier.0.weight" in bare and f"classifier.0.{part}" in bare:
+            bare.setdefault(f"classifier.{part}", bare[f"classifier.0.{part}"])
+    return bare
+
+
+def _shape(tensor: "Tensor") -> str:
+    return "x".join(map(str, tensor.shape)) or "a scalar"
+
+
+def _some(items: list[str], separator: str = ", ") -> str:
+    rest = len(items) - 3
+    return separator.join(items[:3]) + (f"{separator}and {rest} more" if rest > 0 else "")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,128 @@
+"""Readers who rank a catalogue by similarity to a query: the truth, and people who see it less than exactly."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_cli.errors import SourceError, UsageError
+
+DISAGREEMENT = 0.5
+"""What it costs to differ in whether there is an effusion at all: half of the range of one side's severity."""
+
+UNSEEN = 0.1
+"""A reader who perceives less than this on a side reports no fluid there."""
+
+
+class Rank(NamedTuple):
+    """One row of a rank table: ``rank`` 1 is the most similar."""
+
+    query: str
+    rater: str
+    rank: int
+    id: str
+    seed: str
+    set: str
+
+
+def rank(directory: Path, split: Path | TextIO, *, raters: int = 3, seed: int = 1) -> Iterator[Rank]:
+    """Rank each query's catalogue as readers would.
+
+    The dissimilarity of two images is the difference of their severities, summed over the right and the left side, plus
+    ``DISAGREEMENT`` where one has an effusion and the other has none. Rater ``R1`` knows the severities. The others
+    perceive each image once, with an error that grows with the amount of fluid, a habit of their own of over- or
+    understating, and blindness below ``UNSEEN``. Equal dissimilarities are ordered by id.
+
+    Parameters
+    ----------
+    directory : Path
+        A phantom set; its ``severity.csv`` is read.
+    split : Path or text file
+        Tab-separated ``seed set role id`` with a header; roles other than ``query`` and ``catalogue`` are passed over.
+        An id is an image's name, or a path to it, with or without its ending.
+    raters : int
+        How many, R1 included.
+    seed : int
+        Of the readers' errors.
+
+    Yields
+    ------
+    Rank
+        By split seed and set as they come, then query, rater, rank. Ids stand as in the split table.
+
+    Raises
+    ------
+    SourceError
+        If a table is missing, lacks a column, or names an image that the set does not have.
+    UsageError
+        If ``raters`` is less than one.
+    """
+    if raters < 1:
+        raise UsageError(f"expected at least 1 rater, found {raters}")
+    images, truth = _severities(directory / "severity.csv")
+    views = [truth, *(_perceive(truth, np.random.default_rng([seed, r])) for r in range(2, raters + 1))]
+    for (split_seed, name), roles in _groups(split).items():
+        catalogue = sorted(roles["catalogue"])
+        columns = [_find(images, i) for i in catalogue]
+        for query in roles["query"]:
+            row = _find(images, query)
+            for number, seen in enumerate(views, 1):
+                order = np.argsort(dissimilarity(seen[row], seen[columns]), kind="stable")
+                for place, c in enumerate(order, 1):
+                    yield Rank(query, f"R{number}", place, catalogue[c], split_seed, name)
+
+
+def dissimilarity(query: NDArray[np.float64], catalogue: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how unlike a query's severities (2,) are those of a catalogue (N, 2); (N,), rounded to 1e-6."""
+    differs = (query > 0).any() != (catalogue > 0).any(axis=1)
+    # Rounded, so that sums that are equal on paper are ties.
+    return np.round(np.abs(catalogue - query).sum(axis=1) + DISAGREEMENT * differs, 6)
+
+
+def _perceive(truth: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return severities as one reader sees them; Kendall's tau to the truth is 0.7 to 0.9."""
+    habit, blur = np.exp(rng.normal(0, 0.15)), rng.uniform(0.25, 0.35)
+    seen = truth * habit + (0.15 + truth) * blur * rng.standard_normal(truth.shape)
+    return np.where(seen < UNSEEN, 0.0, np.minimum(seen, 1.0))
+
+
+def _severities(path: Path) -> tuple[dict[str, int], NDArray[np.float64]]:
+    """Return image stem -> row, and (right, left) severities (N, 2)."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+            values = [[float(r["severity_right"]), float(r["severity_left"])] for r in rows]
+            return {Path(r["Image Index"]).stem: i for i, r in enumerate(rows)}, np.array(values).reshape(-1, 2)
+    except OSError as error:
+        raise SourceError(f"{path}: expected the severities of a phantom set: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise SourceError(f"{path}: expected Image Index, severity_right, severity_left in each row") from error
+
+
+def _groups(split: Path | TextIO) -> dict[tuple[str, str], dict[str, list[str]]]:
+    if isinstance(split, Path):
+        try:
+            with split.open(encoding="utf-8", newline="") as file:
+                return _groups(file)
+        except OSError as error:
+            raise SourceError(f"{split}: cannot be read: {error.strerror}") from error
+    reader = csv.DictReader(split, delimiter="\t")
+    missing = {"seed", "set", "role", "id"} - set(reader.fieldnames or ())
+    if missing:
+        raise SourceError(f"{getattr(split, 'name', 'split table')}: lacks the column {', '.join(sorted(missing))}")
+    groups: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for row in reader:
+        roles = groups.setdefault((row["seed"], row["set"]), {"query": [], "catalogue": []})
+        if row["role"] in roles:
+            roles[row["role"]].append(row["id"])
+    return groups
+
+
+def _find(images: dict[str, int], name: str) -> int:
+    known = images.get(Path(name).stem, images.get(Path(name).name))
+    if known is None:
+        raise SourceError(f"{name}: not an image of this phantom set")
+    return known

@@ -1,0 +1,109 @@
+
+"use strict";
+(() => {
+  const controls = document.getElementById("controls");
+  if (!controls) return;
+  const get = (id) => document.getElementById(id);
+  const root = document.documentElement;
+  const given = [...document.querySelectorAll(".case")];
+  const boxes = [...document.querySelectorAll("#methods input")];
+  let order = given, current = 0;
+
+  // One query at a time, or all of them below each other.
+  function show() {
+    const all = get("all") && get("all").checked;
+    given.forEach((section) => { section.hidden = !all && section !== order[current]; });
+    if (given.length < 2) return;
+    get("choose").selectedIndex = current;
+    get("position").textContent = `${current + 1} of ${order.length}`;
+    get("previous").disabled = current === 0;
+    get("next").disabled = current === order.length - 1;
+  }
+
+  function go(place) {
+    const target = Math.min(order.length - 1, Math.max(0, place));
+    if (target === current) return;
+    current = target;
+    show();
+    history.replaceState(null, "", `#${order[current].id}`);
+    const above = get("cases").getBoundingClientRect().top < 0;
+    if (get("all").checked) order[current].scrollIntoView();
+    else if (above) get("cases").scrollIntoView();
+  }
+
+  // The sort is stable: queries that fail equally often keep their order.
+  function arrange() {
+    const kept = order[current];
+    const failing = (section) => Number(section.dataset.failures);
+    const worst = get("order").value === "failures";
+    order = worst ? [...given].sort((a, b) => failing(b) - failing(a)) : given;
+    get("cases").append(...order);
+    get("choose").replaceChildren(...order.map((section) => new Option(section.dataset.name)));
+    current = worst ? 0 : order.indexOf(kept);
+    show();
+  }
+
+  function opacity() {
+    root.style.setProperty("--overlay", get("opacity").value / 100);
+    get("percent").textContent = `${get("opacity").value} %`;
+  }
+
+  function methods() {
+    const shown = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
+    document.querySelectorAll("[data-method]").forEach((part) => { part.hidden = !shown.has(part.dataset.method); });
+  }
+
+  function maps() { root.classList.toggle("plain", !get("overlay").checked); }
+
+  const on = (id, event, action) => { if (get(id)) get(id).addEventListener(event, action); };
+  on("previous", "click", () => go(current - 1));
+  on("next", "click", () => go(current + 1));
+  on("choose", "change", () => go(get("choose").selectedIndex));
+  on("order", "change", arrange);
+  on("all", "change", show);
+  on("overlay", "change", maps);
+  on("opacity", "input", opacity);
+  on("size", "input", () => root.style.setProperty("--zoom", get("size").value / 100));
+  on("methods", "change", methods);
+
+  const keys = {
+    ArrowLeft: () => go(current - 1),
+    ArrowRight: () => go(current + 1),
+    f() {
+      if (!get("order")) return;
+      get("order").value = get("order").value === "failures" ? "given" : "failures";
+      arrange();
+    },
+    o() { if (get("overlay")) get("overlay").click(); },
+    "+"() { if (get("opacity")) { get("opacity").stepUp(2); opacity(); } },
+    "-"() { if (get("opacity")) { get("opacity").stepDown(2); opacity(); } },
+  };
+  keys["="] = keys["+"];  // the same key without shift
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.target.matches("select")) return;  // typing chooses an option there
+    if (event.target.matches("input[type=range]") && event.key.startsWith("Arrow")) return;
+    const digit = /^[0-9]$/.test(event.key) ? Number(event.key) : -1;
+    if (boxes.length && digit >= 0 && digit <= boxes.length) {
+      boxes.forEach((box, i) => { box.checked = digit === 0 || i === digit - 1; });
+      methods();
+      return;
+    }
+    const action = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (action) { event.preventDefault(); action(); }
+  });
+
+  controls.hidden = false;
+  // How much of the top stays covered while scrolling.
+  const sticky = () => {
+    const fixed = getComputedStyle(controls).position === "sticky" ? controls.offsetHeight : 0;
+    root.style.setProperty("--bar", `${fixed + document.querySelector(".warning").offsetHeight}px`);
+  };
+  addEventListener("resize", sticky);
+  sticky();
+  if (given.length > 1) {
+    arrange();
+    const linked = order.findIndex((section) => `#${section.id}` === location.hash);
+    if (linked > 0) { current = linked; show(); }
+  }
+})();

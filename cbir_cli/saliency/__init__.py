@@ -1,0 +1,1 @@
+"""Saliency methods: one file per method, each maps a network and images to relevance per pixel."""

@@ -1,0 +1,124 @@
+"""Scores of files, summed up over seeds or queries, and as text."""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cbir_cli.artifacts.run import Key
+
+COLUMNS = ("file", "metric", "n", "mean", "min", "max", "sd", "random")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one file.
+
+    Attributes
+    ----------
+    method : str
+        The file.
+    metric : str
+        As the command line spells it: ``ndcg@4``.
+    against : str
+        The ground truth: ``rater R1`` or ``label Effusion``.
+    n : int
+        Queries (images, for a classifier) that were scored.
+    left_out : int
+        Queries or images that were not.
+    mean, minimum, maximum, sd, random : float or None
+        Over seeds, else over queries; ``sd`` has the denominator n - 1, ``random`` is the exact mean under a random
+        ranking. None where not defined: nothing was scored; ``sd`` of a single value; ``random`` if a catalogue's size
+        is not known; for a classifier all but ``mean`` and ``random``.
+    values : mapping of Key to float
+        The score of each query.
+    chance : mapping of Key to float
+        The random baseline of each query, where known.
+    """
+
+    method: str
+    metric: str
+    against: str
+    n: int
+    left_out: int
+    mean: float | None
+    minimum: float | None = None
+    maximum: float | None = None
+    sd: float | None = None
+    random: float | None = None
+    values: Mapping[Key, float] = field(default_factory=dict)
+    chance: Mapping[Key, float] = field(default_factory=dict)
+
+
+def summarise(
+    values: Mapping[Key, float], chance: Mapping[Key, float], *, method: str, metric: str, against: str, left_out: int
+) -> Score:
+    """Sum up the values of queries: over the means of seeds where there are seeds, else over the queries.
+
+    Parameters
+    ----------
+    values, chance : mapping of Key to float
+        Score and random baseline of each query; the baseline is summed up only if it is known for all.
+    method, metric, against : str
+        See ``Score``.
+    left_out : int
+        Queries that are not among the values.
+
+    Returns
+    -------
+    Score
+    """
+    units = _units(values)
+    known = values.keys() == chance.keys()
+    return Score(
+        method=method,
+        metric=metric,
+        against=against,
+        n=len(values),
+        left_out=left_out,
+        mean=statistics.fmean(units) if units else None,
+        minimum=min(units, default=None),
+        maximum=max(units, default=None),
+        sd=statistics.stdev(units) if len(units) > 1 else None,
+        random=statistics.fmean(_units(chance)) if units and known else None,
+        values=dict(values),
+        chance=dict(chance),
+    )
+
+
+def cells(score: Score) -> tuple[str, ...]:
+    """Return a score as text, one cell for each of ``COLUMNS``; four decimals, empty where not defined."""
+    numbers = (score.mean, score.minimum, score.maximum, score.sd, score.random)
+    name = " ".join(score.method.split())  # a tab in a file name would shift the columns
+    return (name, score.metric, str(score.n), *("" if number is None else f"{number:.4f}" for number in numbers))
+
+
+def tsv(scores: Iterable[Score]) -> Iterator[str]:
+    """Write scores as TSV with a header, line by line."""
+    yield "\t".join(COLUMNS) + "\n"
+    for score in scores:
+        yield "\t".join(cells(score)) + "\n"
+
+
+def json_lines(scores: Iterable[Score]) -> Iterator[str]:
+    """Write scores as JSON, one object a line, unrounded and with the value of every query."""
+    for score in scores:
+        row: dict[str, Any] = {"file": score.method, "metric": score.metric, "against": score.against}
+        row |= {"n": score.n, "left_out": score.left_out, "mean": score.mean, "min": score.minimum}
+        row |= {"max": score.maximum, "sd": score.sd, "random": score.random}
+        row["queries"] = [
+            {"seed": key[0], "set": key[1], "query": key[2], "value": value, "random": score.chance.get(key)}
+            for key, value in score.values.items()
+        ]
+        yield json.dumps(row) + "\n"
+
+
+def _units(values: Mapping[Key, float]) -> list[float]:
+    if all(seed is None for seed, _, _ in values):
+        return list(values.values())
+    seeds: dict[int | None, list[float]] = defaultdict(list)
+    for (seed, _, _), value in values.items():
+        seeds[seed].append(value)
+    return [statistics.fmean(group) for group in seeds.values()]

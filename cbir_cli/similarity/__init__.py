@@ -1,0 +1,1 @@
+"""Why two images are found alike: one method a file."""

@@ -1,0 +1,128 @@
+"""From images or maps to an embedding artifact: the library behind ``cbir embed``."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cbir_cli.stages import streaming
+from cbir_cli.artifacts import embeddings, history, items, saliency
+from cbir_cli.artifacts.items import Items
+from cbir_cli.artifacts.model import Model
+from cbir_cli.artifacts.pseudonyms import Pseudonyms
+from cbir_cli.stages.encoders import Encoder, Network
+from cbir_cli.records import Record
+from cbir_cli.tasks import find_label
+
+
+def targets_of(names: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Return the label of a source that a task is about, or nothing where the source does not have it.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The labels that the source has.
+    labels : sequence of str
+        The task's names for it.
+    """
+    found = find_label(names, labels)
+    return [found] if found else []
+
+
+def table_of(
+    records: Sequence[Record], contents: Sequence[str], pseudonyms: Pseudonyms, model: Model | None
+) -> Items:
+    """Return the item table of some images, with each patient's set in the model's training."""
+    table = items.from_records(records, contents, pseudonyms)
+    return table if model is None else with_seen(table, model, pseudonyms)
+
+
+def with_seen(table: Items, model: Model, pseudonyms: Pseudonyms) -> Items:
+    """Return the table with ``seen`` filled in; an image without patient counts under its id."""
+    pairs = zip(table["patient"].tolist(), table.ids.tolist(), strict=True)
+    sets = [model.split.get(patient or pseudonyms(key), "") for patient, key in pairs]
+    return table.replace(seen=np.array(sets, dtype=np.str_))
+
+
+def embed_images(
+    encoder: Encoder,
+    records: Sequence[Record],
+    job: streaming.Job,
+    pseudonyms: Pseudonyms,
+    *,
+    labels: Sequence[str],
+    source: str,
+    reader: str,
+) -> dict[str, str]:
+    """Embed images and write the artifact.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    records : sequence of Record
+    job : streaming.Job
+        Also names the output.
+    pseudonyms : Pseudonyms
+    labels : sequence of str
+        The task's names for its label.
+    source, reader : str
+        As the artifact remembers them.
+
+    Returns
+    -------
+    dict of str to str
+        Why each image that could not be read has no vector.
+    """
+    model = getattr(encoder, "model", None)
+    with streaming.extract(records, encoder.input.load, encoder.rows, encoder.fields, job) as done:
+        table = table_of(done.records, done.contents, pseudonyms, model)
+        space = encoder.space.of_source(source, reader, targets_of(table.label_names, labels))
+        entry = history.entry(
+            "embed",
+            {"source": source, "reader": reader, "encoder": space.encoder, "size": encoder.input.size},
+            inputs={"model": space.model_fingerprint},
+            libraries=("numpy", "onnxruntime", "pillow"),
+        )
+        embeddings.write(
+            job.output,
+            done.rows["X"],
+            table,
+            space,
+            logits=done.rows.get("logits"),
+            unreadable=done.unreadable,
+            history=history.join(model.history if model else [], [entry]),
+            shard=job.shard,
+        )
+        return done.unreadable
+
+
+def embed_maps(encoder: Network, maps: saliency.Maps, output: str, *, labels: Sequence[str], batch: int) -> None:
+    """Feed stored maps to a network and write the artifact: CNN(IG) from a CNN, IG from an IG model.
+
+    Parameters
+    ----------
+    encoder : Network
+        Made for these maps.
+    maps : saliency.Maps
+    output : str
+    labels : sequence of str
+        The task's names for its label.
+    batch : int
+    """
+    blocks = [encoder.rows(maps.maps[i : i + batch].astype(np.float32)) for i in range(0, len(maps.maps), batch)]
+    table = maps.items.take(np.arange(len(maps.items.ids)))
+    space = encoder.space.of_source(maps.source, maps.reader, targets_of(table.label_names, labels))
+    entry = history.entry(
+        "embed",
+        {"source": maps.source, "reader": maps.reader, "encoder": space.encoder, "size": encoder.input.size},
+        inputs={"model": space.model_fingerprint, "maps": maps.fingerprint},
+        libraries=("numpy", "onnxruntime"),
+    )
+    embeddings.write(
+        output,
+        np.concatenate([b["X"] for b in blocks]) if blocks else np.empty((0, encoder.width), np.float32),
+        table,
+        space,
+        logits=np.concatenate([b["logits"] for b in blocks]) if blocks else None,
+        unreadable=maps.unreadable,
+        history=history.join(encoder.model.history, maps.history, [entry]),
+    )

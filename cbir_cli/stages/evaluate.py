@@ -1,0 +1,159 @@
+"""Score runs and embeddings: the library behind ``cbir evaluate``."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cbir_cli import evaluation, truth
+from cbir_cli.artifacts import embeddings, files
+from cbir_cli.artifacts.ranks import RankRow, read_ranks
+from cbir_cli.artifacts.run import Key, RunRow, read_run
+from cbir_cli.artifacts.split import read_split
+from cbir_cli.errors import UsageError
+from cbir_cli.records import MISSING
+from cbir_cli.scores import Score
+from cbir_cli.splits import SplitRow
+
+HELD_OUT = ("", "test")
+"""Values of ``seen`` of images that neither trained nor selected a network."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an index or embedding says of the catalogue: labels by name, and patients, of each id."""
+
+    labels: Mapping[str, Mapping[str, int]]
+    patients: Mapping[str, str]
+    targets: Sequence[str]
+
+
+def known_items(name: str) -> Known:
+    """Read what an index or embedding says of its images."""
+    with files.open_artifact(name, embeddings.KIND, "cbir-index") as artifact:
+        stored = embeddings.read(artifact)
+        ids = stored.items.ids.tolist()
+        labels = {n: dict(zip(ids, stored.items.label(n).tolist(), strict=True)) for n in stored.items.label_names}
+        patients = dict(zip(ids, stored.items["patient"].tolist(), strict=True))
+        return Known(labels, {k: p for k, p in patients.items() if p}, stored.space.targets)
+
+
+def evaluate(
+    names: Sequence[str],
+    *,
+    items: str | None = None,
+    raters: str | None = None,
+    rater: str | None = None,
+    split: str | None = None,
+    label: str | None = None,
+    metrics: Sequence[str] | None = None,
+) -> list[Score]:
+    """Score files: ranked lists, and classifiers by the logits of an embedding.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Runs and embedding artifacts; ``-`` is standard input.
+    items : str, optional
+        Index or embedding that knows the catalogue.
+    raters, rater : str, optional
+        Rank table, and who in it is the reference.
+    split : str, optional
+        Split table of a run with sets.
+    label : str, optional
+        Label that decides what is relevant.
+    metrics : sequence of str, optional
+        All that fit by default.
+
+    Returns
+    -------
+    list of Score
+
+    Raises
+    ------
+    UsageError
+        If a metric is unknown or lacks what it needs.
+    """
+    ranks = read_ranks(raters) if raters else []
+    rows = read_split(split) if split else []
+    known = known_items(items) if items else None
+    parsed = evaluation.parse_metrics(metrics or [])
+    of_run = [str(m) for m in parsed if m.folder == evaluation.RANKING]
+    of_classifier = [str(m) for m in parsed if m.folder == evaluation.CLASSIFICATION]
+    scores: list[Score] = []
+    for name in names:
+        if name != files.STDIO and files.is_artifact(Path(name)):
+            if metrics and not of_classifier:
+                raise UsageError(f"{name}: an embedding is scored by {', '.join(evaluation.CLASSIFICATION_DEFAULTS)}")
+            scores += _classifier(name, label, of_classifier or evaluation.CLASSIFICATION_DEFAULTS)
+        else:
+            if metrics and not of_run:
+                raise UsageError(f"{name}: a run is scored by ranking metrics")
+            scores += _run(name, read_run(name), of_run, ranks, rater, label, known, rows)
+    return scores
+
+
+def _run(
+    name: str,
+    rows: list[RunRow],
+    metrics: Sequence[str],
+    ranks: Sequence[RankRow],
+    rater: str | None,
+    label: str | None,
+    known: Known | None,
+    split: Sequence[SplitRow],
+) -> list[Score]:
+    if known and label is None and len(known.targets) == 1:
+        label = known.targets[0]
+    if known:
+        rows = _with_labels(rows, known)
+    label = truth.pick_label(rows, label)
+    catalogues: Mapping[Key, truth.Catalogue] | None = None
+    if label is not None and (known or split):
+        catalogues = truth.count_catalogues(
+            rows,
+            label=label,
+            items=known.labels.get(label, {}) if known else None,
+            patients=known.patients if known else None,
+            split=split or None,
+        )
+    return evaluation.evaluate_run(
+        rows, metrics=metrics, method=name, ranks=ranks, rater=rater, label=label, catalogues=catalogues
+    )
+
+
+def _with_labels(rows: list[RunRow], known: Known) -> list[RunRow]:
+    """Give a run without labels, such as a TREC run, those that the index knows."""
+    if any(row.labels or row.query_labels for row in rows):
+        return rows
+    stated: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, codes in known.labels.items():
+        for key, code in codes.items():
+            if code != MISSING:
+                stated[key][name] = code
+    return [
+        RunRow(r.query, r.rank, r.id, r.distance, stated.get(r.query, {}), stated.get(r.id, {}), r.seed, r.set)
+        for r in rows
+    ]
+
+
+def _classifier(name: str, label: str | None, metrics: Sequence[str]) -> list[Score]:
+    with files.open_artifact(name, embeddings.KIND, "cbir-index") as artifact:
+        stored = embeddings.read(artifact)
+        targets = [label] if label else stored.space.targets
+        if stored.logits is None or stored.logits.shape[1] != 1:
+            raise UsageError(f"{name}: its model does not classify one finding")
+        if len(targets) != 1 or targets[0] not in stored.items.label_names:
+            names = ", ".join(stored.items.label_names) or "none"
+            raise UsageError(f"{name}: which label does its model classify? give --label; it has: {names}")
+        keep = np.isin(stored.items["seen"], HELD_OUT)
+        return evaluation.classification(
+            np.array(stored.logits[:, 0]),
+            stored.items.label(targets[0]),
+            metrics=metrics,
+            method=name,
+            label=targets[0],
+            keep=keep,
+        )

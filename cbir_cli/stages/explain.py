@@ -1,0 +1,160 @@
+"""From ranked lists to an explanation artifact: the library behind ``cbir explain``."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cbir_cli.artifacts import explanation, history
+from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
+from cbir_cli.artifacts.index import Index
+from cbir_cli.stages.encoders import Encoder
+from cbir_cli.errors import SourceError
+from cbir_cli.images import InputSpec
+from cbir_cli.progress import track
+from cbir_cli.stages.query import Answer, Queries
+
+Explainer = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Loads the images of queries and results at the size of the network's input.
+
+    Attributes
+    ----------
+    input : InputSpec
+    results, queries : mapping of str to Path
+        The file of each id.
+    """
+
+    input: InputSpec
+    results: Mapping[str, Path]
+    queries: Mapping[str, Path]
+
+    def load(self, path: Path) -> np.ndarray:
+        """Return pixels (S, S) float32 in [0, 1].
+
+        Raises
+        ------
+        SourceError
+            If the file is not there.
+        ImageError
+            If it cannot be decoded.
+        """
+        if not path.exists():
+            raise SourceError(f"{path}: no such image; give the folder of the catalogue's images with --root DIR")
+        return self.input.load(path)
+
+
+def paths_of_index(index: Index, root: str | None) -> dict[str, Path]:
+    """Return the file of each image of an index: below ``root``, else below the source as it was typed."""
+    space = index.embedding.space
+    return _paths(index.embedding.items.ids, index.embedding.items["path"], root, space.source)
+
+
+def paths_of_queries(queries: Queries, root: str | None) -> dict[str, Path]:
+    """Return the file of each query of an embedding artifact, found as those of an index."""
+    return _paths(queries.items.ids, queries.items["path"], root, queries.source)
+
+
+def _paths(ids: np.ndarray, relative: np.ndarray, root: str | None, source: str) -> dict[str, Path]:
+    reader, colon, rest = source.partition(":")
+    folder = root or (rest if colon and not os.path.exists(source) else source)
+    if not root and Path(folder).suffix.lower() in (".csv", ".tsv"):
+        folder = os.path.dirname(folder)
+    if not root and os.path.isfile(folder):
+        folder = os.path.dirname(folder)
+    return {str(key): Path(folder, str(path)) for key, path in zip(ids, relative, strict=True)}
+
+
+def explain_answers(
+    index: Index,
+    fingerprint: str,
+    queries: Queries,
+    answers: Sequence[Answer],
+    encoder: Encoder,
+    pictures: Pictures,
+    method: str,
+    explain: Explainer | None,
+    parameters: Mapping[str, Any],
+) -> Explanation:
+    """Explain every result of every query.
+
+    Parameters
+    ----------
+    index, fingerprint : Index, str
+    queries : Queries
+    answers : sequence of Answer
+    encoder : Encoder
+    pictures : Pictures
+    method : str
+        Name of the explainer, or ``none``.
+    explain : callable or None
+        ``explain(encoder, query, result, **parameters)``.
+    parameters : mapping
+
+    Returns
+    -------
+    Explanation
+    """
+    pairs = [(a, rank, int(row), float(d)) for a in answers for rank, (row, d) in enumerate(zip(a.rows, a.distances, strict=True), 1)]
+    asked = list(dict.fromkeys(a.query for a in answers))
+    found = list(dict.fromkeys(row for _, _, row, _ in pairs))
+    query_items, result_items = queries.items.take(asked), index.embedding.items.take(found)
+    query_pixels = _load(pictures.queries, query_items.ids, pictures)
+    result_pixels = _load(pictures.results, result_items.ids, pictures)
+    size = pictures.input.size
+    maps: list[np.ndarray] = []
+    on: list[tuple[int, int]] = []
+    if explain:
+        for number, (answer, _, row, _) in enumerate(track(pairs, len(pairs), "explain")):
+            query, result = query_pixels[asked.index(answer.query)], result_pixels[found.index(row)]
+            for side, image_map in zip((ON_QUERY, ON_RESULT), explain(encoder, query, result, **parameters), strict=True):
+                if image_map.any():
+                    maps.append(image_map)
+                    on.append((number, side))
+    stacked = np.stack(maps) if maps else np.empty((0, size, size), np.float32)
+    scale = np.abs(stacked).max(axis=(1, 2)) if maps else np.empty(0, np.float32)
+    space = index.embedding.space
+    return Explanation(
+        query_images=_levels(query_pixels),
+        queries=query_items,
+        result_images=_levels(result_pixels),
+        results=result_items,
+        query=np.array([asked.index(a.query) for a, *_ in pairs], np.int32),
+        result=np.array([found.index(row) for _, _, row, _ in pairs], np.int32),
+        rank=np.array([rank for _, rank, _, _ in pairs], np.int32),
+        distance=np.array([d for *_, d in pairs], np.float32),
+        seed=np.array([-1 if a.seed is None else a.seed for a, *_ in pairs], np.int32),
+        set=np.array([-1 if a.set is None else a.set for a, *_ in pairs], np.int32),
+        maps=(stacked / scale[:, None, None]).astype(np.float16) if maps else stacked.astype(np.float16),
+        scale=scale,
+        map_pair=np.array([pair for pair, _ in on], np.int32),
+        map_on=np.array([side for _, side in on], np.int8),
+        method=method,
+        parameters=dict(parameters),
+        encoder=space.encoder,
+        similarity=space.similarity,
+        targets=space.targets,
+        index=fingerprint,
+    )
+
+
+def write(output: str, made: Explanation, before: Sequence[history.Entry]) -> None:
+    """Write an explanation artifact with its history."""
+    entry = history.entry("explain", {"method": made.method, **made.parameters}, inputs={"index": made.index})
+    explanation.write(output, made, history=history.join(before, [entry]))
+
+
+def _load(paths: Mapping[str, Path], ids: np.ndarray, pictures: Pictures) -> np.ndarray:
+    size = pictures.input.size
+    pixels = [pictures.load(paths[str(key)]) for key in ids]
+    return np.stack(pixels) if pixels else np.empty((0, size, size), np.float32)
+
+
+def _levels(pixels: np.ndarray) -> np.ndarray:
+    return np.rint(pixels * 255).astype(np.uint8)

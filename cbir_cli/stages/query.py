@@ -1,0 +1,246 @@
+"""Who is near whom: the library behind ``cbir query`` and ``cbir explain``.
+
+By default a query is not answered with himself: the same image (by the content of its file, or by its id in the same
+source), the same study, or another image of the same patient.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cbir_cli import registry
+from cbir_cli.artifacts.embeddings import Embedding
+from cbir_cli.artifacts.index import Index
+from cbir_cli.artifacts.items import Items
+from cbir_cli.artifacts.run import RunRow
+from cbir_cli.stages.encoders import BUILT_IN, Network, Settings, Ssim, open_encoder
+from cbir_cli.errors import ArtifactError, SourceError, UsageError
+from cbir_cli.splits import SplitRow
+
+log = logging.getLogger("cbir")
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What is asked: vectors (Q, D) float32, their item table, and the source they come from."""
+
+    vectors: np.ndarray
+    items: Items
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The results of one query.
+
+    Attributes
+    ----------
+    query : int
+        Row of the query.
+    rows : ndarray (k,), int64
+        Rows of the index, nearest first.
+    distances : ndarray (k,), float32
+    seed, set : int or None
+        The query's place in a split table.
+    """
+
+    query: int
+    rows: np.ndarray
+    distances: np.ndarray
+    seed: int | None = None
+    set: int | None = None
+
+
+def from_embedding(embedding: Embedding, index: Index) -> Queries:
+    """Return the images of an embedding as queries.
+
+    Raises
+    ------
+    ArtifactError
+        If they come from another model or preprocessing than the index.
+    """
+    here, there = embedding.space, index.embedding.space
+    if here.fingerprint != there.fingerprint:
+        raise ArtifactError(
+            f"{embedding.name}: embedded by {here.model_name} ({here.encoder}, space {here.fingerprint[:12]}), "
+            f"the index by {there.model_name} ({there.encoder}, space {there.fingerprint[:12]})"
+        )
+    return Queries(embedding.vectors, embedding.items, here.source)
+
+
+def find_encoder(
+    chosen: str | None, index: Index, index_path: str, settings: Settings
+) -> Network | Ssim:
+    """Return the encoder of an index, for what is not yet embedded.
+
+    Tries the model that was named, ``$CBIR_MODEL``, the name that the index remembers beside the index and in the
+    working folder, and ``./model.h5``.
+
+    Raises
+    ------
+    ArtifactError
+        If the model that was named is of another space, or none is found; the message says where was looked.
+    """
+    space = index.embedding.space
+    if space.encoder == "ssim":
+        return Ssim(int(space.input["size"]))
+    if space.model_name in BUILT_IN:
+        return open_encoder(space.model_name, settings, image_size=int(space.input["size"]))
+    named = chosen or os.environ.get("CBIR_MODEL")
+    beside = os.path.join(os.path.dirname(index_path), space.model_name)
+    places = [named] if named else list(dict.fromkeys([beside, space.model_name, "model.h5"]))
+    for place in places:
+        if not named and not os.path.isfile(place):
+            continue
+        encoder = open_encoder(place, settings)
+        if encoder.space.fingerprint == space.fingerprint:
+            if not chosen:
+                log.info("model: %s", place)
+            return encoder
+        if named:
+            raise ArtifactError(
+                f"{place}: another model than the index was made with ({space.model_name}, {space.encoder}, "
+                f"space {space.fingerprint[:12]}; this is {encoder.space.encoder}, {encoder.space.fingerprint[:12]})"
+            )
+    hint = "; for CNN(IG) make it with cbir finetune-ig --epochs 0" if space.encoder == "cnn(ig)" else ""
+    raise ArtifactError(
+        f"{index_path}: the query needs the model {space.model_name} ({space.encoder}), which is not in "
+        f"{', '.join(places)}; give -m FILE{hint}"
+    )
+
+
+def search(index: Index, queries: Queries, k: int, *, same: bool = False) -> list[Answer]:
+    """Find the k nearest images of each query.
+
+    Parameters
+    ----------
+    index : Index
+    queries : Queries
+    k : int
+    same : bool
+        Do not leave out the same image, study and patient.
+    """
+    guard = Guard(index, queries) if not same else None
+    k = min(k, max(1, len(index.embedding.items.ids)))
+    vectors = np.ascontiguousarray(queries.vectors)
+    distances, rows = _searcher(index).search(vectors, k, allowed=guard.mask if guard else None)
+    if guard:
+        guard.say()
+    return [_answer(q, rows[q], distances[q]) for q in range(len(rows))]
+
+
+def search_split(index: Index, queries: Queries, k: int | None, split: Sequence[SplitRow]) -> list[Answer]:
+    """Rank each query of a split table within its own catalogue.
+
+    Parameters
+    ----------
+    k : int or None
+        All of the catalogue by default.
+
+    Raises
+    ------
+    SourceError
+        If a query or a catalogue image of the table is not there.
+    """
+    numbers = {key: i for i, key in enumerate(queries.items.ids.tolist())}
+    places = {key: i for i, key in enumerate(index.embedding.items.ids.tolist())}
+    asked: list[tuple[int, int, int]] = []
+    catalogues: list[np.ndarray] = []
+    for seed, number in dict.fromkeys((row.seed, row.set) for row in split):
+        members = [row for row in split if (row.seed, row.set) == (seed, number)]
+        rows = [_find(places, row.id, "the index") for row in members if row.role == "catalogue"]
+        for row in members:
+            if row.role == "query":
+                asked.append((seed, number, _find(numbers, row.id, "the query images")))
+                catalogues.append(np.array(rows, dtype=np.int64))
+    if not asked:
+        raise SourceError("the split table names no query")
+    guard = Guard(index, queries)
+    order = [q for _, _, q in asked]
+
+    def allowed(i: int) -> np.ndarray:
+        return guard.mask(order[i], within=catalogues[i])
+
+    most = min(k or len(places), max(1, *map(len, catalogues)))
+    distances, rows_found = _searcher(index).search(np.ascontiguousarray(queries.vectors[order]), most, allowed=allowed)
+    guard.say()
+    return [
+        _answer(q, rows_found[i], distances[i], seed, number) for i, (seed, number, q) in enumerate(asked)
+    ]
+
+
+def run_rows(index: Index, queries: Queries, answers: Sequence[Answer]) -> Iterator[RunRow]:
+    """Yield the ranked list as rows of a run table, with the labels that the task is about, or all if it has none."""
+    items, targets = index.embedding.items, index.embedding.space.targets
+    names = targets or items.label_names
+    of_query = [name for name in names if name in queries.items.label_names]
+    for answer in answers:
+        query_labels = queries.items.stated(answer.query, of_query)
+        for rank, (row, distance) in enumerate(zip(answer.rows, answer.distances, strict=True), start=1):
+            yield RunRow(
+                query=str(queries.items.ids[answer.query]),
+                rank=rank,
+                id=str(items.ids[row]),
+                distance=float(distance),
+                query_labels=query_labels,
+                labels=items.stated(int(row), names),
+                seed=answer.seed,
+                set=answer.set,
+            )
+
+
+class Guard:
+    """Keeps the same image, study and patient from answering, and counts what it kept away."""
+
+    def __init__(self, index: Index, queries: Queries) -> None:
+        self._items, self._queries = index.embedding.items, queries.items
+        self._same_source = bool(queries.source) and queries.source == index.embedding.space.source
+        self._people = self._items.pseudonyms == self._queries.pseudonyms
+        self._count = 0
+        known = (self._items["patient"] != "").any() and (self._queries["patient"] != "").any()
+        if known and not self._people:
+            log.warning("patients of query and index were hidden with different keys: the same patient cannot be left out")
+
+    def mask(self, query: int, within: np.ndarray | None = None) -> np.ndarray:
+        """Return which rows of the index may answer a query, among some rows or all."""
+        same = np.zeros(len(self._items.ids), dtype=bool)
+        keys = ("content", "patient", "study") if self._people else ("content",)
+        for key in keys:
+            value = self._queries[key][query]
+            if value:
+                same |= self._items[key] == value
+        if self._same_source:
+            same |= self._items.ids == self._queries.ids[query]
+        asked = np.ones(len(same), dtype=bool)
+        if within is not None:
+            asked[:] = False
+            asked[within] = True
+        self._count += int(np.count_nonzero(same & asked))
+        return asked & ~same
+
+    def say(self) -> None:
+        """Say how many were kept away."""
+        if self._count:
+            log.info("left out: %d results of the same image, study or patient", self._count)
+
+
+def _searcher(index: Index):  # type: ignore[no-untyped-def]  # any module of index/
+    backend = registry.load("index", index.kind)
+    return backend.open(index.embedding.vectors, index.payload, **index.parameters)
+
+
+def _answer(query: int, rows: np.ndarray, distances: np.ndarray, seed: int | None = None, number: int | None = None) -> Answer:
+    there = rows >= 0
+    return Answer(query, rows[there], distances[there], seed, number)
+
+
+def _find(places: dict[str, int], key: str, where: str) -> int:
+    if key not in places:
+        near = [p for p in places if Path(p).stem == Path(key).stem][:1]
+        hint = f" (it has {near[0]!r})" if near else ""
+        raise SourceError(f"split table: {key!r} is not in {where}{hint}")
+    return places[key]

@@ -1,0 +1,323 @@
+"""From images or maps to a trained model: the library behind ``cbir train`` and ``cbir finetune-ig``."""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_cli import batches, registry, splits, tasks, training
+from cbir_cli.artifacts import history
+from cbir_cli.artifacts import model as models
+from cbir_cli.artifacts.model import Model, Saliency
+from cbir_cli.artifacts.pseudonyms import Pseudonyms
+from cbir_cli.artifacts.saliency import Maps
+from cbir_cli.data import Source
+from cbir_cli.errors import CbirError, UsageError
+from cbir_cli.images import InputSpec
+from cbir_cli.records import Record
+from cbir_cli.tasks import Task
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("cbir")
+
+TRAINING_SPLITS = ("", "train", "train_val")
+"""Official splits of data sets that are trained on; images of any other are held out."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command trains: where, with which seed, and where the model goes."""
+
+    output: str
+    seed: int
+    device: str
+    threads: int | None
+    workers: int
+    resume: bool = False
+    fail: bool = False
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """File of the unfinished run beside the model; none when the model goes to a pipe."""
+        return None if self.output == "-" else Path(f"{self.output}.checkpoint")
+
+
+def resolve_task(
+    name: str,
+    pairs: Sequence[str],
+    *,
+    epochs: int | None = None,
+    image_size: int | None = None,
+    batch_size: int | None = None,
+) -> Task:
+    """Return a task with what the command line changes.
+
+    Raises
+    ------
+    UsageError
+        If there is no such task or value.
+    """
+    return _changed(tasks.load(name), pairs, epochs=epochs, image_size=image_size, batch_size=batch_size)
+
+
+def inherited_task(model: Model, pairs: Sequence[str], *, epochs: int | None, batch_size: int | None) -> Task:
+    """Return the task of a first network with what the command line changes for the second."""
+    task = _changed(tasks.from_dict(model.task), pairs, epochs=epochs, batch_size=batch_size)
+    if task.architecture != model.architecture or task.image_size != model.input.size:
+        raise UsageError(f"{model.name}: architecture and image size of the second network are those of the first")
+    return task
+
+
+def _changed(task: Task, pairs: Sequence[str], **options: int | None) -> Task:
+    changes = registry.settings(pairs, task.settings(), f"task {task.name}")
+    return task.override(**changes, **{name: value for name, value in options.items() if value is not None})
+
+
+def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: Pseudonyms) -> dict[str, str]:
+    """Train a network on images and write its model.
+
+    Parameters
+    ----------
+    task : Task
+    source : Source
+    init : str
+        ``imagenet``, ``none``, a cbir model, or a file of weights.
+    run : Run
+    pseudonyms : Pseudonyms
+
+    Returns
+    -------
+    dict of str to str
+        Why each image that could not be read was left out.
+    """
+    spec = InputSpec(size=task.image_size)
+    chosen, targets = task.select(source.records, source.flow)
+    for line in source.flow.lines():
+        log.info("%s", line)
+    readable, errors = batches.readable(chosen, spec, workers=run.workers)
+    for error in errors:
+        if run.fail:
+            raise error
+        log.warning("%s", error)
+    kept = {record.id for record in readable}
+    targets = targets[[record.id in kept for record in chosen]]
+    roles = roles_of(readable, seed=run.seed, validation=task.validation, test=task.test)
+    module, state = initial_network(task, init, seed=run.seed)
+    data = {role: _images(readable, targets, roles, role, spec) for role in ("train", "validation")}
+    result = fit(module, task, data, run)
+    entry = history.entry(
+        "train",
+        {**task.to_dict(), "init": init, "source": history.public_path(source.typed), "reader": source.reader},
+        seed=run.seed,
+        libraries=("numpy", "pillow", "torch", "torchvision"),
+    )
+    owners = (pseudonyms(record.patient or record.id) for record in readable)
+    _write(task, run, result, dict(zip(owners, roles, strict=True)), pseudonyms.check, state.history, entry, spec)
+    return {error_id(error): str(error) for error in errors}
+
+
+def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Run) -> None:
+    """Train a second network on the first one's maps and write the model that holds both.
+
+    Parameters
+    ----------
+    task : Task
+    first : Model
+        The network that made the maps.
+    maps : Maps
+    start : Model
+        Whose weights the second network starts from.
+    run : Run
+
+    Raises
+    ------
+    UsageError
+        If the maps were not made by the first network.
+    """
+    if maps.model_space != first.space():
+        raise UsageError(f"{maps.name}: made by another network than {first.name}")
+    if maps.items.pseudonyms != first.pseudonyms:
+        raise CbirError(
+            f"{maps.name}: its patients were hidden with another key than those of {first.name}, so training and "
+            "validation patients cannot be told apart; use the same CBIR_KEY for both"
+        )
+    stage = Saliency(first, maps.method, maps.parameters)
+    table = maps.items
+    records = table.records()
+    rows, targets = _selected(task, records)
+    owners = [records[i].patient or records[i].id for i in rows]
+    roles = [first.split.get(owner, "") for owner in owners]
+    new = [owner for owner, role in zip(owners, roles, strict=True) if not role]
+    drawn = dict(zip(new, splits.assign(new, seed=run.seed, validation=task.validation), strict=True)) if new else {}
+    roles = [role or drawn[owner] for owner, role in zip(owners, roles, strict=True)]
+    flat = {i for i in rows if maps.scale[i] == 0}
+    if flat:
+        log.warning("%d of %d maps are flat and teach nothing; they are kept", len(flat), len(rows))
+    module, _ = initial_network(task, start, seed=run.seed)
+    places = {role: [i for i, r in enumerate(roles) if r == role] for role in ("train", "validation")}
+    data = {
+        role: batches.Maps(maps.maps, targets[at], first.input, rows=np.array(rows)[at], source=maps.fingerprint)
+        for role, at in places.items()
+        if at
+    }
+    result = fit(module, task, data, run)
+    entry = history.entry(
+        "finetune-ig",
+        {**task.to_dict(), "init": start.name},
+        inputs={"model": first.fingerprint, "maps": maps.fingerprint, "init": start.fingerprint},
+        seed=run.seed,
+        libraries=("numpy", "torch", "torchvision"),
+    )
+    split = {**first.split, **start.split, **dict(zip(owners, roles, strict=True))}
+    before = history.join(first.history, start.history, maps.history)
+    _write(task, run, result, split, first.pseudonyms, before, entry, first.input, stage)
+
+
+def roles_of(records: Sequence[Record], *, seed: int, validation: float, test: float) -> list[str]:
+    """Return train, validation or test for each image, by patient.
+
+    Every image of a patient who has one in an official held-out split is test; the other patients are drawn from
+    patient and seed alone. An image without patient is its own patient.
+    """
+    owners = [record.patient or record.id for record in records]
+    held = {o for o, r in zip(owners, records, strict=True) if r.split.lower() not in TRAINING_SPLITS}
+    drawn = splits.assign(owners, seed=seed, validation=validation, test=test)
+    return ["test" if owner in held else role for owner, role in zip(owners, drawn, strict=True)]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the initial weights bring along."""
+
+    history: list[history.Entry]
+
+
+def initial_network(task: Task, init: "str | Model", *, seed: int) -> "tuple[torch.nn.Module, Start]":
+    """Return a network with its initial weights.
+
+    Parameters
+    ----------
+    task : Task
+    init : str or Model
+        A name or file as ``--init`` takes it, or a model that was read already.
+    seed : int
+        Of whatever is drawn at random.
+
+    Raises
+    ------
+    WeightsError
+        If the weights cannot be had or do not fit.
+    """
+    from cbir_cli.artifacts.files import is_artifact
+    from cbir_cli.models import _weights
+
+    outputs = registry.load("objectives", task.objective).OUTPUTS
+    if isinstance(init, str) and is_artifact(Path(init)):
+        init = models.read(init)
+    if isinstance(init, Model):
+        module = _weights.fit_state(task.architecture, outputs, init.weights, what=init.name, seed=seed)
+        return module, Start(init.history)
+    return _weights.initial(init, task.architecture, outputs, seed=seed), Start([])
+
+
+def fit(module: "torch.nn.Module", task: Task, data: Mapping[str, batches.Data], run: Run) -> training.Result:
+    """Run the training loop with a task's recipe, one line an epoch."""
+    import torch
+
+    if "train" not in data and task.recipe.epochs:
+        raise CbirError("no training images are left; are all patients held out?")
+    torch.set_num_threads(run.threads or len(os.sched_getaffinity(0)))
+    for role, some in data.items():
+        log.info("%s: %d images, %d positive", role, len(some), int(np.sum(some.targets == 1)))
+    return training.train(
+        module,
+        data.get("train", data.get("validation")),  # type: ignore[arg-type]
+        task.recipe,
+        objective=registry.load("objectives", task.objective),
+        metrics={name: registry.load("metrics/classification", name).score for name in ("f1", "auroc")},
+        validation=data.get("validation"),
+        seed=run.seed,
+        device=device_of(run.device),
+        workers=run.workers,
+        checkpoint=run.checkpoint,
+        resume=run.resume,
+        on_epoch=_say,
+    )
+
+
+def device_of(name: str) -> str:
+    """Return ``cpu`` or ``cuda`` for ``auto``."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this machine has no CUDA device that PyTorch can use")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _say(entry: Mapping[str, Any], seconds: float) -> None:
+    def shown(name: str) -> str:
+        return "-" if entry[name] is None else f"{entry[name]:.4f}"
+
+    parts = [f"{name.replace('_', ' ')} {shown(name)}" for name in entry if name != "epoch"]
+    log.info("epoch %d: %s (%.1f s)", entry["epoch"], ", ".join(parts), seconds)
+
+
+def _images(
+    records: Sequence[Record], targets: NDArray[np.int64], roles: Sequence[str], role: str, spec: InputSpec
+) -> batches.Images:
+    at = [i for i, r in enumerate(roles) if r == role]
+    return batches.Images([records[i] for i in at], targets[at], spec)
+
+
+def _selected(task: Task, records: Sequence[Record]) -> tuple[list[int], NDArray[np.int64]]:
+    from cbir_cli.records import Flow
+
+    flow = Flow(read=len(records))
+    chosen, targets = task.select(records, flow)
+    for line in flow.lines():
+        log.info("%s", line)
+    numbers = {record.id: i for i, record in enumerate(records)}
+    return [numbers[record.id] for record in chosen], targets
+
+
+def _write(
+    task: Task,
+    run: Run,
+    result: training.Result,
+    split: dict[str, str],
+    pseudonyms: str,
+    before: Iterable[history.Entry],
+    entry: history.Entry,
+    spec: InputSpec,
+    stage: Saliency | None = None,
+) -> None:
+    architecture = registry.load("models", task.architecture)
+    log.info("kept epoch %d of %d", result.best_epoch, len(result.history))
+    models.write(
+        run.output,
+        Model(
+            architecture=task.architecture,
+            weights=result.state,
+            outputs=[task.name],
+            task=task.to_dict(),
+            objective=task.objective,
+            feature_layer=architecture.FEATURE_LAYER,
+            feature_width=architecture.FEATURES,
+            input=spec,
+            scores={"best_epoch": result.best_epoch, **result.scores},
+            epochs=result.history,
+            split=split,
+            pseudonyms=pseudonyms,
+            saliency=stage,
+            history=history.join(before, [entry]),
+        ),
+    )
+    if run.checkpoint:
+        run.checkpoint.unlink(missing_ok=True)

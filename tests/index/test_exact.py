@@ -1,0 +1,278 @@
+"""Exact search against a plain float64 loop, and what its promises of order, filters and memory mean."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from cbir_cli.errors import ShapeError, UsageError
+from cbir_cli.index import _products, exact
+
+
+def plain_distance(query, row, metric):
+    """One pair, plainly, in float64."""
+    query, row = query.astype(np.float64), row.astype(np.float64)
+    if metric == "l2":
+        return np.sqrt(np.sum((query - row) ** 2))
+    lengths = np.linalg.norm(query), np.linalg.norm(row)
+    if 0 in lengths:
+        return 1.0
+    return np.sum((query / lengths[0] - row / lengths[1]) ** 2) / 2
+
+
+def plain_search(vectors, queries, k, metric, allowed=None):
+    distances = np.full((len(queries), k), np.inf, np.float32)
+    rows = np.full((len(queries), k), -1)
+    for q, query in enumerate(queries):
+        mask = np.ones(len(vectors), bool) if allowed is None else allowed(q)
+        found = [(np.float32(plain_distance(query, v, metric)), r) for r, v in enumerate(vectors) if mask[r]]
+        for place, (distance, row) in enumerate(sorted(found)[:k]):
+            distances[q, place], rows[q, place] = distance, row
+    return distances, rows
+
+
+def search(vectors, queries, k, metric, allowed=None):
+    payload = exact.build(vectors, metric=metric)
+    return exact.open(vectors, payload, metric=metric).search(queries, k, allowed=allowed)
+
+
+def assert_same_order(found, truth, vectors, queries, metric):
+    """Rows agree, but for pairs whose distances agree to the last bit or two of the plain loop's float32."""
+    np.testing.assert_allclose(found[0], truth[0], rtol=3e-7, atol=1e-30)
+    for q, place in np.argwhere(found[1] != truth[1]):
+        one, other = (plain_distance(queries[q], vectors[rows[q, place]], metric) for rows in (found[1], truth[1]))
+        assert one == pytest.approx(other, rel=3e-7, abs=1e-30)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """So that tiny data cross the borders of every block."""
+    monkeypatch.setattr(_products, "_SCORES", 21)
+    monkeypatch.setattr(_products, "_WORK", 40)
+    monkeypatch.setattr(exact, "_QUERIES", 3)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("k", [1, 5, 60])
+def test_plain_loop(metric, k, small_blocks):
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((40, 9), dtype=np.float32)
+    queries = rng.standard_normal((8, 9), dtype=np.float32)
+    found = search(vectors, queries, k, metric)
+    truth = plain_search(vectors, queries, k, metric)
+    np.testing.assert_array_equal(found[1], truth[1])
+    np.testing.assert_allclose(found[0], truth[0], rtol=2e-7)
+    assert found[0].dtype == np.float32 and found[1].dtype == np.int64
+
+
+values = st.sampled_from([0.0, 1.0, -1.0, 2.0, 0.5, 1e-3, 1000.0, 1000.001, 1e-20, -1e-42])
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), metric=st.sampled_from(["l2", "cosine"]), size=st.integers(1, 5), k=st.integers(1, 12))
+def test_ties_duplicates_filters_and_padding(data, metric, size, k):
+    table = data.draw(hnp.arrays(np.float32, (data.draw(st.integers(1, 5)), size), elements=values))
+    picks = data.draw(st.lists(st.integers(0, len(table) - 1), min_size=1, max_size=14))
+    vectors = table[picks]  # duplicates on purpose
+    queries = data.draw(hnp.arrays(np.float32, (3, size), elements=values))
+    masks = data.draw(hnp.arrays(bool, (3, len(vectors))))
+    found = search(vectors, queries, k, metric, lambda q: masks[q])
+    truth = plain_search(vectors, queries, k, metric, lambda q: masks[q])
+    assert_same_order(found, truth, vectors, queries, metric)
+    for q in range(3):
+        rows, distances = found[1][q], found[0][q]
+        real = rows[rows >= 0]
+        assert len(real) == min(k, masks[q].sum()) and masks[q][real].all() and len(set(real)) == len(real)
+        assert (rows[len(real) :] == -1).all() and np.isinf(distances[len(real) :]).all()
+        assert np.isfinite(distances[: len(real)]).all()
+        order = list(zip(distances[: len(real)], real, strict=True))
+        assert order == sorted(order)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("spread", [1e-5, 1e-4, 1e-2])
+def test_near_duplicates_far_from_the_origin(metric, spread):
+    """In float32 the expansion of the square is nothing but rounding here; the order still is that of the truth."""
+    rng = np.random.default_rng(2)
+    vectors = (100 + spread * rng.standard_normal((300, 64))).astype(np.float32)
+    queries = (100 + spread * rng.standard_normal((5, 64))).astype(np.float32)
+    queries[0] = vectors[17]
+    products, squares = queries @ vectors.T, np.square(vectors).sum(axis=1)
+    expansion = squares - 2 * products if metric == "l2" else -products / np.sqrt(squares)
+    found = search(vectors, queries, 10, metric)
+    assert_same_order(found, plain_search(vectors, queries, 10, metric), vectors, queries, metric)
+    assert (found[0][0, 0], found[1][0, 0]) == (0, np.flatnonzero((vectors == vectors[17]).all(axis=1))[0])
+    if spread < 1e-2:
+        assert (
+            np.argsort(expansion, axis=1, kind="stable")[:, :10] != found[1]
+        ).any()  # what is guarded against does happen
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_scores_are_within_the_bound_and_any_error_within_it_changes_nothing(metric, monkeypatch):
+    rng = np.random.default_rng(3)
+    vectors = (2 + rng.standard_normal((500, 200))).astype(np.float32) * rng.uniform(0.5, 2, (500, 1)).astype(
+        np.float32
+    )
+    queries = (2 + rng.standard_normal((6, 200))).astype(np.float32)
+    truth = search(vectors, queries, 20, metric)
+    scores, error = _products.Products._scores, _products.Products._error
+    seen = []
+
+    def wrong(self, probes, start, stop):
+        lengths = np.sqrt(np.square(queries, dtype=np.float64).sum(axis=1))
+        bound = error(self, lengths, start, stop)
+        value = np.array([self.measure(q, np.arange(start, stop)) for q in queries])
+        exact_score = value - 1 if self._cosine else value**2 - lengths[:, None] ** 2
+        seen.append((np.abs(scores(self, probes, start, stop) - exact_score) / bound[:, None]).max())
+        sign = np.where(rng.random(exact_score.shape) < 0.5, -1, 1)  # the worst that the bound admits, either way
+        return (exact_score + 0.999 * sign * bound[:, None]).astype(np.float32)
+
+    monkeypatch.setattr(_products.Products, "_scores", wrong)
+    monkeypatch.setattr(_products, "_SCORES", 6 * 128)
+    found = search(vectors, queries, 20, metric)
+    assert max(seen) < 1
+    np.testing.assert_array_equal(found[0], truth[0])
+    np.testing.assert_array_equal(found[1], truth[1])
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ssim"])
+def test_batches_do_not_matter(metric):
+    rng = np.random.default_rng(4)
+    vectors = rng.integers(0, 256, (150, 121)).astype(np.float32)
+    queries = np.concatenate([vectors[:20], rng.integers(0, 256, (130, 121)).astype(np.float32)])
+    searcher = exact.open(vectors, exact.build(vectors, metric=metric), metric=metric)
+    distances, rows = searcher.search(queries, 7)
+    for q in range(len(queries)):
+        one = searcher.search(queries[q : q + 1], 7)
+        assert one[0].tobytes() == distances[q].tobytes() and one[1].tobytes() == rows[q].tobytes()
+        # Nor does what else is measured at the same time: one row, or all.
+        alone = searcher.search(queries[q : q + 1], 7, allowed=lambda _, row=rows[q, 1]: np.arange(150) == row)
+        assert alone[0][0, 0] == distances[q, 1] and alone[1][0, 0] == rows[q, 1]
+    assert (distances[:20, 0] == 0).all() and (rows[:20, 0] == np.arange(20)).all()
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("size", [1, 3, 1024, 20_000])
+def test_an_identical_vector_is_at_exactly_zero(metric, size):
+    vectors = np.random.default_rng(5).standard_normal((12, size), dtype=np.float32)
+    distances, rows = search(vectors, vectors, 1, metric)
+    assert (distances == 0).all()
+    if size > 1:
+        assert (rows[:, 0] == np.arange(12)).all()
+
+
+def test_distances_of_known_vectors():
+    vectors = np.array([[3, 4], [0, 0], [-3, -4], [4, -3]], np.float32)
+    distances, rows = search(vectors, np.array([[6, 8], [0, 0]], np.float32), 4, "cosine")
+    np.testing.assert_allclose(distances, [[0, 1, 1, 2], [1, 1, 1, 1]], atol=1e-15)
+    np.testing.assert_array_equal(rows, [[0, 1, 3, 2], [0, 1, 2, 3]])
+    distances, rows = search(vectors, np.array([[0, 0]], np.float32), 4, "l2")
+    np.testing.assert_array_equal(distances, [[0, 5, 5, 5]])
+    np.testing.assert_array_equal(rows, [[1, 0, 2, 3]])
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-30, 1e-33, 1e-38, 1e-44, 1e17])
+@pytest.mark.parametrize("k", [1, 2, 6])
+def test_lengths_at_the_ends_of_float32(scale, k):
+    small = np.array([[3, 4], [0, 8], [-3, -4], [5, 0]]) * scale
+    vectors = np.concatenate([np.array([[9, 3], [1, 1]]), small]).astype(np.float32)
+    queries = np.concatenate([np.array([[3, 4]]), np.array([[3, 4], [1, 0], [0, 0]]) * scale]).astype(np.float32)
+    for metric in ("l2", "cosine"):
+        found, truth = search(vectors, queries, k, metric), plain_search(vectors, queries, k, metric)
+        assert np.isfinite(found[0]).all()
+        assert_same_order(found, truth, vectors, queries, metric)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_filters_follow_queries_and_rows_through_all_blocks(metric, small_blocks):
+    rng = np.random.default_rng(7)
+    vectors, queries = (rng.standard_normal((n, 4), dtype=np.float32) for n in (30, 11))
+    masks = rng.random((11, 30)) < 0.4
+    found = search(vectors, queries, 6, metric, lambda q: masks[q])
+    np.testing.assert_array_equal(found[1], plain_search(vectors, queries, 6, metric, lambda q: masks[q])[1])
+
+
+def test_all_rows_alike_come_in_row_order():
+    vectors = np.full((20_000, 3), 0.1, np.float32)
+    for metric in ("l2", "cosine"):
+        distances, rows = search(vectors, vectors[:2], 5, metric)
+        np.testing.assert_array_equal(rows, [[0, 1, 2, 3, 4]] * 2)
+        assert (distances == 0).all()
+
+
+def test_a_filter_gives_k_rows_and_may_be_none():
+    vectors = np.arange(20, dtype=np.float32)[:, None]
+    asked = []
+
+    def allowed(q):
+        asked.append(q)
+        return None if q == 1 else np.arange(20) % 2 == 1
+
+    _, rows = search(vectors, np.zeros((2, 1), np.float32), 3, "l2", allowed)
+    np.testing.assert_array_equal(rows, [[1, 3, 5], [0, 1, 2]])
+    assert asked == [0, 1]
+
+
+def test_no_rows_and_no_queries():
+    for metric in ("l2", "cosine"):
+        distances, rows = search(np.zeros((0, 4), np.float32), np.ones((2, 4), np.float32), 3, metric)
+        assert np.isinf(distances).all() and (rows == -1).all() and rows.shape == (2, 3)
+        assert search(np.ones((2, 4), np.float32), np.zeros((0, 4), np.float32), 3, metric)[1].shape == (0, 3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_values_that_give_no_distance_are_refused(bad, metric):
+    vectors = np.ones((300, 4), np.float32)
+    good = exact.open(vectors, exact.build(vectors, metric=metric), metric=metric)
+    vectors = vectors.copy()
+    vectors[260, 2] = bad
+    with pytest.raises(ShapeError, match="row 260 is not finite"):
+        exact.build(vectors, metric=metric)
+    with pytest.raises(ShapeError, match="query 260 is not finite"):
+        good.search(vectors, 1)
+
+
+def test_malformed_calls():
+    vectors = np.ones((3, 4), np.float32)
+    payload = exact.build(vectors, metric="l2")
+    searcher = exact.open(vectors, payload, metric="l2")
+    for wrong in (vectors.astype(np.float64), vectors[0], vectors[:, :0], vectors.astype(np.int32)):
+        with pytest.raises(ShapeError):
+            exact.build(wrong, metric="l2")
+    for wrong in (vectors[:, :3], vectors[0], vectors.astype(np.float64)):
+        with pytest.raises(ShapeError):
+            searcher.search(wrong, 1)
+    with pytest.raises(ShapeError):
+        exact.open(vectors[:2], payload, metric="l2")
+    with pytest.raises(ShapeError):
+        exact.open(vectors, {"squared_norms": np.array([1, np.nan, 1])}, metric="l2")
+    for wrong in (np.ones(2, bool), np.ones(3, int)):
+        with pytest.raises(ShapeError, match="query 0"):
+            searcher.search(vectors[:1], 1, allowed=lambda _, mask=wrong: mask)
+    with pytest.raises(UsageError, match="k of at least 1"):
+        searcher.search(vectors, 0)
+    with pytest.raises(UsageError, match="did you mean cosine"):
+        exact.build(vectors, metric="cosin")
+
+
+def test_a_memory_map_is_searched_in_bounded_memory(tmp_path):
+    """Peak beside the vectors does not follow their number; a copy of the map would."""
+    peaks = []
+    for count in (20_000, 100_000):
+        vectors = np.memmap(tmp_path / f"{count}", dtype=np.float32, mode="w+", shape=(count, 64))
+        rng = np.random.default_rng(6)
+        for start in range(0, count, 20_000):
+            vectors[start : start + 20_000] = rng.standard_normal((20_000, 64), dtype=np.float32)
+        payload = exact.build(vectors, metric="l2")
+        queries = np.array(vectors[:100])
+        tracemalloc.start()
+        exact.open(vectors, payload, metric="l2").search(queries, 10)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 80_000 * 8 * 2  # norms, and the square roots of them
+    assert peaks[1] < 32 * 2**20

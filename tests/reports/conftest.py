@@ -1,0 +1,55 @@
+"""Synthetic galleries: smooth random pictures stand for radiographs, blobs for saliency."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row, Tile
+
+HOSTILE = ("<script>alert(1);pwned=1</script>", '"><img src=x onerror="pwned=1">', "'><svg onload=pwned=1>", "{{ 7*7 }}$x$")
+
+
+def picture(seed: int, side: int = 48) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    waves = sum(np.sin(rng.uniform(2, 9) * x + rng.uniform(2, 9) * y + rng.uniform(0, 6)) for _ in range(4))
+    return np.clip(120 + 28 * waves + rng.normal(0, 4, (side, side)), 0, 255).astype(np.uint8)
+
+
+def blob(seed: int, side: int = 48, signed: bool = False) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    values = np.exp(-((x - rng.uniform(0.2, 0.8)) ** 2 + (y - rng.uniform(0.2, 0.8)) ** 2) * 30)
+    return (values - 0.3 if signed else values).astype(np.float32)
+
+
+@pytest.fixture
+def gallery() -> Callable[..., list[Case]]:
+    """Build queries over a catalogue of ten images; later queries disagree more often."""
+
+    def build(queries: int = 3, results: int = 4, names: Callable[[int], str] = "item_{:02d}.png".format) -> list[Case]:
+        labels = ["Effusion", "No Finding"]
+        catalogue = [picture(i) for i in range(10)]
+        cases = []
+        for q in range(queries):
+            rows = []
+            for m, method in enumerate((EXPERT, "SSIM", "IG")):
+                found = []
+                for r in range(results):
+                    i = (q + r * (m + 1)) % 10
+                    agrees = None if (method, r) == ("SSIM", 3) else r >= q
+                    tile = Tile(names(i), catalogue[i], blob(i) if method == "IG" else None, labels[not agrees])
+                    distance = None if method == EXPERT else 0.25 * (r + 1)
+                    found.append(Neighbour(tile, r + 1, distance, agrees, (i - q) % 10 + 1))
+                rows.append(Row(method, blob(90 + q) if method == "IG" else None, found, "" if m == 0 else "nDCG@4 0.80"))
+            query = Tile(names(90 + q), picture(90 + q), blob(90 + q), "Effusion")
+            cases.append(Case(query, "Effusion", rows))
+        return cases
+
+    return build
+
+
+@pytest.fixture
+def hostile() -> tuple[str, ...]:
+    return HOSTILE

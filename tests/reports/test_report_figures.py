@@ -1,0 +1,95 @@
+"""Figures: positions read back from the SVG, safety of names, same bytes for same input."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from cbir_cli.errors import ShapeError
+from cbir_cli.reports import figures
+
+POINT = re.compile(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)" style="fill: #b3541e')
+TICK = re.compile(r'<g id="ytick_\d+">.*?<use xlink:href="#\w+" x="[\d.]+" y="([\d.]+)".*?<text[^>]*>([\d.−-]+)</text>', re.S)
+
+
+def texts(svg: str) -> list[str]:
+    return [t.text or "" for t in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_every_score_is_a_point_at_its_height() -> None:
+    scores = {"SSIM": [0.2, 0.8, 0.5], "IG": [1.0, 0.9, float("nan")]}
+    svg = figures.box_plot({"Top-4": scores})
+    ticks = np.array([(float(y), float(v)) for y, v in TICK.findall(svg)])
+    slope, offset = np.polyfit(ticks[:, 0], ticks[:, 1], 1)
+    found = sorted(slope * float(y) + offset for _, y in POINT.findall(svg))
+    np.testing.assert_allclose(found, [0.2, 0.5, 0.8, 0.9, 1.0], atol=1e-3)
+
+
+def test_equal_scores_do_not_hide_each_other() -> None:
+    points = POINT.findall(figures.box_plot({"Top-4": {"IG": [0.5] * 5}}))
+    assert len(points) == len(set(points)) == 5
+
+
+def test_the_random_baseline_is_drawn_and_said() -> None:
+    values = {"Top-4": {"IG": [0.9]}, "Top-7": {"IG": [0.8]}}
+    said = texts(figures.box_plot(values, {"Top-4": 0.443}))
+    assert sum("random (dashed) 0.44" in t for t in said) == 1
+    assert "random" not in " ".join(texts(figures.box_plot(values)))
+    assert "stroke-dasharray" in figures.box_plot(values, {"Top-4": 0.443})
+    assert "stroke-dasharray" not in figures.box_plot(values)
+
+
+def test_history_names_its_curves_once_and_the_epoch_kept() -> None:
+    curves = {"loss": {"train": [0.7, 0.5], "validation": [0.8, float("nan")]}, "F1": {"validation": [0.3, 0.4]}}
+    said = texts(figures.history(curves, best=2))
+    for name in ("loss", "F1", "train", "validation", "epoch 2, kept"):
+        assert said.count(name) == 1
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_saliency_shows_image_map_and_both(signed: bool) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random((8, 8)) - (0.5 if signed else 0)
+    svg = figures.saliency(rng.integers(0, 256, (16, 16), dtype=np.uint8), values)
+    assert svg.count("data:image/png;base64,") >= 3
+    assert {"image", "map", "superimposed"} <= set(texts(svg))
+
+
+def test_same_input_same_bytes_whatever_the_settings() -> None:
+    import matplotlib
+
+    image, values = np.arange(64, dtype=np.uint8).reshape(8, 8), np.eye(8)
+
+    def draw() -> tuple[str, ...]:
+        return (
+            figures.box_plot({"a": {"m": [0.1, 0.2]}}, {"a": 0.1}),
+            figures.history({"loss": {"train": [1.0, 0.5]}}, best=1),
+            figures.saliency(image, values),
+        )
+
+    first = draw()
+    with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "path", "axes.facecolor": "red"}):
+        assert draw() == first
+        assert matplotlib.rcParams["font.size"] == 30  # and the reader's settings are left alone
+    for svg in first:
+        assert svg.startswith("<svg") and "<metadata" not in svg and "DOCTYPE" not in svg
+        assert set(re.findall(r"https?://[^\"]+", svg)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+
+
+def test_names_are_text_and_never_markup_nor_mathematics(hostile: tuple[str, ...]) -> None:
+    names = (*hostile, r"$\frac{1}$", "a\x00b", "\ud800")
+    svg = figures.box_plot({name: {name: [0.5]} for name in names}, dict.fromkeys(names, 0.4), ylabel=names[0])
+    svg += figures.history({name: {name: [0.5]} for name in names})
+    assert "<script" not in svg and "<img" not in svg and "<svg onload" not in svg
+    said = " ".join(texts(svg[: svg.index("</svg>") + 6]))
+    assert hostile[0] in said and "{{ 7*7 }}$x$" in said and r"$\frac{1}$" in said
+
+
+def test_nothing_to_draw_is_refused() -> None:
+    with pytest.raises(ShapeError):
+        figures.box_plot({})
+    with pytest.raises(ShapeError):
+        figures.history({})
+    with pytest.raises(ShapeError):
+        figures.saliency(np.zeros((4, 4), np.uint8), np.full((4, 4), np.nan))

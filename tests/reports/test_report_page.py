@@ -1,0 +1,230 @@
+"""The page as text: what is in it, what is not, and how large it is. How it behaves is tested in a browser."""
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from cbir_cli.errors import ShapeError
+from cbir_cli.reports import figures, tables
+from cbir_cli.reports import page as module
+from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row, Tile
+from cbir_cli.reports.page import page
+
+
+class Reader(HTMLParser):
+    """All elements with their attributes, and the text outside style and script."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in ("style", "script"):
+            self.text += data
+
+
+def pixels(seed: int, side: int = 32) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
+
+
+def test_everything_said_is_there(gallery) -> None:
+    table = tables.scores({"nDCG@4": {"IG": [0.8, 1.0]}}, {"nDCG@4": 0.44}, title="Five seeds")
+    html = page(title="Trial", cases=gallery(), tables=[table], notes=["seed 42"])
+    text = " ".join(Reader(html).text.split())
+    for words in ("Research use only - not for diagnosis", "Trial", "Query 1 of 3: item_90.png", "same label",
+                  "other label", "label not known", "Expert rank 1", "d 0.250", "nDCG@4 0.80", "With map of IG",
+                  "Five seeds", "0.90 [0.80, 1.00]", "0.44", "seed 42", "2 of 3 same label, 1 unknown"):  # fmt: skip
+        assert words in text, words
+
+
+def test_each_picture_is_stored_once(gallery) -> None:
+    elements = Reader(page(title="t", cases=gallery(queries=4))).elements
+    stored = [attrs for tag, attrs in elements if tag == "image"]
+    assert len({attrs["href"] for attrs in stored}) == len(stored)
+    images = [attrs for attrs in stored if attrs["id"].startswith("i")]
+    assert len(images) == 10 + 4  # the catalogue and the queries, though 4 x 3 x 4 results and 4 x 2 queries are shown
+    uses = [attrs["href"] for tag, attrs in elements if tag == "use"]
+    assert len(uses) > 60 and set(uses) == {"#" + attrs["id"] for attrs in stored}
+
+
+def test_the_stored_picture_is_the_one_given() -> None:
+    import io
+
+    from PIL import Image
+
+    given = pixels(3)
+    html = page(title="t", cases=[Case(Tile("q", given), "", [])])
+    data = re.search(r'<image id="i0"[^>]*base64,([^"]+)"', html).group(1)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), given)
+
+
+def test_many_pictures_become_jpeg_and_the_page_says_so(gallery, monkeypatch) -> None:
+    assert "JPEG" not in page(title="t", cases=gallery(1))
+    monkeypatch.setattr(module, "LOSSLESS_PIXELS", 1000)
+    html = page(title="t", cases=gallery(1))
+    assert "data:image/jpeg" in html and "stored as JPEG" in html
+
+
+def test_same_input_same_bytes(gallery) -> None:
+    svg = figures.box_plot({"Top-4": {"IG": [0.5, 0.6]}})
+    first, second = (page(title="t", cases=gallery(), figures=[("boxes", svg)]) for _ in range(2))
+    assert first == second
+
+
+def test_nothing_comes_from_elsewhere(gallery) -> None:
+    svg = figures.box_plot({"Top-4": {"IG": [0.5, 0.6]}}, {"Top-4": 0.4})
+    photo = figures.saliency(pixels(0), np.eye(8))
+    html = page(title="t", cases=gallery(), figures=[("boxes", svg), ("map", photo)])
+    assert not re.search(r"https?:|//[a-z]|url\((?!#)|@import", re.sub(r"base64,[^\"]+", "", html).replace("// ", ""))
+    for tag, attrs in Reader(html).elements:
+        assert tag not in ("iframe", "object", "embed", "base", "form", "img"), tag
+        for name in ("src", "href", "xlink:href", "action", "srcset"):
+            assert (attrs.get(name) or "#").startswith(("#", "data:image/", "data:,")), (tag, attrs)
+
+
+def test_the_policy_allows_this_script_alone(gallery) -> None:
+    html = page(title="t", cases=gallery())
+    policy = next(a["content"] for t, a in Reader(html).elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    script = re.search(r"<script>(.*?)</script>", html, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert re.search(r"script-src ([^;]*)", policy).group(1) == f"'sha256-{digest}'"
+
+
+def test_names_never_become_markup(gallery, hostile) -> None:
+    plain = page(title="t", cases=gallery(), tables=[tables.Table("t", ("a",), (("b",),), "c")], notes=["n"])
+    for evil in hostile:
+        tile = Tile(evil, pixels(0), np.eye(8), evil)
+        rows = [Row(evil, np.ones((8, 8)), [Neighbour(tile, 1, 0.5, True, 2)], evil)]
+        table = tables.Table(evil, (evil, evil), ((evil, evil),), evil)
+        svg = figures.box_plot({evil: {evil: [0.5]}})
+        html = page(title=evil, cases=[Case(tile, evil, rows)] * 2, tables=[table], figures=[(evil, svg)], notes=[evil])
+        reader = Reader(html)
+        assert [t for t, _ in reader.elements if t in ("script", "img")] == ["script"]
+        assert not [a for _, attrs in reader.elements for a in attrs if a.startswith("on")]
+        assert reader.text.count(evil) >= 9  # shown as it is: title, heading, names, labels, cells, notes
+    assert [t for t, _ in Reader(plain).elements if t in ("script", "img")] == ["script"]
+
+
+def test_file_names_that_are_no_utf8_are_shown_escaped() -> None:
+    html = page(title="t", cases=[Case(Tile("scan\udce9.png", pixels(0)), "", [])])
+    assert "scan\\udce9.png" in html.encode("utf-8").decode()
+
+
+def test_a_query_map_of_its_own_is_shown_beside_those_of_the_methods() -> None:
+    own, other = np.eye(8), np.ones((4, 4))
+    row = Row("IG", own, [Neighbour(Tile("a", pixels(1), own), 1, 0.1, True)])
+
+    def captions(query_map: np.ndarray) -> list[str]:
+        html = page(title="t", cases=[Case(Tile("q", pixels(0), query_map), "x", [row])])
+        return re.findall(r"<figcaption>(With map[^<]*)", html)
+
+    assert captions(own) == ["With map of IG"]
+    assert captions(other) == ["With map", "With map of IG"]
+
+
+def test_a_map_that_is_zero_everywhere_is_said() -> None:
+    row = Row("IG", np.zeros((8, 8)), [Neighbour(Tile("a", pixels(1), np.zeros((8, 8))), 1, 0.1, True)])
+    text = Reader(page(title="t", cases=[Case(Tile("q", pixels(0)), "x", [row])])).text
+    assert "(zero everywhere)" in text and "map is zero everywhere" in text
+
+
+def test_colour_and_large_and_oblong_pictures() -> None:
+    wide = np.zeros((100, 1500, 3), np.uint8)
+    wide[..., 0] = 200
+    html = page(title="t", cases=[Case(Tile("q", wide, np.ones((5, 5))), "", [])])
+    assert '<image id="i0" width="512" height="34"' in html and 'viewBox="0 0 512 34"' in html
+
+
+def test_a_page_of_tables_alone_and_an_empty_page() -> None:
+    html = page(title="t", cases=[], tables=[tables.Table("Scores", ("a", "b"), (("x", "1"),))])
+    assert 'class="number"' in html and 'id="controls"' not in html
+    assert "Research use only" in page(title="t", cases=[])
+    assert "no images" in page(title="t", cases=[Case(Tile("q", pixels(0)), "", [Row("IG", None, [])])])
+
+
+def test_figures_keep_apart_and_leave_the_page_alone() -> None:
+    svg = figures.box_plot({"Top-4": {"IG": [0.5, 0.6]}})
+    elements = Reader(page(title="t", cases=[], figures=[("a", svg), ("b", svg)])).elements
+    ids = [attrs["id"] for _, attrs in elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    links = {attrs["href"] for tag, attrs in elements if tag == "use"}
+    assert links and links <= {f"#{i}" for i in ids}
+    assert [tag for tag, _ in elements].count("style") == 1
+
+
+def test_distances_of_a_row_share_their_decimals() -> None:
+    assert module._distances([0.4117, 0.52, None]) == ["0.4117", "0.5200", ""]
+    assert module._distances([6.084, 18.4]) == ["6.08", "18.40"]
+    assert module._distances([0.0, 0.0]) == ["0", "0"]
+    assert module._distances([1234567.0]) == ["1234567"]
+    assert module._distances([1e-12]) == ["1.000e-12"]
+
+
+def test_lines_of_at_most_six() -> None:
+    assert [module._columns(n) for n in (0, 1, 4, 6, 7, 10, 13)] == [1, 1, 4, 6, 4, 5, 5]
+
+
+def test_twenty_queries_of_three_methods_stay_well_under_ten_megabytes() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:224, :224] / 224
+
+    def radiograph(i: int) -> np.ndarray:  # about as many bytes as a real one: 23 kB as PNG
+        return np.clip(90 + 60 * np.sin(5 * x + i) * np.cos(6 * y) + rng.normal(0, 2.0, x.shape), 0, 255).astype(np.uint8)
+
+    def map_(i: int) -> np.ndarray:
+        spot = np.exp(-((x - 0.3 - 0.01 * (i % 40)) ** 2 + (y - 0.6) ** 2) * 25)
+        return (spot * rng.random(x.shape)).astype(np.float32)
+
+    cases, number = [], 0
+    for q in range(20):
+        rows = []
+        for method in ("SSIM", "CNN", "IG"):
+            tiles = [Tile(f"{number + r}", radiograph(number + r), map_(number + r)) for r in range(4)]
+            rows.append(Row(method, None, [Neighbour(t, r + 1, 0.1, True) for r, t in enumerate(tiles)]))
+            number += 4
+        cases.append(Case(Tile(f"q{q}", radiograph(1000 + q), map_(q)), "x", rows))
+    assert len(page(title="t", cases=cases)) < 8e6  # all 260 pictures differ, all have maps: the worst case
+
+
+def test_failures_count_other_labels_but_not_those_of_the_expert() -> None:
+    tile = Tile("a", pixels(0))
+    found = [Neighbour(tile, r + 1, 0.1, agrees) for r, agrees in enumerate((True, False, None, False))]
+    assert Case(tile, "x", [Row(EXPERT, None, found), Row("IG", None, found), Row("CNN", None, found[:2])]).failures == 3
+    assert Row("IG", None, found).agreement == "1 of 3 same label, 1 unknown"
+    assert Row("IG", None, found[2:3]).agreement == ""
+
+
+@pytest.mark.parametrize(
+    ("image", "values"),
+    [
+        (np.zeros((4, 4)), None),
+        (np.zeros((4, 4, 4), np.uint8), None),
+        (np.zeros((0, 4), np.uint8), None),
+        (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 1))),
+        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.int64)),
+        (np.zeros((4, 4), np.uint8), np.full((4, 4), np.inf)),
+    ],
+)
+def test_arrays_that_cannot_be_shown_are_refused(image: np.ndarray, values: np.ndarray | None) -> None:
+    with pytest.raises(ShapeError, match="scan-7"):
+        Tile("scan-7", image, values)
+
+
+def test_a_distance_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(ShapeError, match="finite distance"):
+        Neighbour(Tile("a", pixels(0)), 1, float("inf"))

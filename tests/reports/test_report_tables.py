@@ -1,0 +1,72 @@
+"""Score tables: the text that stands in the cells, and what a terminal prints."""
+
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from cbir_cli.errors import ShapeError
+from cbir_cli.reports import tables
+from cbir_cli.reports.tables import Table
+
+
+def printed(table: Table, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    tables.show(table, console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.75, 1.0, 1.0, 1.0, 1.0], "0.95 [0.75, 1.00]"),  # the paper's own cell
+        ([0.5], "0.50"),
+        ([], "–"),
+        ([math.nan], "–"),
+        ([0.25, math.nan, 0.75], "0.50 [0.25, 0.75] (2 of 3)"),
+    ],
+)
+def test_interval(values: list[float], text: str) -> None:
+    assert tables.interval(values) == text
+
+
+def test_scores_put_the_random_baseline_last_and_keep_the_order() -> None:
+    values = {"nDCG@4": {"SSIM": [0.5, 0.7], "IG": [0.9, 1.0]}, "P@5": {"IG": [0.8]}}
+    table = tables.scores(values, {"nDCG@4": 0.4434})
+    assert table.columns == ("metric", "SSIM", "IG", "random")
+    assert table.rows == (
+        ("nDCG@4", "0.60 [0.50, 0.70]", "0.95 [0.90, 1.00]", "0.44"),
+        ("P@5", "–", "0.80", "–"),
+    )
+    assert tables.scores(values).columns == ("metric", "SSIM", "IG")
+    assert table.numeric == (False, True, True, True)
+
+
+def test_a_column_of_words_is_not_numeric() -> None:
+    table = Table("t", ("a", "b", "c"), (("1", "−0.5", "high"), ("2", "n/a", "3")))
+    assert table.numeric == (False, True, False)
+
+
+def test_rows_of_another_length_are_refused() -> None:
+    with pytest.raises(ShapeError, match="3 columns, but a row of 2"):
+        Table("t", ("a", "b", "c"), (("1", "2"),))
+
+
+def test_the_terminal_gets_the_text_as_it_is() -> None:
+    out = printed(Table("Scores [bold]", ("metric", "[red]m"), (("nDCG@4", "0.60 [0.50, 0.70]"),), "mean [a, b]"))
+    for text in ("Scores [bold]", "[red]m", "0.60 [0.50, 0.70]", "mean [a, b]"):
+        assert text in out
+
+
+def test_numbers_align_right_on_a_terminal() -> None:
+    lines = printed(Table("", ("metric", "score"), (("a", "0.5"), ("b", "10.25")))).splitlines()
+    ends = [len(line.rstrip()) for line in lines if "0.5" in line or "10.25" in line]
+    assert len(ends) == 2 and ends[0] == ends[1]
+
+
+def test_a_narrow_terminal_loses_nothing() -> None:
+    values = {f"metric-{i}": {f"method-{j}": [0.1, 0.2] for j in range(5)} for i in range(2)}
+    out = printed(tables.scores(values, {}), width=60)
+    assert "".join(out.split()).count("0.15") >= 10 or out.count("0.15") == 10
+    assert max(map(len, out.splitlines())) <= 60
