@@ -7,6 +7,7 @@ SSIM tells a little, and a network has to learn.
 
 import argparse
 import csv
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +18,18 @@ from numpy.typing import NDArray
 from cbir_cli import phantom
 
 Array = NDArray[np.float64]
+
+COLUMNS = ["positive", "images/s", "per_core", "shortcut", "ssim_p@5", "ssim_r-prec", "chance"]
+COLUMNS += ["oracle", "area_rho", "net_auroc", "net_rho", "net_s"]
+
+BOUNDS = {
+    "positive": (0.34, 0.46),
+    "shortcut": (0.0, 0.65),
+    "ssim_p@5": (0.53, 0.8),
+    "oracle": (0.999, 1.0),
+    "area_rho": (0.8, 1.0),
+    "net_auroc": (0.8, 0.985),
+}
 
 
 def read(directory: Path, size: int | None = None) -> tuple[Array, list[dict[str, str]]]:
@@ -149,23 +162,28 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--skip-network", action="store_true")
     options = parser.parse_args()
-    header = ["seed", "positive", "images/s", "shortcut", "ssim_p@5", "ssim_r-prec", "chance"]
-    header += ["oracle", "area_rho", "net_auroc", "net_rho", "net_s"]
-    print("\t".join(header))
+    print("\t".join(["seed", *COLUMNS]))
+    broken = []
     for seed in (int(s) for s in options.seeds.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             directory = Path(folder) / "set"
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             phantom.write(directory, n=options.n, seed=seed)
-            speed = options.n / (time.perf_counter() - start)
+            speed = [options.n / (time.perf_counter() - start), options.n / (time.process_time() - cpu)]
             images, rows = read(directory)
             small, _ = read(directory, options.size)
         labels, groups = positives(rows), patients(rows)
-        row = [labels.mean(), speed, shortcut_auroc(images, labels, groups)]
+        row = [labels.mean(), *speed, shortcut_auroc(images, labels, groups)]
         row += [*ssim_precision(small, labels, groups), *oracle(rows)]
         if not options.skip_network:
             row += network_auroc(small, rows, seed, options.epochs)
         print(seed, *(f"{v:.3f}" for v in row), sep="\t", flush=True)
+        for name, value in zip(COLUMNS, row, strict=False):
+            low, high = BOUNDS.get(name, (-np.inf, np.inf))
+            if not low <= value <= high:
+                broken.append(f"seed {seed}: {name} is {value:.3f}, expected {low} to {high}")
+    print(*broken, sep="\n", end="\n" if broken else "", file=sys.stderr)
+    sys.exit(bool(broken))
 
 
 if __name__ == "__main__":

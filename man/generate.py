@@ -4,10 +4,10 @@
     python man/generate.py --check    exit 1 and name what differs
 
 Options come from the Typer tree, method names and parameters from the method folders (read as text: nothing heavy is
-imported), schemas from the docstrings of ``artifacts/``. By hand are ``cbir.txt``, the top page, ``examples/COMMAND.txt``,
-and what stands above the mark in the two documents. Their markup: paragraphs apart by blank lines, ``# TITLE`` for a
-section, four blanks before code, ``term :: text`` for a list, double backticks for literal text, ``@NAME@`` for a part
-that is generated.
+imported), schemas from the docstrings of ``artifacts/``. By hand are ``cbir.txt`` (the top page), the files in
+``examples/``, and what stands above the mark in the two documents. Markup of the text files: paragraphs apart by blank
+lines, ``# TITLE`` for a section, four blanks before code, ``term :: text`` for a list, double backticks for literal
+text, ``@NAME@`` for a part that is generated.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cbir_cli"
 sys.path.insert(0, str(ROOT))  # the clone's own package, whatever is installed
@@ -28,6 +30,7 @@ sys.path.insert(0, str(ROOT))  # the clone's own package, whatever is installed
 from cbir_cli import registry, tasks  # noqa: E402
 from cbir_cli.cli import tree  # noqa: E402
 from cbir_cli.cli.main import COMMANDS  # noqa: E402
+from cbir_cli.recipe import OPTIMIZERS, Recipe  # noqa: E402
 
 DATE = "2026-11-21"
 """Of all pages; a constant, so that the same sources give the same pages."""
@@ -66,7 +69,7 @@ ENVIRONMENT = {
     "CBIR_MODEL": "Model to use where -m is not given.",
     "CBIR_KEY": (
         "File with the key that patient and study identifiers are hidden with, 16 bytes or more; else "
-        "~/.config/cbir/key, which is made at first use. Stages of one study need the same key."
+        "~/.config/cbir/key, which is made at first use. All stages of an experiment need the same key."
     ),
     "CBIR_DEBUG": "If set, an error shows its traceback, as with --debug.",
     "NO_COLOR": "If set, tables on a terminal have no colour.",
@@ -85,28 +88,30 @@ STATUS = {
 
 FILES = {
     "./model.h5": "Model, where neither -m nor $CBIR_MODEL names one.",
-    "~/.config/cbir/key": "Key of the pseudonyms, readable by its owner only. Keep it: nothing else ties two runs' patients together.",
+    "~/.config/cbir/key": (
+        "Key of the pseudonyms, readable by its owner only. Keep it: nothing else ties two runs' patients together."
+    ),
     "OUTPUT.partial/": "Rows of an unfinished run; --resume goes on from them. Gone when the artifact is whole.",
-    "OUTPUT.checkpoint": "Training run after its last whole epoch; --resume goes on from it. Gone when the model is whole.",
+    "OUTPUT.checkpoint": "Training run after its last epoch; --resume goes on from it. Gone when the model is whole.",
 }
 
 
 def documents() -> dict[Path, str]:
     """Return the text of every generated file by its path."""
-    commands = _commands()
-    pages = {"cbir": _top_page()} | {f"cbir-{name}": _page(name, command) for name, command in commands.items()}
+    pages = {"cbir": _top_page()} | {f"cbir-{name}": _page(name, context) for name, context in contexts().items()}
     made = {ROOT / "man" / "man1" / f"{name}.1": text for name, text in pages.items()}
     made[ROOT / "docs" / "artifacts.md"] = _below_mark("docs/artifacts.md", _artifacts())
     made[ROOT / "docs" / "methods.md"] = _below_mark("docs/methods.md", _methods())
     return made
 
 
-def _commands() -> dict[str, Any]:
-    """Return Typer's commands by name, in the order of the command table."""
-    import typer
-
+def contexts() -> dict[str, Any]:
+    """Return the context of each of Typer's commands, in the order of the command table."""
     group: Any = typer.main.get_command(tree.whole())
-    return {name: group.commands[name] for name in COMMANDS}
+    above = group.make_context("cbir", ["help"], resilient_parsing=True)
+    return {
+        name: group.commands[name].make_context(name, [], parent=above, resilient_parsing=True) for name in COMMANDS
+    }
 
 
 # --- roff -------------------------------------------------------------------------------------------------------------
@@ -154,15 +159,14 @@ def markup(text: str) -> Iterator[str]:
             yield "\n".join([".PP", ".EX", *(roff(line) for line in lines), ".EE"])
         elif " :: " in lines[0]:
             term, _, rest = block.partition(" :: ")
-            yield f".TP\n{_bold(term)}\n{prose(rest)}"
+            yield f".TP\n{_bold(term.strip('`'))}\n{prose(rest)}"
         else:
             yield f".PP\n{prose(block)}"
 
 
 def _header(name: str, what: str) -> str:
-    head = rf""".\" Written by man/generate.py: change what it reads, not this file.
-.TH {roff(name.upper())} 1 {roff(DATE)} cbir \(dqcbir manual\(dq
-""".replace(r"\(dq", '"')
+    title = f'.TH {roff(name.upper())} 1 {roff(DATE)} cbir "cbir manual"'
+    head = f'.\\" Written by man/generate.py: change what it reads, not this file.\n{title}\n'
     return head + _section("NAME", rf"{roff(name)} \- {roff(what)}")
 
 
@@ -172,9 +176,9 @@ _FOOTER = _section("NOTES", "Research use only. Not for diagnosis.")
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
-def _page(name: str, command: Any) -> str:
+def _page(name: str, context: Any) -> str:
     """Return the man page of one command."""
-    context = command.make_context(f"cbir {name}", [], resilient_parsing=True)
+    command = context.command
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"] + [command.get_help_option(context)]
     facts = _facts(arguments + options)
@@ -187,11 +191,15 @@ def _page(name: str, command: Any) -> str:
         _section("ARGUMENTS", _list((_argument(p), prose(p.help)) for p in arguments)),
         _section("OPTIONS", _list((_spelling(p, context), prose(_said(p))) for p in options)),
         *(_choice(folder) for folder in CHOICES.get(name, ())),
-        _task_values() if name in ("train", "finetune-ig") else "",
+        _task_values() if name == "train" else "",
         _section("EXAMPLES", *markup(examples)),
-        _section("EXIT STATUS", _list((_bold(k), prose(v)) for k, v in STATUS.items() if k != "3" or "on_error" in facts)),
+        _section(
+            "EXIT STATUS", _list((_bold(k), prose(v)) for k, v in STATUS.items() if k != "3" or "on_error" in facts)
+        ),
         _section("ENVIRONMENT", _list((_bold(k), prose(v)) for k, v in ENVIRONMENT.items() if k in facts)),
-        _section("FILES", _list((_bold(k), prose(v)) for k, v in FILES.items() if k in facts)) if facts & {*FILES} else "",
+        _section("FILES", _list((_bold(k), prose(v)) for k, v in FILES.items() if k in facts))
+        if facts & {*FILES}
+        else "",
         _section("SEE ALSO", _see(re.findall(r"\bcbir ([a-z-]+)", examples), name)),
         _FOOTER,
     ]
@@ -224,10 +232,9 @@ def _argument(param: Any, *, optional: bool = False) -> str:
 
 
 def _spelling(param: Any, context: Any) -> str:
-    """Return an option's names and the word for its value, as ``--help`` has them but for the words of Typer's types."""
-    names = ", ".join(_bold(name) for name in (*param.opts, *param.secondary_opts))
-    record = param.get_help_record(context)[0]
-    shown = record[record.rindex(param.opts[-1]) + len(param.opts[-1]) :].strip()
+    """Return an option's names and the word for its value: as in ``--help``, but for the words of Typer's types."""
+    names = ", ".join(_bold(name) for name in sorted((*param.opts, *param.secondary_opts), key=len))
+    shown = re.sub(r"^(?:--?\w[\w-]*(?:, | / |\s*$)?)+", "", param.get_help_record(context)[0]).strip()
     if found := re.fullmatch(r"<(.+)>", shown):
         kind = found[1]
         if "|" in kind:
@@ -245,7 +252,7 @@ def _said(param: Any) -> str:
     elif low is not None and low > 0:
         text += f" At least {low}."
     default = getattr(param.default, "value", param.default)
-    if default not in (None, False, "") and param.show_default:
+    if default is not None and default is not False and default != "" and param.show_default:
         text += f" Default: ``{default}``."
     return text
 
@@ -265,7 +272,7 @@ def _task_values() -> str:
     """Return the section on tasks and on the values that ``--set`` reaches."""
     known = {name: tasks.load(name) for name in tasks.names()}
     settings = {name: task.settings() for name, task in known.items()}
-    words = _described(inspect.getdoc(tasks.Task) or "") | _described(inspect.getdoc(tasks.Recipe) or "")
+    words = _described(inspect.getdoc(tasks.Task) or "") | _described(inspect.getdoc(Recipe) or "") | _words()
     values = []
     for key in next(iter(settings.values())):
         shown = {name: _toml(values[key]) for name, values in settings.items()}
@@ -274,6 +281,26 @@ def _task_values() -> str:
         values.append((_bold(key), prose(f"{words[key]} Value: {each}.")))
     titles = [(_bold(name), prose(f"{task.title}.")) for name, task in known.items()]
     return _section("TASKS", _list(titles), f".PP\nValues of a task, for {_bold('--set')}:", _list(values))
+
+
+def _words() -> dict[str, str]:
+    """Return what the docstrings of tasks and recipes say of several values at once, or in the code's own terms."""
+    return {
+        "uncertain": "Images whose label is uncertain: drop, positive or negative.",
+        "blank": "Images that do not state the label: drop or negative.",
+        "objective": f"Loss: {', '.join(registry.names('objectives'))}.",
+        "architecture": f"Network: {', '.join(registry.names('models'))}.",
+        "epochs": "Times that every image is shown; with 0 the initial weights stay as they are.",
+        "batch_size": "Images a step, 2 or more.",
+        "optimizer": f"Optimiser: {', '.join(OPTIMIZERS)}. Another one needs a learning rate of its own.",
+        "lr": "Learning rate.",
+        "rho": "Adadelta's decay.",
+        "betas": "Adam's two decays.",
+        "eps": "Keeps the optimiser from dividing by zero.",
+        "class_weights": "balanced (both classes weigh the same in sum) or none.",
+        "rotation": "Largest random rotation in degrees; 0 for none.",
+        "shift": "Largest random shift as a fraction of the side; 0 for none.",
+    }
 
 
 def _toml(value: Any) -> str:
@@ -289,7 +316,9 @@ def _see(names: Iterable[str], but: str) -> str:
 def _top_page() -> str:
     """Return the page of ``cbir`` itself."""
     generated = {
-        "COMMANDS": _list((rf"\fBcbir\-{roff(name)}\fR(1)", prose(f"{what[0].upper()}{what[1:]}.")) for name, what in COMMANDS.items()),
+        "COMMANDS": _list(
+            (rf"\fBcbir\-{roff(name)}\fR(1)", prose(f"{what[0].upper()}{what[1:]}.")) for name, what in COMMANDS.items()
+        ),
         "STATUS": _list((_bold(k), prose(v)) for k, v in STATUS.items()),
         "ENVIRONMENT": _list((_bold(k), prose(v)) for k, v in ENVIRONMENT.items()),
         "FILES": _list((_bold(k), prose(v)) for k, v in FILES.items()),
@@ -356,7 +385,7 @@ def _is_literal(node: ast.expr) -> bool:
 
 
 def _described(doc: str) -> dict[str, str]:
-    """Return what a numpydoc docstring says of each parameter or attribute, the first sentence or two of it."""
+    """Return what a numpydoc docstring says of each parameter or attribute, in one line."""
     found: dict[str, str] = {}
     for section in re.split(r"^(?=\w+\n-{3,}$)", doc, flags=re.M):
         if re.match(r"(Parameters|Attributes)\n", section):

@@ -87,6 +87,8 @@ def space_of(model: Model, saliency: str) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(model.weights):
+        if name.endswith("num_batches_tracked"):
+            continue  # counts training steps; no feature depends on it
         array = np.ascontiguousarray(model.weights[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
     return _digest([digest.hexdigest(), model.architecture, model.feature_layer, model.input.to_dict(), saliency])

@@ -212,7 +212,9 @@ def model_path(chosen: str | None) -> str:
 
 def cores(chosen: int | None) -> int:
     """Return a number of threads: as chosen, else what SLURM or the system allows this process."""
-    return chosen or int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or len(os.sched_getaffinity(0))
+    from cbir_cli.engines import cpu_threads
+
+    return chosen or cpu_threads()
 
 
 def task_labels(chosen: str | None, stored: dict[str, Any]) -> list[str]:

@@ -24,12 +24,15 @@ def run(
     The chest set has the layout of NIH ChestX-ray14: pleural effusions of continuous severity, patients with several
     studies, two views, devices and markers, masks, and severity.csv, which tells the hidden truth.
     """
+    import csv
+    import sys
     from pathlib import Path
 
     from cbir_cli import phantom
-    from cbir_cli.cli import asking
 
     if rank is None:
         phantom.write(Path(directory), n=n, kind=kind, size=size, seed=seed)
-    else:
-        asking.write_lines(phantom.rank_lines(Path(directory), rank, raters=raters, seed=seed))
+        return
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(phantom.Rank._fields)
+    table.writerows(phantom.rank(Path(directory), sys.stdin if rank == "-" else Path(rank), raters=raters, seed=seed))

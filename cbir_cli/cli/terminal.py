@@ -45,9 +45,12 @@ def show_scores(scores: Sequence[Score]) -> None:
         random = [s.random for s in of_metric.values() if s.random is not None]
         cells = [tables.NONE if name not in of_metric else _spell(of_metric[name]) for name in files]
         rows.append((metric, *cells, f"{random[0]:.2f}" if random else tables.NONE))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a file has no edge to wrap at
     counts = sorted({score.n for score in scores})
     note = f"mean [smallest, largest]; n = {', '.join(map(str, counts))}; random: exact mean by chance"
-    tables.show(tables.Table("", ("metric", *names.values(), "random"), rows, note), Console())
+    tables.show(tables.Table("", ("metric", *names.values(), "random"), rows, note), console)
 
 
 def _spell(score: Score) -> str:

@@ -40,13 +40,14 @@ def run(
     A task says which label, which views, which network and which recipe; --set changes any value of it. Validation
     patients are drawn by patient and seed, and the epoch with the best validation score is kept.
     """
+    from cbir_cli import tasks
     from cbir_cli.stages import train as fitting
     from cbir_cli.artifacts import files, pseudonyms
     from cbir_cli.cli import sources
     from cbir_cli.errors import UsageError
 
     if not task:
-        raise UsageError(f"no task: give --task NAME ({', '.join(fitting.task_names())}) or the path of a task file")
+        raise UsageError(f"no task: give --task NAME ({', '.join(tasks.names())}) or the path of a task file")
     files.check_output(output)
     chosen = fitting.resolve_task(task, settings or [], epochs=epochs, image_size=image_size, batch_size=batch_size)
     hide = pseudonyms.from_environment(keep=keep_ids)

@@ -13,6 +13,7 @@ Study numbers count within a patient, so the study is ``patient00001/study1``. N
 are LL or RL. No image that is not frontal has an entry there; it is LATERAL.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,7 @@ def read(root: Path, *, flow: Flow) -> Iterator[Record]:
                 missing.append(inner)
                 continue
             yield Record(
-                id=str(Path(inner).with_suffix("")),
+                id=os.path.splitext(inner)[0],
                 path=root / relative,
                 relative=relative,
                 labels=codes,
@@ -126,20 +127,23 @@ def _found(root: Path) -> list[Path]:
 
 def _inner(text: str) -> str:
     """Return a table's path from ``train/`` or ``valid/`` on."""
-    parts = Path(text).parts
-    return Path(*parts[1:]).as_posix() if parts and parts[0] in _PREFIXES else Path(text).as_posix()
+    first, _, rest = text.partition("/")
+    return rest if first in _PREFIXES else text
 
 
 class _Files:
     """Where the images lie: beside the table, or in a folder of either size beside it; asked first where last found."""
 
     def __init__(self, root: Path, folder: Path) -> None:
-        self._root = root
-        self._bases = [folder, *(folder / prefix for prefix in _PREFIXES)]
+        self._root = str(root)
+        self._bases = [b.relative_to(root).as_posix() for b in (folder, *(folder / prefix for prefix in _PREFIXES))]
 
     def find(self, inner: str) -> str | None:
+        """Return the path of an image below the root, or None. Plain strings: this runs for 223,414 rows."""
         for base in self._bases:
-            if (base / inner).is_file():
-                self._bases.sort(key=lambda other: other != base)
-                return (base / inner).relative_to(self._root).as_posix()
+            relative = inner if base == "." else f"{base}/{inner}"
+            if os.path.isfile(f"{self._root}/{relative}"):
+                if base != self._bases[0]:
+                    self._bases.sort(key=lambda other: other != base)
+                return relative
         return None

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from cbir_cli import registry
 from cbir_cli.errors import WeightsError
 
@@ -70,7 +72,7 @@ def fit_state(module: "nn.Module", state: Mapping[str, Any], *, what: str) -> li
     """Fill a network with weights that may come under other names; what is replaced or ignored is logged.
 
     Understood are wrappers such as ``{"state_dict": ...}``, any prefix before the network's own names (``module.``,
-    ``module.densenet121.``), the layer names of old DenseNet checkpoints, and a classifier inside a Sequential.
+    ``module.densenet121.``) or none, the layer names of old DenseNet checkpoints, and a classifier in a Sequential.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ def fit_state(module: "nn.Module", state: Mapping[str, Any], *, what: str) -> li
     wrong, kept, taken = [], [], {}
     for name, value in own.items():
         found = given.pop(name, None)
-        tensor = None if found is None else torch.as_tensor(found)
+        tensor = torch.as_tensor(found) if isinstance(found, (torch.Tensor, np.ndarray)) else None
         if tensor is not None and tensor.shape == value.shape:
             if not torch.isfinite(tensor).all():
                 raise WeightsError(f"{what}: {name} holds values that are not finite")
@@ -108,7 +110,9 @@ def fit_state(module: "nn.Module", state: Mapping[str, Any], *, what: str) -> li
             kept.append(name)
         # Checkpoints older than torch 0.4.1 lack this counter, and nothing here depends on it.
         elif not name.endswith(".num_batches_tracked"):
-            wrong.append(f"{name} " + (f"is {_shape(tensor)}, not {_shape(value)}" if tensor is not None else "missing"))
+            wrong.append(
+                f"{name} " + (f"is {_shape(tensor)}, not {_shape(value)}" if tensor is not None else "missing")
+            )
     if wrong:
         raise WeightsError(f"{what}: does not fit the network: {_some(wrong, '; ')}")
     if kept:  # weight and bias belong together
@@ -179,17 +183,22 @@ def _unwrapped(state: Any) -> Mapping[str, Any]:
 def _own_names(state: Mapping[str, Any], own: list[str], what: str) -> dict[str, Any]:
     """Return the weights under the network's names, whatever prefix they came with."""
     named = {_OLD_NAME.sub(r"\1\2.", str(name)): value for name, value in state.items()}
-    anchor = own[0]  # the first convolution: the prefix is what stands before it
-    prefixes = [name.removesuffix(anchor) for name in named if name == anchor or name.endswith(f".{anchor}")]
+    # The prefix is what stands before the first convolution. Backbones that were saved without their classifier
+    # often lack the network's own "features." too.
+    whole, inner = own[0], own[0].partition(".")[2]
+    anchor, lead = whole, ""
+    if not any(f".{name}".endswith(f".{whole}") for name in named):
+        anchor, lead = inner, whole.removesuffix(inner)
+    prefixes = [name.removesuffix(anchor) for name in named if f".{name}".endswith(f".{anchor}")]
     if not prefixes:
-        raise WeightsError(f"{what}: holds no {anchor}; found {_some(list(named)) or 'no weights'}")
+        raise WeightsError(f"{what}: holds no {whole}; found {_some(list(named)) or 'no weights'}")
     if len(prefixes) > 1 and "" not in prefixes:
         raise WeightsError(f"{what}: holds several networks: {_some(prefixes)}")
     prefix = min(prefixes, key=len)
-    bare = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+    bare = {lead + name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
     for part in ("weight", "bias"):  # a classifier that is followed by an activation, as in CheXNet
-        if "classifier.0.weight" in bare and f"classifier.0.{part}" in bare:
-            bare.setdefault(f"classifier.{part}", bare[f"classifier.0.{part}"])
+        if f"classifier.0.{part}" in bare:
+            bare.setdefault(f"classifier.{part}", bare.pop(f"classifier.0.{part}"))
     return bare
 
 

@@ -1,7 +1,7 @@
 """A small DenseNet: 114 features, trains from scratch on 64-pixel images in about a minute on two cores.
 
-Three blocks instead of four, because a 64-pixel image is 4 pixels wide after them. For demonstrations, quick studies and
-data sets of a few hundred images.
+Three blocks instead of four, because a 64-pixel image is 4 pixels wide after them. For demonstrations, quick studies
+and small data sets.
 
 Reference
 ---------

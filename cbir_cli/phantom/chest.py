@@ -1,6 +1,6 @@
 """Chest radiographs with pleural effusion, in the layout of ChestX-ray14.
 
-Patients come with one to four studies; the body stays, the fluid comes and goes. About two of five studies are positive.
+Patients come with one to four studies; the body stays, the fluid comes and goes. Two of five studies are positive.
 Every patient draws from a generator of his own, so the first patients of a set do not depend on how many follow.
 """
 
@@ -133,11 +133,12 @@ def render(plan: Plan, body: Patient, size: int) -> tuple[NDArray[np.uint8], NDA
     image = close_shutter(image, exposure)
     markers = _letters(image, study.view, rng)
 
-    lesion = _shrink(shadow.lesion.astype(np.float32), size) >= 0.5
-    if any(plan.severity) and not lesion.any():  # too small a picture for the little there is
-        fluid = _shrink(shadow.fluid, size)
-        lesion[np.unravel_index(fluid.argmax(), fluid.shape)] = True
     left = _shrink(shadow.left.astype(np.float32), size) > 0.5
+    lesion = _shrink(shadow.lesion.astype(np.float32), size) >= 0.5
+    for severity, half in zip(plan.severity, (~left, left), strict=True):
+        if severity and not (lesion & half).any():  # thinner than a pixel, or a veil that is faint everywhere
+            fluid = np.where(half, _shrink(shadow.fluid, size), -1)
+            lesion[np.unravel_index(fluid.argmax(), fluid.shape)] = True
     truth = _truth(plan, study) | {
         "mask_right": int((lesion & ~left).sum()),
         "mask_left": int((lesion & left).sum()),

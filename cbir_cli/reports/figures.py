@@ -20,6 +20,7 @@ from cbir_cli.errors import ShapeError
 
 INK, MUTED, LINE = "#1b1f24", "#57606a", "#d0d7de"
 SERIES = ("#0b4f8a", "#b3541e", "#4d7c3a", "#6b4c9a")  # told apart in greyscale by the dash pattern and the marker
+LONGEST_NAME = 32  # characters
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
 _STYLE = {
@@ -81,14 +82,17 @@ def box_plot(
             scores = [_finite(by_method[method]) for method in by_method]
             _boxes(axes, scores)
             axes.set_title(_plain(panel) + _baseline(axes, (random or {}).get(panel, math.nan)), fontsize=9)
-            axes.set_xticks(range(1, len(scores) + 1), [_plain(m) for m in by_method], rotation=30, ha="right")
+            axes.set_xticks(range(1, len(scores) + 1), [_plain(m) for m in by_method], **turn)
             axes.set_xlim(0.4, len(scores) + 0.6)
         panels[0].set_ylabel(_plain(ylabel))
 
     if not values:
         raise ShapeError("a box plot needs at least one panel of scores")
-    columns = sum(max(2, len(by_method)) for by_method in values.values())
-    return _svg(draw, (1.0 + 0.62 * columns, 3.2))
+    # Room for the names, in inches: long ones stand upright, and a panel is at least as wide as its title.
+    longest = max((len(_plain(method)) for by_method in values.values() for method in by_method), default=0)
+    turn = {"rotation": 30, "ha": "right"} if longest <= 12 else {"rotation": 90}
+    width = sum(max(1.3, 0.62 * len(by_method), 0.085 * len(_plain(panel))) for panel, by_method in values.items())
+    return _svg(draw, (1.0 + width, 2.9 + (0.045 if longest <= 12 else 0.085) * longest))
 
 
 def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | None = None) -> str:
@@ -223,7 +227,8 @@ def _finite(values: Sequence[float]) -> list[float]:
 
 
 def _plain(text: str) -> str:
-    """Text that matplotlib does not read as mathematics, and that XML can hold."""
+    """Text that matplotlib does not read as mathematics, that XML can hold, and that leaves room for the figure."""
+    text = text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
     text = re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
     return text.replace("$", r"\$")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from PIL.Image import Image as Picture
 
-LEVELS = 48  # steps per sign; more are not told apart through a radiograph, and cost bytes
+LEVELS = 32  # steps per sign; more are not told apart through a radiograph, and cost bytes
 PERCENTILE = 99.5  # of a map; a single hot pixel must not make the rest invisible
 JPEG_QUALITY = 90
 OPACITY_POWER = 0.7
@@ -116,7 +116,7 @@ def colours(signed: bool) -> "Colormap":
 
 
 def ramp(scale: Scale) -> tuple[np.ndarray, Scale]:
-    """Give the map (1, 97), and its scale, that drawn by ``heat`` is a colour bar with the lowest value left."""
+    """Give the map (1, 65), and its scale, that drawn by ``heat`` is a colour bar with the lowest value left."""
     return np.linspace(-1 if scale.signed else 0, 1, 2 * LEVELS + 1)[None], Scale(1.0, scale.signed, False)
 
 

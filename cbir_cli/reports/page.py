@@ -27,7 +27,7 @@ from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row
 from cbir_cli.reports.tables import Table
 
 LONGEST = 512  # px of a picture's longer side; more is not seen in a gallery
-LOSSLESS_PIXELS = 6_000_000  # beyond this the pictures are JPEG: 120 of 224 px as PNG take 4 MB, three times as much
+LOSSLESS_PIXELS = 6_000_000  # 120 images of 224 px, 4 MB as PNG; beyond, JPEG takes a third of that and maps are halved
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -107,11 +107,11 @@ class _Pictures:
 
     def __init__(self) -> None:
         self._images: dict[bytes, tuple[_Place, np.ndarray]] = {}
-        self._overlays: dict[bytes, tuple[_Place, bytes]] = {}
+        self._overlays: dict[bytes, tuple[_Place, np.ndarray, overlay.Scale]] = {}
 
     @property
     def lossless(self) -> bool:
-        """Whether images are stored exactly, which many images are not, lest the page grow past what mail carries."""
+        """Whether images are stored exactly; many images are not, lest the page grow past what mail carries."""
         return sum(pixels.shape[0] * pixels.shape[1] for _, pixels in self._images.values()) <= LOSSLESS_PIXELS
 
     def image(self, pixels: np.ndarray) -> _Place:
@@ -124,14 +124,17 @@ class _Pictures:
     def overlay(self, values: np.ndarray, scale: overlay.Scale, width: int, height: int) -> _Place:
         key = _digest(values) + f"{scale} {width} {height}".encode()
         if key not in self._overlays:
-            place = _Place(f"m{len(self._overlays)}", width, height)
-            self._overlays[key] = (place, overlay.heat(values, scale, (height, width)))
+            self._overlays[key] = (_Place(f"m{len(self._overlays)}", width, height), values, scale)
         return self._overlays[key][0]
 
     def encoded(self) -> list[tuple[_Place, str]]:
-        write = overlay.lossless if self.lossless else overlay.compact
-        images = [(place, overlay.data_uri(write(pixels))) for place, pixels in self._images.values()]
-        return images + [(place, overlay.data_uri(data)) for place, data in self._overlays.values()]
+        """Every picture with its data; where images are not exact, maps have half the pixels each way."""
+        write, part = (overlay.lossless, 1) if self.lossless else (overlay.compact, 2)
+        files = [(place, write(pixels)) for place, pixels in self._images.values()]
+        for place, values, scale in self._overlays.values():
+            size = (max(1, place.height // part), max(1, place.width // part))
+            files.append((place, overlay.heat(values, scale, size)))
+        return [(place, overlay.data_uri(data)) for place, data in files]
 
 
 def _maps(cases: Sequence[Case], method: str | None) -> list[np.ndarray]:

@@ -1,9 +1,10 @@
 """Deep Taylor: how much of a network's output every pixel explains, as iNNvestigate computes it.
 
-Relevance starts at one output and is handed down layer by layer. A convolution or linear layer hands it to its inputs in
-proportion to their positive contributions (the z+ rule): with ``z = x+ w+ + x- w-``, input i receives
-``x_i+ sum_j w_ij+ R_j / z_j + x_i- sum_j w_ij- R_j / z_j``. The bias takes no part. Everything else hands it down as its
-gradient would: pooling, concatenation, padding, a ReLU that is a layer of its own. Maps are non-negative.
+Relevance starts at one output and is handed down layer by layer. A convolution or linear layer hands it to its inputs
+in proportion to their positive contributions (the z+ rule): with ``z_j = sum_i x_i+ w_ij+ + x_i- w_ij-``, where + and -
+mark the positive and the negative part, input i receives ``sum_j (x_i+ w_ij+ + x_i- w_ij-) R_j / z_j``. The bias takes
+no part. Everything else hands relevance down as its gradient would: pooling, concatenation, padding, a ReLU that is a
+layer of its own.
 
 Reference
 ---------
@@ -15,7 +16,8 @@ Differs from the authors' code
 ------------------------------
 iNNvestigate starts at relu(logit), so that an image predicted negative has an all-zero map. Here the start is the
 probability, ``sigmoid(logit)``, placed at the logit without the sigmoid's derivative; ``start="relu-logit"`` is theirs.
-iNNvestigate 1.0.8 and older let the bias take part in the rule; that is not offered.
+iNNvestigate 1.0.8 and older let a positive bias take part in the rule; that is not offered. In a DenseNet, where only
+the classifier has a bias, it changes nothing but the scale of a map.
 Where a layer's input is non-negative the second half of the z+ rule is zero and is not computed: the same map.
 """
 
@@ -89,6 +91,8 @@ def explain(
         raise unknown("start of deep-taylor", start, _STARTS)
     if images.ndim != 4:
         raise ShapeError(f"expected images (N, C, H, W), found {tuple(images.shape)}")
+    if not len(images):
+        return torch.zeros_like(images)
     # inference_mode(False): whoever calls may have switched graphs off altogether.
     with torch.inference_mode(False), torch.enable_grad(), _undisturbed(model), _rules(model, dialect):
         pixels = images.detach().clone().requires_grad_()
@@ -99,7 +103,7 @@ def explain(
         (relevance,) = torch.autograd.grad(logits, pixels, seed)
     if not torch.isfinite(relevance).all():
         raise CbirError("deep-taylor: the relevance is not finite; the network's weights or the images are damaged")
-    return cast(Tensor, relevance)
+    return relevance
 
 
 def _chosen(logits: Tensor, target: Tensor | int | None, count: int) -> Tensor:
@@ -174,7 +178,7 @@ def _fused(model: nn.Module) -> set[nn.ReLU]:
     }
 
 
-class _ZPlus(Hook):  # type: ignore[misc]  # zennit has no types
+class _ZPlus(Hook):
     """z+ rule. zennit's own also runs the layer's true backward pass, whose result it then drops."""
 
     def pre_forward(self, module: nn.Module, input: Any) -> None:

@@ -161,23 +161,27 @@ class Mapper:
     """From pixels (N, S, S) to maps (N, S, S) float16 and their scale (N,) float32, by a saliency method."""
 
     def __init__(self, model: Model, method: str, parameters: Mapping[str, Any], settings: Settings) -> None:
+        self.model, self.method, self._settings = model, method, settings
+        self._explain = registry.load("saliency", method).explain
+        self.parameters = {**registry.parameters(self._explain), **parameters}
+
+    @cached_property
+    def _maps(self) -> Any:
         from cbir_cli import engines
 
-        self.model, self.method = model, method
-        self.module = registry.load("saliency", method)
-        defaults = registry.parameters(self.module.explain)
-        self.parameters = {**defaults, **parameters}
-        self._maps = engines.saliency_mapper(
+        model, settings = self.model, self._settings
+        return engines.saliency_mapper(
             model.architecture,
             model.weights,
             len(model.outputs),
-            self.module.explain,
+            self._explain,
             device=settings.device,
             threads=settings.threads,
             parameters=self.parameters,
         )
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return maps and their scale."""
         return self._maps(self.model.input.prepare(pixels))
 
     def space(self) -> str:
@@ -249,10 +253,10 @@ def imagenet(size: int) -> Model:
     """Return DenseNet-121 as torchvision ships it, trained on ImageNet."""
     from cbir_cli.models import _weights, densenet121
 
-    state = _weights.load_initial("imagenet", "densenet121", 1000, seed=0)
+    module = _weights.load_initial("imagenet", "densenet121", 1000, seed=0)
     return Model(
         architecture="densenet121",
-        weights=state,
+        weights={name: tensor.numpy() for name, tensor in module.state_dict().items()},
         outputs=[f"imagenet {i}" for i in range(1000)],
         task={},
         objective="imagenet",

@@ -1,7 +1,6 @@
 """From images or maps to a trained model: the library behind ``cbir train`` and ``cbir finetune-ig``."""
 
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import batches, registry, splits, tasks, training
+from cbir_cli import batches, engines, registry, splits, tasks, training
 from cbir_cli.artifacts import history
 from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.model import Model, Saliency
@@ -109,7 +108,7 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
     kept = {record.id for record in readable}
     targets = targets[[record.id in kept for record in chosen]]
     roles = roles_of(readable, seed=run.seed, validation=task.validation, test=task.test)
-    module, state = initial_network(task, init, seed=run.seed)
+    module, before = initial_network(task, init, seed=run.seed)
     data = {role: _images(readable, targets, roles, role, spec) for role in ("train", "validation")}
     result = fit(module, task, data, run)
     entry = history.entry(
@@ -119,8 +118,9 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
         libraries=("numpy", "pillow", "torch", "torchvision"),
     )
     owners = (pseudonyms(record.patient or record.id) for record in readable)
-    _write(task, run, result, dict(zip(owners, roles, strict=True)), pseudonyms.check, state.history, entry, spec)
-    return {error_id(error): str(error) for error in errors}
+    _write(task, run, result, dict(zip(owners, roles, strict=True)), pseudonyms.check, before, entry, spec)
+    lost = [record.id for record in chosen if record.id not in kept]
+    return dict(zip(lost, map(str, errors), strict=True))
 
 
 def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Run) -> None:
@@ -192,15 +192,8 @@ def roles_of(records: Sequence[Record], *, seed: int, validation: float, test: f
     return ["test" if owner in held else role for owner, role in zip(owners, drawn, strict=True)]
 
 
-@dataclass(frozen=True)
-class Start:
-    """What the initial weights bring along."""
-
-    history: list[history.Entry]
-
-
-def initial_network(task: Task, init: "str | Model", *, seed: int) -> "tuple[torch.nn.Module, Start]":
-    """Return a network with its initial weights.
+def initial_network(task: Task, init: "str | Model", *, seed: int) -> "tuple[torch.nn.Module, list[history.Entry]]":
+    """Return a network with its initial weights, and the history of those weights.
 
     Parameters
     ----------
@@ -222,9 +215,10 @@ def initial_network(task: Task, init: "str | Model", *, seed: int) -> "tuple[tor
     if isinstance(init, str) and is_artifact(Path(init)):
         init = models.read(init)
     if isinstance(init, Model):
-        module = _weights.fit_state(task.architecture, outputs, init.weights, what=init.name, seed=seed)
-        return module, Start(init.history)
-    return _weights.initial(init, task.architecture, outputs, seed=seed), Start([])
+        module = _weights.fresh(task.architecture, outputs, seed=seed)
+        _weights.fit_state(module, init.weights, what=init.name)
+        return module, init.history
+    return _weights.load_initial(init, task.architecture, outputs, seed=seed), []
 
 
 def fit(module: "torch.nn.Module", task: Task, data: Mapping[str, batches.Data], run: Run) -> training.Result:
@@ -233,7 +227,7 @@ def fit(module: "torch.nn.Module", task: Task, data: Mapping[str, batches.Data],
 
     if "train" not in data and task.recipe.epochs:
         raise CbirError("no training images are left; are all patients held out?")
-    torch.set_num_threads(run.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(run.threads or engines.cpu_threads())
     for role, some in data.items():
         log.info("%s: %d images, %d positive", role, len(some), int(np.sum(some.targets == 1)))
     return training.train(
@@ -244,21 +238,12 @@ def fit(module: "torch.nn.Module", task: Task, data: Mapping[str, batches.Data],
         metrics={name: registry.load("metrics/classification", name).score for name in ("f1", "auroc")},
         validation=data.get("validation"),
         seed=run.seed,
-        device=device_of(run.device),
+        device=engines.choose_device(run.device),
         workers=run.workers,
         checkpoint=run.checkpoint,
         resume=run.resume,
         on_epoch=_say,
     )
-
-
-def device_of(name: str) -> str:
-    """Return ``cpu`` or ``cuda`` for ``auto``."""
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this machine has no CUDA device that PyTorch can use")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _say(entry: Mapping[str, Any], seconds: float) -> None:

@@ -48,6 +48,8 @@ class Task:
         Side of the network's input, pixels.
     validation : float
         Share of the patients that are held out to choose the epoch by; 0 for none.
+    test : float
+        Share of the patients that are held out altogether, beside those of the data set's own held-out splits.
     recipe : Recipe
     sources : mapping of str to str
         Where each value comes from.
@@ -68,6 +70,7 @@ class Task:
     architecture: str = "densenet121"
     image_size: int = 224
     validation: float = 0.1
+    test: float = 0.0
     recipe: Recipe = field(default_factory=Recipe)
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,8 +82,8 @@ class Task:
             raise UsageError(f"task {self.name}: no label is named")
         if self.image_size < 32:
             raise UsageError(f"image_size={self.image_size}: expected 32 or more")
-        if not 0 <= self.validation < 1:
-            raise UsageError(f"validation={self.validation}: expected from 0 to below 1")
+        if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
+            raise UsageError(f"validation={self.validation}, test={self.test}: expected shares that sum to below 1")
 
     def settings(self) -> dict[str, Any]:
         """Return all values that ``--set`` reaches, those of the recipe included, under one set of names."""
@@ -162,13 +165,21 @@ class Task:
             If it does not have it; the message lists the labels that it has.
         """
         has = {name for record in records for name in record.labels}
-        for wanted in self.labels:
-            if alike := sorted(name for name in has if name.casefold() == wanted.casefold()):
-                return wanted if wanted in alike else alike[0]
+        if found := find_label(has, self.labels):
+            return found
         raise SourceError(
             f"task {self.name}: the source has no label {' or '.join(map(repr, self.labels))}; "
             f"it has: {', '.join(sorted(has)) or 'none'}"
         )
+
+
+def find_label(names: Iterable[str], wanted: Iterable[str]) -> str | None:
+    """Return the first wanted label that is among some names, upper and lower case alike, as the names spell it."""
+    has = sorted(names)
+    for label in wanted:
+        if alike := [name for name in has if name.casefold() == label.casefold()]:
+            return label if label in alike else alike[0]
+    return None
 
 
 def names() -> list[str]:

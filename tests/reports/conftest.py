@@ -7,7 +7,13 @@ import pytest
 
 from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row, Tile
 
-HOSTILE = ("<script>alert(1);pwned=1</script>", '"><img src=x onerror="pwned=1">', "'><svg onload=pwned=1>", "{{ 7*7 }}$x$")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<script>pwned=1</script>",
+    '"><img src=x onerror="pwned=1">',
+    "'><svg onload=pwned=1>",
+    "{{ 7*7 }}$x$",
+)
 
 
 def picture(seed: int, side: int = 48) -> np.ndarray:
@@ -42,7 +48,9 @@ def gallery() -> Callable[..., list[Case]]:
                     tile = Tile(names(i), catalogue[i], blob(i) if method == "IG" else None, labels[not agrees])
                     distance = None if method == EXPERT else 0.25 * (r + 1)
                     found.append(Neighbour(tile, r + 1, distance, agrees, (i - q) % 10 + 1))
-                rows.append(Row(method, blob(90 + q) if method == "IG" else None, found, "" if m == 0 else "nDCG@4 0.80"))
+                rows.append(
+                    Row(method, blob(90 + q) if method == "IG" else None, found, "" if m == 0 else "nDCG@4 0.80")
+                )
             query = Tile(names(90 + q), picture(90 + q), blob(90 + q), "Effusion")
             cases.append(Case(query, "Effusion", rows))
         return cases

@@ -1,6 +1,7 @@
 """Figures: positions read back from the SVG, safety of names, same bytes for same input."""
 
 import re
+import warnings
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -10,7 +11,9 @@ from cbir_cli.errors import ShapeError
 from cbir_cli.reports import figures
 
 POINT = re.compile(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)" style="fill: #b3541e')
-TICK = re.compile(r'<g id="ytick_\d+">.*?<use xlink:href="#\w+" x="[\d.]+" y="([\d.]+)".*?<text[^>]*>([\d.−-]+)</text>', re.S)
+TICK = re.compile(
+    r'<g id="ytick_\d+">.*?<use xlink:href="#\w+" x="[\d.]+" y="([\d.]+)".*?<text[^>]*>([\d.−-]+)</text>', re.S
+)
 
 
 def texts(svg: str) -> list[str]:
@@ -74,7 +77,10 @@ def test_same_input_same_bytes_whatever_the_settings() -> None:
         assert matplotlib.rcParams["font.size"] == 30  # and the reader's settings are left alone
     for svg in first:
         assert svg.startswith("<svg") and "<metadata" not in svg and "DOCTYPE" not in svg
-        assert set(re.findall(r"https?://[^\"]+", svg)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+        assert set(re.findall(r"https?://[^\"]+", svg)) <= {
+            "http://www.w3.org/2000/svg",
+            "http://www.w3.org/1999/xlink",
+        }
 
 
 def test_names_are_text_and_never_markup_nor_mathematics(hostile: tuple[str, ...]) -> None:
@@ -84,6 +90,13 @@ def test_names_are_text_and_never_markup_nor_mathematics(hostile: tuple[str, ...
     assert "<script" not in svg and "<img" not in svg and "<svg onload" not in svg
     said = " ".join(texts(svg[: svg.index("</svg>") + 6]))
     assert hostile[0] in said and "{{ 7*7 }}$x$" in said and r"$\frac{1}$" in said
+
+
+def test_long_names_leave_room_for_the_figure() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        svg = figures.box_plot({"p" * 99: {"m" * 99: [0.5]}})
+    assert "m" * 31 + "…" in texts(svg) and "m" * 32 not in svg
 
 
 def test_nothing_to_draw_is_refused() -> None:

@@ -73,10 +73,12 @@ def test_the_stored_picture_is_the_one_given() -> None:
 
 
 def test_many_pictures_become_jpeg_and_the_page_says_so(gallery, monkeypatch) -> None:
-    assert "JPEG" not in page(title="t", cases=gallery(1))
+    exact = page(title="t", cases=gallery(1))
+    assert "JPEG" not in exact
     monkeypatch.setattr(module, "LOSSLESS_PIXELS", 1000)
     html = page(title="t", cases=gallery(1))
     assert "data:image/jpeg" in html and "stored as JPEG" in html
+    assert 0.2 < len(html) / len(exact) < 0.9
 
 
 def test_same_input_same_bytes(gallery) -> None:
@@ -184,11 +186,12 @@ def test_twenty_queries_of_three_methods_stay_well_under_ten_megabytes() -> None
     y, x = np.mgrid[:224, :224] / 224
 
     def radiograph(i: int) -> np.ndarray:  # about as many bytes as a real one: 23 kB as PNG
-        return np.clip(90 + 60 * np.sin(5 * x + i) * np.cos(6 * y) + rng.normal(0, 2.0, x.shape), 0, 255).astype(np.uint8)
+        return np.clip(90 + 60 * np.sin(5 * x + i) * np.cos(6 * y) + rng.normal(0, 2.0, x.shape), 0, 255).astype(
+            np.uint8
+        )
 
     def map_(i: int) -> np.ndarray:
-        spot = np.exp(-((x - 0.3 - 0.01 * (i % 40)) ** 2 + (y - 0.6) ** 2) * 25)
-        return (spot * rng.random(x.shape)).astype(np.float32)
+        return (rng.random(x.shape) ** 2 * (0.5 + 0.5 * np.sin(9 * x + i))).astype(np.float32)  # noise everywhere
 
     cases, number = [], 0
     for q in range(20):
@@ -198,13 +201,15 @@ def test_twenty_queries_of_three_methods_stay_well_under_ten_megabytes() -> None
             rows.append(Row(method, None, [Neighbour(t, r + 1, 0.1, True) for r, t in enumerate(tiles)]))
             number += 4
         cases.append(Case(Tile(f"q{q}", radiograph(1000 + q), map_(q)), "x", rows))
-    assert len(page(title="t", cases=cases)) < 8e6  # all 260 pictures differ, all have maps: the worst case
+    assert len(page(title="t", cases=cases)) < 7e6  # all 260 pictures differ, all have maps: the worst case
 
 
 def test_failures_count_other_labels_but_not_those_of_the_expert() -> None:
     tile = Tile("a", pixels(0))
     found = [Neighbour(tile, r + 1, 0.1, agrees) for r, agrees in enumerate((True, False, None, False))]
-    assert Case(tile, "x", [Row(EXPERT, None, found), Row("IG", None, found), Row("CNN", None, found[:2])]).failures == 3
+    assert (
+        Case(tile, "x", [Row(EXPERT, None, found), Row("IG", None, found), Row("CNN", None, found[:2])]).failures == 3
+    )
     assert Row("IG", None, found).agreement == "1 of 3 same label, 1 unknown"
     assert Row("IG", None, found[2:3]).agreement == ""
 

@@ -1,0 +1,302 @@
+"""Running networks: features and logits of image batches, and their saliency maps, over numpy arrays.
+
+On a CPU features come from ONNX Runtime, on a graph made from the weights alone: neither torch nor torchvision is
+imported, and an image's features are the same bytes in any batch. Torch runs on a GPU, where an architecture has no
+graph, and on request as the reference.
+"""
+
+import copy
+import logging
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_cli import registry
+from cbir_cli.errors import CbirError, ShapeError, UsageError, WeightsError
+from cbir_cli.maps import finish
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("cbir")
+
+Floats = NDArray[np.float32]
+ENGINES = ("auto", "onnxruntime", "torch")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+class Encoder(Protocol):
+    """A network that is ready to run."""
+
+    engine: str
+    device: str
+
+    def __call__(self, images: Floats) -> tuple[Floats, Floats]:
+        """Return features (N, D) and logits (N, C), float32, of images (N, 3, S, S), float32, as ``prepare`` gives."""
+        ...
+
+
+def cpu_threads() -> int:
+    """Return how many CPU threads this process may use: what SLURM gave the task, within its CPU affinity."""
+    # Not the machine's CPU count: on a shared node that starts far more threads than there are cores for them.
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(available, int(granted)) if granted.isdecimal() and int(granted) > 0 else available
+
+
+def choose_device(device: str = "auto") -> str:
+    """Return ``cpu`` or ``cuda``; torch is only imported where there is a sign of a GPU.
+
+    Raises
+    ------
+    UsageError
+        If the name is unknown, or ``cuda`` is asked for and cannot be had.
+    """
+    if device not in DEVICES:
+        raise registry.unknown("device", device, DEVICES)
+    if device == "cpu" or (device == "auto" and not _gpu_driver()):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError("--device cuda: torch finds no CUDA device here; use --device cpu")
+    return "cpu"
+
+
+def encoder(
+    architecture: str,
+    weights: Mapping[str, NDArray[Any]],
+    n_outputs: int,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+) -> Encoder:
+    """Make a network ready to run.
+
+    Parameters
+    ----------
+    architecture : str
+        A name in ``models/``.
+    weights : mapping of str to ndarray
+        The network's whole state dict.
+    n_outputs : int
+        Logits of the network.
+    engine : str
+        ``onnxruntime``, ``torch``, or ``auto``: torch on a GPU or where the architecture has no graph.
+    device : str
+        ``cpu``, ``cuda``, or ``auto``: a GPU if there is one, except for ``onnxruntime``.
+    threads : int, optional
+        CPU threads; default all that the process may use. With torch they are set for the whole process.
+
+    Returns
+    -------
+    Encoder
+        Callable; on ONNX Runtime the result for an image does not depend on the batch it came in.
+
+    Raises
+    ------
+    UsageError
+        If engine, device and architecture do not go together.
+    WeightsError
+        If the weights are not those of the architecture.
+    """
+    if engine not in ENGINES:
+        raise registry.unknown("engine", engine, ENGINES)
+    module = registry.load("models", architecture)
+    threads = threads or cpu_threads()
+    if engine == "onnxruntime":
+        if device == "cuda":
+            raise UsageError("--engine onnxruntime runs on the CPU only; use --engine torch with --device cuda")
+        if not hasattr(module, "graph"):
+            raise UsageError(f"--engine onnxruntime: {architecture} has no ONNX graph; use --engine torch")
+        return _Onnx(module.graph(weights), threads)
+    device = choose_device(device)
+    if engine == "auto" and device == "cpu":
+        if hasattr(module, "graph"):
+            return _Onnx(module.graph(weights), threads)
+        log.info("%s has no ONNX graph: it runs on torch", architecture)
+    return _Torch(module, weights, n_outputs, device, threads)
+
+
+class _Onnx:
+    engine, device = "onnxruntime", "cpu"
+
+    def __init__(self, graph: bytes, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised; printing it as well clutters stderr
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._widths = [output.shape[1] for output in self._session.get_outputs()]
+
+    def __call__(self, images: Floats) -> tuple[Floats, Floats]:
+        _check(images)
+        if not len(images):
+            features, logits = (np.empty((0, width), np.float32) for width in self._widths)
+        else:
+            features, logits = self._session.run(["features", "logits"], {"images": np.ascontiguousarray(images)})
+        return _finite(features, logits)
+
+
+class _Torch:
+    engine = "torch"
+
+    def __init__(
+        self, architecture: ModuleType, weights: Mapping[str, NDArray[Any]], n_outputs: int, device: str, threads: int
+    ) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self.device = device
+        self._layout = torch.channels_last if device == "cuda" else torch.contiguous_format
+        self._module = _network(architecture, weights, n_outputs).to(device).to(memory_format=self._layout)
+        layer = architecture.FEATURE_LAYER.removesuffix(".input")
+        self._module.get_submodule(layer).register_forward_pre_hook(self._keep)
+        self._features: torch.Tensor
+
+    def _keep(self, _module: "torch.nn.Module", inputs: "tuple[torch.Tensor, ...]") -> None:
+        self._features = inputs[0]
+
+    def __call__(self, images: Floats) -> tuple[Floats, Floats]:
+        import torch
+
+        _check(images)
+        # TF32 is torch's default for convolutions on a GPU, and is off by a hundred times what the engines agree to.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, memory_format=self._layout)
+            logits = self._module(batch)
+            return _finite(self._features.cpu().numpy(), logits.cpu().numpy())
+
+
+def saliency_mapper(
+    architecture: str,
+    weights: Mapping[str, NDArray[Any]],
+    n_outputs: int,
+    explain: "Callable[..., torch.Tensor]",
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    micro_batch: int | None = None,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+) -> "SaliencyMapper":
+    """Make a network ready to explain itself.
+
+    Parameters
+    ----------
+    architecture, weights, n_outputs, device
+        As for ``encoder``.
+    explain : callable
+        ``explain`` of a saliency method: (module, images, **parameters) to relevance (N, C, H, W).
+    threads : int, optional
+        CPU threads; default all that the process may use. Changes no byte of a map.
+    micro_batch : int, optional
+        Images that run together; default 1 on a CPU and 16 on a GPU. A last one that is short is filled with zeros, so
+        that all have the same size. On a CPU, more than 1 gives up that maps do not depend on the batch.
+    parameters : mapping
+        Passed to ``explain``.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are not those of the architecture.
+    """
+    device = choose_device(device)
+    network = _network(registry.load("models", architecture), weights, n_outputs).to(device)
+    alone = device == "cpu"
+    workers = (threads or cpu_threads()) if alone else 1
+    return SaliencyMapper(network, explain, device, workers, micro_batch or (1 if alone else 16), dict(parameters))
+
+
+class SaliencyMapper:
+    """Saliency maps as they are stored; on a CPU the same bytes however the images are batched or ordered.
+
+    On a CPU images run one at a time, one on each thread. Torch's results depend in the last bit on the size of a
+    batch, the place in it and the number of threads; an image alone on one thread has none of these. It is no slower
+    either: threads that share one image mostly wait for each other.
+    """
+
+    def __init__(
+        self,
+        network: "torch.nn.Module",
+        explain: "Callable[..., torch.Tensor]",
+        device: str,
+        workers: int,
+        micro_batch: int,
+        parameters: Mapping[str, Any],
+    ) -> None:
+        self.device = device
+        self._explain, self._parameters = explain, parameters
+        self._workers, self._size = workers, micro_batch
+        self._networks = [network]
+
+    def __call__(self, images: Floats) -> tuple[NDArray[np.float16], Floats]:
+        """Return maps (N, S, S) float16 and scale (N,) float32 of images (N, 3, S, S), as ``maps.finish`` has them."""
+        import torch
+
+        _check(images)
+        maps = np.zeros((len(images), *images.shape[2:]), np.float16)
+        scale = np.zeros(len(images), np.float32)
+        starts = range(0, len(images), self._size)
+        workers = min(self._workers, len(starts))
+        # Each worker has its own copy: a method may hook the network while it runs.
+        self._networks += [copy.deepcopy(self._networks[0]) for _ in range(workers - len(self._networks))]
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(max(workers, 1)) as pool:
+                jobs = [pool.submit(self._run, i, starts[i::workers], images, maps, scale) for i in range(workers)]
+                for job in jobs:
+                    job.result()
+        finally:
+            torch.set_num_threads(before)
+        return maps, scale
+
+    def _run(self, worker: int, starts: range, images: Floats, maps: NDArray[np.float16], scale: Floats) -> None:
+        import torch
+
+        for start in starts:
+            rows = slice(start, min(start + self._size, len(images)))
+            batch = np.zeros((self._size, *images.shape[1:]), np.float32)
+            batch[: rows.stop - start] = images[rows]
+            pixels = torch.from_numpy(batch).to(self.device)
+            relevance = self._explain(self._networks[worker], pixels, **self._parameters)
+            maps[rows], scale[rows] = finish(relevance[: rows.stop - start].cpu().numpy())
+
+
+def _network(architecture: ModuleType, weights: Mapping[str, NDArray[Any]], n_outputs: int) -> "torch.nn.Module":
+    """Return the network in evaluation mode, with exactly these weights."""
+    import torch
+
+    module: torch.nn.Module = architecture.build(n_outputs)
+    try:
+        module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+    except RuntimeError as error:
+        raise WeightsError(f"the weights are not those of the network: {' '.join(str(error).split())}") from error
+    return module.eval()
+
+
+def _check(images: Floats) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.float32:
+        raise ShapeError(f"expected images (N, 3, S, S) float32, found {images.shape} {images.dtype}")
+
+
+def _finite(features: Floats, logits: Floats) -> tuple[Floats, Floats]:
+    if not (np.isfinite(features).all() and np.isfinite(logits).all()):
+        raise CbirError("the network's output is not finite; its weights or the images are damaged")
+    return features, logits
+
+
+def _gpu_driver() -> bool:
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))

@@ -1,0 +1,321 @@
+"""The page in a headless Chromium: it loads alone, answers to mouse and keyboard, and nothing overlaps or runs over."""
+
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cbir_cli.reports import figures, tables
+from cbir_cli.reports.gallery import Case, Neighbour, Row, Tile
+from cbir_cli.reports.page import page
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the path"),
+]
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+).split()
+
+
+LEFT, RIGHT = "\ue012", "\ue014"  # the driver's spelling of the arrow keys
+
+
+class Browser:
+    """A page in Chromium at a given width."""
+
+    def __init__(self, driver, folder: Path) -> None:
+        self.driver, self.folder = driver, folder
+
+    def open(self, html: str, width: int = 1366, height: int = 768, part: str = "") -> None:
+        file = self.folder / "page.html"
+        file.write_text(html, encoding="utf-8")
+        self.resize(width, height)
+        self.driver.get("about:blank")  # an address that differs in its fragment alone would not load again
+        for kind in ("browser", "performance"):
+            self.driver.get_log(kind)
+        self.driver.get(file.as_uri() + part)
+
+    def resize(self, width: int, height: int = 768) -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def run(self, script: str, *arguments: object):
+        return self.driver.execute_script(script, *arguments)
+
+    def slide(self, name: str, value: int) -> None:
+        script = "const s = document.getElementById(arguments[0]); s.value = arguments[1];"
+        self.run(script + "s.dispatchEvent(new Event('input'))", name, value)
+
+    def keys(self, *keys: str) -> None:
+        from selenium.webdriver import ActionChains
+
+        for key in keys:
+            ActionChains(self.driver).send_keys(key).perform()
+
+    def shown(self) -> list[str]:
+        return self.run("return [...document.querySelectorAll('.case')].filter(c => !c.hidden).map(c => c.id)")
+
+    def requests(self) -> list[str]:
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+
+    def complaints(self) -> list[str]:
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def picture(self) -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB"), dtype=float)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory) -> Iterator[object]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def browser(driver, tmp_path) -> Browser:
+    return Browser(driver, tmp_path)
+
+
+@pytest.fixture
+def html(gallery: Callable[..., list[Case]]) -> str:
+    scores = {"nDCG@4": {"SSIM": [0.5, 0.7], "IG": [0.8, 1.0]}, "R-precision": {"SSIM": [0.4, 0.5], "IG": [0.7, 0.9]}}
+    random = {"nDCG@4": 0.44, "R-precision": 0.5}
+    return page(
+        title="Synthetic effusion",
+        cases=gallery(),
+        tables=[tables.scores(scores, random)],
+        figures=[("Scores by method", figures.box_plot(scores, random))],
+        notes=["Synthetic pictures."],
+    )
+
+
+def test_it_loads_alone_and_without_complaint(browser: Browser, html: str) -> None:
+    browser.open(html)
+    assert browser.run("return document.querySelectorAll('.picture use').length") > 20
+    assert [url for url in browser.requests() if not url.startswith("data:")] == [
+        (browser.folder / "page.html").as_uri()
+    ]
+    assert browser.complaints() == []
+    shot = browser.picture()
+    assert shot.shape == (768, 1366, 3)
+    assert shot[10, 20].min() < 230 < shot[10, 20].max()  # the warning is tinted, and at the very top
+
+
+def test_pictures_are_drawn_with_frames_of_two_kinds(browser: Browser, html: str) -> None:
+    browser.open(html, part="#case-2")
+    for kind, style, words in (("same", "solid", "same label"), ("other", "dashed", "other label")):
+        box, drawn, said = browser.run(
+            "const t = [...document.querySelectorAll(arguments[0])].find(e => e.checkVisibility());"
+            "t.scrollIntoView({block: 'center'}); const p = t.querySelector('.picture').getBoundingClientRect();"
+            "return [[p.x, p.y, p.width, p.height], getComputedStyle(t.querySelector('.frame')).borderStyle,"
+            "t.querySelector('strong').textContent]",
+            f".{kind}",
+        )
+        x, y, w, h = (round(v) for v in box)
+        inside = browser.picture()[y + 4 : y + h - 4, x + 4 : x + w - 4]
+        assert inside.std() > 15  # not an empty box
+        assert (drawn, said) == (style, words)
+
+
+def test_slider_and_box_change_the_maps(browser: Browser, html: str) -> None:
+    browser.open(html)
+    shown = "const e = document.querySelector('.overlay'); return getComputedStyle(e)[arguments[0]]"
+    assert float(browser.run(shown, "opacity")) == pytest.approx(0.7)
+    full = browser.picture()
+    browser.slide("opacity", 20)
+    assert float(browser.run(shown, "opacity")) == pytest.approx(0.2)
+    assert browser.run("return document.getElementById('percent').textContent") == "20 %"
+    assert np.abs(browser.picture() - full).max() > 20
+    browser.driver.find_element("id", "overlay").click()
+    assert browser.run(shown, "visibility") == "hidden"
+    browser.keys("o", "+")
+    assert browser.run(shown, "visibility") == "visible"
+    assert float(browser.run(shown, "opacity")) == pytest.approx(0.3)
+
+
+def test_arrows_on_the_slider_move_the_slider(browser: Browser, html: str) -> None:
+    browser.open(html)
+    browser.run("document.getElementById('opacity').focus()")
+    browser.keys(LEFT)  # left
+    assert browser.run("return document.getElementById('opacity').value") == "65"
+    assert browser.run("return document.documentElement.style.getPropertyValue('--overlay')") == "0.65"
+    assert browser.shown() == ["case-1"]
+
+
+def test_queries_by_keyboard_button_list_and_address(browser: Browser, html: str) -> None:
+    browser.open(html)
+    assert browser.shown() == ["case-1"]
+    browser.keys(RIGHT)
+    assert browser.shown() == ["case-2"]
+    assert browser.driver.current_url.endswith("#case-2")
+    browser.driver.find_element("id", "next").click()
+    browser.keys(RIGHT)  # already the last
+    assert browser.shown() == ["case-3"]
+    assert browser.run("return document.getElementById('position').textContent") == "3 of 3"
+    assert not browser.driver.find_element("id", "next").is_enabled()
+    browser.keys(LEFT)
+    assert browser.shown() == ["case-2"]
+    browser.run(
+        "const s = document.getElementById('choose'); s.selectedIndex = 0; s.dispatchEvent(new Event('change'))"
+    )
+    assert browser.shown() == ["case-1"]
+    browser.driver.find_element("id", "all").click()
+    assert browser.shown() == ["case-1", "case-2", "case-3"]
+    browser.open(html, part="#case-3")
+    assert browser.shown() == ["case-3"]
+
+
+def test_failures_first(browser: Browser, html: str) -> None:
+    browser.open(html)
+    counts = browser.run("return [...document.querySelectorAll('.case')].map(c => Number(c.dataset.failures))")
+    assert counts == sorted(counts) and counts[0] < counts[-1]
+    browser.keys("f")
+    assert browser.shown() == ["case-3"]
+    assert browser.run("return document.getElementById('choose').options[0].textContent").startswith("3. item_92.png")
+    browser.keys(RIGHT)
+    assert browser.shown() == ["case-2"]
+    browser.keys("f")  # the query that is looked at stays
+    assert browser.shown() == ["case-2"]
+    assert browser.run("return document.getElementById('position').textContent") == "2 of 3"
+
+
+def test_methods_can_be_shown_alone(browser: Browser, html: str) -> None:
+    rows = (
+        "return [...document.querySelectorAll('#case-1 .row')].filter(r => !r.hidden)"
+        ".map(r => r.querySelector('h3').textContent)"
+    )
+    browser.open(html)
+    assert browser.run(rows) == ["Expert", "SSIM", "IG"]
+    browser.keys("2")
+    assert browser.run(rows) == ["SSIM"]
+    assert not browser.run("return document.querySelector('#case-1 .query [data-method]').checkVisibility()")
+    browser.keys("0")
+    assert browser.run(rows) == ["Expert", "SSIM", "IG"]
+    browser.run("document.querySelector('#methods input').click()")
+    assert browser.run(rows) == ["SSIM", "IG"]
+
+
+@pytest.mark.parametrize("width", [1920, 1366, 820, 390])
+def test_nothing_overflows_overlaps_or_is_cut(browser: Browser, gallery, width: int) -> None:
+    cases = gallery(1, names=lambda i: f"a-rather/long folder/{'unbroken' * 6}{i}.png") + gallery(1, results=10)
+    tile = Tile("x" * 80, np.zeros((30, 90, 3), np.uint8), np.eye(8), "Label=1|" * 12)
+    rows = [Row("M" * 50 + f" {i}", i - np.eye(5), [Neighbour(tile, 1, 12345.678, None, 100)], "n" * 60) for i in range(3)]
+    cases.append(Case(tile, "y" * 50, rows))
+    browser.open(page(title="t" * 80, cases=cases), width, 900)
+    browser.driver.find_element("id", "all").click()
+    for zoom in (100, 200, 60):
+        browser.slide("size", zoom)
+        root, cut, boxes = browser.run(
+            "const e = document.documentElement;"
+            "const texts = 'p, h1, h2, h3, .head, .foot, .frame, figcaption, label, .bar';"
+            "const over = [...document.querySelectorAll(texts)]"
+            "  .filter(x => x.checkVisibility() && x.scrollWidth > x.clientWidth + 1 && x.clientWidth);"
+            "const box = x => { const r = x.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };"
+            "const tiles = '.query figure, .method, .head, .tile .frame, .foot';"
+            "return [[e.scrollWidth, e.clientWidth], over.map(x => x.className + ' ' + x.textContent),"
+            "  [...document.querySelectorAll('.case')].map(c => [...c.querySelectorAll(tiles)].map(box))]"
+        )
+        assert root[0] <= root[1]
+        assert cut == []
+        for found in boxes:
+            box = np.array(found)
+            apart = (box[:, None, 0] >= box[None, :, 2] - 0.5) | (box[:, None, 1] >= box[None, :, 3] - 0.5)
+            overlapping = ~(apart | apart.T) & ~np.eye(len(box), dtype=bool)
+            assert not overlapping.any()
+            assert (box[:, 0] >= 0).all() and (box[:, 2] <= root[1]).all()
+
+
+def test_hostile_names_do_nothing(browser: Browser, hostile: tuple[str, ...]) -> None:
+    from selenium.common.exceptions import NoAlertPresentException
+
+    cases = []
+    for evil in hostile:
+        tile = Tile(evil, np.full((16, 16), 90, np.uint8), np.eye(8), evil)
+        rows = [Row(evil, np.eye(8), [Neighbour(tile, 1, 0.5, False, 2)], evil)]
+        cases.append(Case(tile, evil, rows))
+    table = tables.Table(hostile[0], hostile, (hostile,), hostile[1])
+    svg = figures.box_plot({evil: {evil: [0.5]} for evil in hostile})
+    browser.open(page(title=hostile[0], cases=cases, tables=[table], figures=[(hostile[1], svg)], notes=hostile))
+    browser.keys(RIGHT, "f", "1", "0")
+    with pytest.raises(NoAlertPresentException):
+        _ = browser.driver.switch_to.alert.text
+    assert browser.run("return [typeof pwned, document.querySelectorAll('img, script').length]") == ["undefined", 1]
+    assert browser.driver.title == hostile[0]
+    assert hostile[0] in browser.run("return document.getElementById('choose').options[0].textContent + document.title")
+    assert browser.complaints() == []
+
+
+def test_the_policy_stops_markup_that_is_not_escaped(browser: Browser, html: str) -> None:
+    evil = "<script>pwned=1</script><img src=x onerror=pwned=1><style>@import '/x.css'</style>"
+    browser.open(html.replace("Synthetic pictures.", evil))
+    assert browser.run("return document.querySelectorAll('img').length") == 1
+    assert browser.run("return typeof pwned") == "undefined"
+    assert len(browser.complaints()) >= 3
+
+
+def test_without_script_every_query_is_there(browser: Browser, html: str) -> None:
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.open(html)
+        words = browser.driver.find_element("tag name", "body").text
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert browser.shown() == ["case-1", "case-2", "case-3"]
+    assert all(f"Query {i} of 3" in words for i in (1, 2, 3))
+    assert not browser.driver.find_element("id", "controls").is_displayed()
+
+
+def test_on_paper_there_are_pictures_and_the_warning_and_no_controls(browser: Browser, html: str) -> None:
+    browser.open(html, 1047, 720)
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert "Research use only - not for diagnosis" in browser.driver.find_element("css selector", ".warning").text
+        assert not browser.driver.find_element("id", "controls").is_displayed()
+        assert browser.run("const e = document.documentElement; return e.scrollWidth <= e.clientWidth")
+        assert browser.picture().std() > 15
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_frames_and_words_survive_greyscale(browser: Browser, html: str) -> None:
+    browser.open(html, part="#case-2")
+    grey = browser.picture() @ [0.299, 0.587, 0.114]
+    for kind in ("same", "other"):
+        x, y, w = browser.run(
+            "const t = [...document.querySelectorAll(arguments[0])].find(e => e.checkVisibility());"
+            "const r = t.querySelector('.frame').getBoundingClientRect(); return [r.x, r.y, r.width]",
+            f".{kind}",
+        )
+        edge = grey[round(y) + 2, round(x) + 8 : round(x + w) - 8]
+        assert edge.min() < 130  # dark enough on white
+        assert (edge.max() > 200) == (kind == "other")  # the gaps of a dashed frame are white
+
+
+def test_alternative_texts(browser: Browser, html: str) -> None:
+    browser.open(html)
+    labels = browser.run("return [...document.querySelectorAll('svg.picture')].map(s => s.getAttribute('aria-label'))")
+    assert all(labels) and re.match(r"IG, rank 1: item_\d+\.png, \w+.*, (same|other) label, with map", labels[10])
+    unnamed = browser.run(
+        "return [...document.querySelectorAll('button, select, input')].filter(e => !(e.labels && e.labels.length)"
+        " && !e.getAttribute('aria-label')).map(e => e.outerHTML)"
+    )
+    assert unnamed == []
