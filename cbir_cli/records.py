@@ -67,6 +67,10 @@ class Flow:
 
     def lines(self) -> list[str]:
         """Return the table as lines of text: read, each reason, kept."""
-        rows = [("read", self.read), *(("dropped: " + r, n) for r, n in self.dropped.most_common()), ("kept", self.kept)]
+        rows = [
+            ("read", self.read),
+            *(("dropped: " + r, n) for r, n in self.dropped.most_common()),
+            ("kept", self.kept),
+        ]
         width = max(len(name) for name, _ in rows)
         return [f"{name:<{width}}  {count:>8,}" for name, count in rows] + self.notes

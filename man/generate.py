@@ -73,7 +73,8 @@ ENVIRONMENT = {
     ),
     "CBIR_DEBUG": "If set, an error shows its traceback, as with --debug.",
     "NO_COLOR": "If set, tables on a terminal have no colour.",
-    "SLURM_CPUS_PER_TASK": "Default of --workers inside a SLURM job; elsewhere all cores that the process may use.",
+    "SLURM_CPUS_PER_TASK": "Default of --workers and --threads in a SLURM job; else all cores that may be used.",
+    "TORCH_HOME": "Where ImageNet weights are looked for and kept, in hub/checkpoints; else ~/.cache/torch.",
     "TMPDIR": "Where an artifact that comes from or goes to a pipe is kept meanwhile.",
 }
 
@@ -181,7 +182,7 @@ def _page(name: str, context: Any) -> str:
     command = context.command
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"] + [command.get_help_option(context)]
-    facts = _facts(arguments + options)
+    facts = _facts(arguments + options, command.help)
     examples = (ROOT / "man" / "examples" / f"{name}.txt").read_text("utf-8")
     usage = [rf"\fBcbir {roff(name)}\fR", r"[\fIOPTIONS\fR]", *(_argument(p, optional=True) for p in arguments)]
     parts = [
@@ -206,14 +207,14 @@ def _page(name: str, context: Any) -> str:
     return "".join(parts)
 
 
-def _facts(params: Sequence[Any]) -> set[str]:
-    """Return the parameters' names, and the environment variables and files that go with them."""
+def _facts(params: Sequence[Any], text: str) -> set[str]:
+    """Return the names of a command's parameters, and the environment variables and files that go with them."""
     names = {p.name for p in params}
-    words = " ".join(p.help for p in params)
+    words = " ".join([text, *(p.help for p in params)])
     facts = names | {"CBIR_DEBUG"} | {v for v in ("CBIR_DATA", "CBIR_MODEL") if f"${v}" in words}
     if "keep_ids" in names:
         facts |= {"CBIR_KEY", "~/.config/cbir/key"}
-    if "workers" in names:
+    if names & {"workers", "threads"}:
         facts |= {"SLURM_CPUS_PER_TASK"}
     if "./model.h5" in words:
         facts |= {"./model.h5"}
@@ -221,6 +222,8 @@ def _facts(params: Sequence[Any]) -> set[str]:
         facts |= {"TMPDIR"}
     if "format" in names and "on a terminal" in words:
         facts |= {"NO_COLOR"}
+    if re.search(r"\bimagenet\b", words):
+        facts |= {"TORCH_HOME"}
     if "resume" in names:
         facts |= {"OUTPUT.partial/" if "shard" in names else "OUTPUT.checkpoint"}
     return facts

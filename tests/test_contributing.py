@@ -70,7 +70,9 @@ def test_worked_reader(tmp_path):
 
     (path,) = [p for p in BLOCKS if "/data/" in p]
     module = worked(path, tmp_path)
-    assert module.CITATION and module.LICENSE
+    assert module.CITATION and module.LICENSE and inspect.isgeneratorfunction(module.read)
+    for word in ("What is labelled", "Size", "origin", "paper", "Access", "licence"):
+        assert word in module.__doc__
     root = tmp_path / "set"
     root.mkdir()
     assert not module.recognise(root)

@@ -20,7 +20,9 @@ def imported(path: Path) -> set[str]:
             base = (node.module or "").removeprefix("cbir_cli").lstrip(".")
             for alias in node.names:
                 inner = f"{base}.{alias.name}" if base else alias.name
-                exists = (PACKAGE / inner.replace(".", "/")).is_dir() or (PACKAGE / f"{inner.replace('.', '/')}.py").exists()
+                exists = (PACKAGE / inner.replace(".", "/")).is_dir() or (
+                    PACKAGE / f"{inner.replace('.', '/')}.py"
+                ).exists()
                 names.add(inner if exists else base or "__init__")
         elif isinstance(node, ast.Import):
             names |= {a.name.removeprefix("cbir_cli.") for a in node.names if a.name.startswith("cbir_cli.")}

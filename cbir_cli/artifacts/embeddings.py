@@ -161,6 +161,4 @@ def read(artifact: files.Artifact) -> Embedding:
         unreadable = read_unreadable(uns)
     except (KeyError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{artifact.name}: damaged: {error}") from error
-    return Embedding(
-        vectors, table, space, logits, unreadable, artifact.fingerprint, artifact.history, artifact.name
-    )
+    return Embedding(vectors, table, space, logits, unreadable, artifact.fingerprint, artifact.history, artifact.name)

@@ -105,7 +105,7 @@ def read(artifact: files.Artifact) -> Explanation:
     """
     file = artifact.file
     try:
-        arrays = {name: np.array(file[path][()]) for name, (path, _) in _ARRAYS.items()}
+        arrays: dict[str, Any] = {name: np.array(file[path][()]) for name, (path, _) in _ARRAYS.items()}
         tables = []
         for side in ("queries", "results"):
             table = items.read(file[side], artifact.name)
@@ -125,8 +125,12 @@ def read(artifact: files.Artifact) -> Explanation:
             queries=queries,
             results=results,
             **arrays,
-            **{name: artifact.text(name) for name in ("method", "encoder", "similarity", "index")},
-            **{name: json.loads(file.attrs[name]) for name in ("parameters", "targets")},
+            method=artifact.text("method"),
+            parameters=json.loads(file.attrs["parameters"]),
+            encoder=artifact.text("encoder"),
+            similarity=artifact.text("similarity"),
+            targets=json.loads(file.attrs["targets"]),
+            index=artifact.text("index"),
         )
     except (KeyError, ValueError) as error:
         raise ArtifactError(f"{artifact.name}: damaged: {error}") from error

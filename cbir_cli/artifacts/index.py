@@ -61,7 +61,11 @@ def write(
             order=order,
         )
         file.flush()
-        vectors = np.memmap(file.path, np.float32, "r", file["X"].id.get_offset(), file["X"].shape) if len(order) else embedding.vectors
+        vectors = (
+            np.memmap(file.path, np.float32, "r", file["X"].id.get_offset(), file["X"].shape)
+            if len(order)
+            else embedding.vectors
+        )
         group = _anndata.dictionary(file["uns"], "index")
         _anndata.text(group, "kind", kind)
         _anndata.text(group, "parameters", json.dumps(dict(parameters), sort_keys=True))

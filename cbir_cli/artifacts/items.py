@@ -24,7 +24,6 @@ of two artifacts can be compared only where it is the same.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-
 from pathlib import Path
 
 import h5py
@@ -136,7 +135,9 @@ def from_records(records: Sequence[Record], contents: Sequence[str], pseudonyms:
     }
     names = dict.fromkeys(name for r in records for name in r.labels)
     for name in names:
-        columns[_LABEL + name.replace("/", "-")] = np.array([r.labels.get(name, MISSING) for r in records], dtype=np.int8)
+        columns[_LABEL + name.replace("/", "-")] = np.array(
+            [r.labels.get(name, MISSING) for r in records], dtype=np.int8
+        )
     return Items(_text(r.id for r in records), columns, pseudonyms.check)
 
 

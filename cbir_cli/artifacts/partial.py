@@ -47,7 +47,9 @@ class Partial:
         text = json.dumps(header, sort_keys=True)
         if resume and (folder / "header.json").is_file():
             if (folder / "header.json").read_text() != text:
-                raise ArtifactError(f"{folder}: was made by another command or from other inputs; remove it or drop --resume")
+                raise ArtifactError(
+                    f"{folder}: was made by another command or from other inputs; remove it or drop --resume"
+                )
             self._recover()
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -56,7 +58,7 @@ class Partial:
             temporary.write_text(text)
             temporary.rename(folder / "header.json")
         self._raw = {name: open(self._path(name), "ab") for name in fields}
-        self._journal = open(folder / "journal.jsonl", "a")  # noqa: SIM115 - closed in close()
+        self._journal = open(folder / "journal.jsonl", "a")
 
     def append(
         self,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cbir_cli.errors import CbirError
 
+
 @dataclass(frozen=True)
 class Pseudonyms:
     """Turns an identifier into what may be written; the empty identifier stays empty.
@@ -27,6 +28,7 @@ class Pseudonyms:
     key: bytes | None
 
     def __call__(self, identifier: str) -> str:
+        """Return the stand-in of an identifier."""
         if self.key is None or not identifier:
             return identifier
         return hmac.new(self.key, identifier.encode(), hashlib.sha256).hexdigest()[:16]

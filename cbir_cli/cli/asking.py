@@ -8,13 +8,13 @@ from types import TracebackType
 
 import numpy as np
 
-from cbir_cli.stages import query as retrieval
 from cbir_cli.artifacts import embeddings, files
 from cbir_cli.artifacts.index import Index
 from cbir_cli.cli import options, sources
-from cbir_cli.stages.encoders import Encoder, Settings
 from cbir_cli.errors import UsageError
 from cbir_cli.records import Record
+from cbir_cli.stages import query as retrieval
+from cbir_cli.stages.encoders import Encoder, Settings
 from cbir_cli.stages.query import Queries
 
 
@@ -49,7 +49,9 @@ class Asked:
     def __enter__(self) -> "Asked":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stack.close()
 
     def queries(self, index: Index, index_path: str, ask: Asking) -> tuple[Queries, dict[str, str]]:
@@ -68,15 +70,18 @@ class Asked:
         return self._embed(index, index_path, ask)
 
     def _embed(self, index: Index, index_path: str, ask: Asking) -> tuple[Queries, dict[str, str]]:
-        from cbir_cli.stages import embed as embedding, streaming
         from cbir_cli.artifacts import pseudonyms
+        from cbir_cli.stages import embed as embedding
+        from cbir_cli.stages import streaming
 
         kept = index.embedding.items.pseudonyms == "kept"
         hide = pseudonyms.from_environment(keep=ask.keep_ids or kept)
         source = sources.read_images(self.query, patient=ask.patient, null=ask.null)
         self.records = source.records
         self.encoder = retrieval.find_encoder(ask.model, index, index_path, ask.settings)
-        job = streaming.Job(files.STDIO, {}, 16, options.cores(None), fail=ask.on_error == "fail", description="queries")
+        job = streaming.Job(
+            files.STDIO, {}, 16, options.cores(None), fail=ask.on_error == "fail", description="queries"
+        )
         stack = self._stack
         done = stack.enter_context(
             streaming.extract(source.records, self.encoder.input.load, self.encoder.rows, self.encoder.fields, job)

@@ -10,7 +10,9 @@ from cbir_cli.cli import options
 def run(
     source: Annotated[
         str | None,
-        typer.Argument(help="Images, or a maps artifact from cbir saliency; $CBIR_DATA by default.", show_default=False),
+        typer.Argument(
+            help="Images, or a maps artifact from cbir saliency; $CBIR_DATA by default.", show_default=False
+        ),
     ] = None,
     model: options.ModelOption = None,
     output: options.Output = "-",
@@ -34,10 +36,12 @@ def run(
     ships it). A model from finetune-ig turns each image into its saliency map and the map into the vector. With a maps
     artifact as SOURCE, the model is fed with the maps: those of a CNN give CNN(IG).
     """
-    from cbir_cli.stages import embed as embedding, encoders, streaming
-    from cbir_cli.artifacts import files, model as models, pseudonyms
+    from cbir_cli.artifacts import files, pseudonyms
+    from cbir_cli.artifacts import model as models
     from cbir_cli.cli import sources
     from cbir_cli.errors import UsageError
+    from cbir_cli.stages import embed as embedding
+    from cbir_cli.stages import encoders, streaming
 
     files.check_output(output)
     part = options.shard_of(shard)
@@ -48,9 +52,9 @@ def run(
             raise UsageError("a maps artifact goes with a cbir model, without --image-size, --shard and --resume")
         network = models.read(name)
         with sources.open_maps(source) as maps:
-            encoder = encoders.Network(network, settings, saliency=maps.space)
+            fed = encoders.Network(network, settings, saliency=maps.space)
             labels = options.task_labels(task, network.task)
-            embedding.embed_maps(encoder, maps, output, labels=labels, batch=batch_size)
+            embedding.embed_maps(fed, maps, output, labels=labels, batch=batch_size)
         return 0
     hide = pseudonyms.from_environment(keep=keep_ids)
     images = sources.read_images(source, patient=patient, null=null)

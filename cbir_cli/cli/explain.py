@@ -15,7 +15,9 @@ def run(
     model: options.ModelOption = None,
     root: Annotated[
         str | None,
-        typer.Option("--root", metavar="DIR", help="Where the catalogue's images are; else the source as it was typed."),
+        typer.Option(
+            "--root", metavar="DIR", help="Where the catalogue's images are; else the source as it was typed."
+        ),
     ] = None,
     k: options.Neighbours = 4,
     split: options.SplitFile = None,
@@ -42,9 +44,12 @@ def run(
     small images too, so cbir report needs nothing else.
     """
     from cbir_cli import registry
-    from cbir_cli.stages import explain as explaining, query as retrieval
-    from cbir_cli.artifacts import files, index as indexes, split as split_tables
+    from cbir_cli.artifacts import files
+    from cbir_cli.artifacts import index as indexes
+    from cbir_cli.artifacts import split as split_tables
     from cbir_cli.cli import asking, sources
+    from cbir_cli.stages import explain as explaining
+    from cbir_cli.stages import query as retrieval
 
     files.check_output(output)
     asking.check_one_stdin(index, query, split or "")
@@ -61,9 +66,7 @@ def run(
         ask = asking.Asking(model, device.value, threads, patient, keep_ids, null, on_error.value)
         queries, unreadable = asked.queries(stored, index, ask)
         encoder = asked.encoder or retrieval.find_encoder(model, stored, index, ask.settings)
-        answers = (
-            retrieval.search_split(stored, queries, k, table) if table else retrieval.search(stored, queries, k)
-        )
+        answers = retrieval.search_split(stored, queries, k, table) if table else retrieval.search(stored, queries, k)
         pictures = explaining.Pictures(
             encoder.input,
             explaining.paths_of_index(stored, root),

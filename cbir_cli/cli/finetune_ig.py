@@ -8,11 +8,15 @@ from cbir_cli.cli import options
 
 
 def run(
-    maps: Annotated[str, typer.Argument(metavar="MAPS", help="Maps that cbir saliency made with this model; - for a pipe.")],
+    maps: Annotated[
+        str, typer.Argument(metavar="MAPS", help="Maps that cbir saliency made with this model; - for a pipe.")
+    ],
     model: options.ModelOption = None,
     init: Annotated[
         str | None,
-        typer.Option("--init", metavar="IG", help="Start the second network from this cbir model instead of -m's weights."),
+        typer.Option(
+            "--init", metavar="IG", help="Start the second network from this cbir model instead of -m's weights."
+        ),
     ] = None,
     epochs: options.Epochs = None,
     output: options.Output = "model.h5",
@@ -31,10 +35,11 @@ def run(
     """
     import os
 
-    from cbir_cli.stages import train as fitting
-    from cbir_cli.artifacts import files, model as models
+    from cbir_cli.artifacts import files
+    from cbir_cli.artifacts import model as models
     from cbir_cli.cli import sources
     from cbir_cli.errors import UsageError
+    from cbir_cli.stages import train as fitting
 
     files.check_output(output)
     path = options.model_path(model)

@@ -16,8 +16,8 @@ def run(
     """Describe an artifact: what it is, what is in it, and how it was made."""
     import json
 
-    from cbir_cli.stages import info as describing
     from cbir_cli.cli import asking
+    from cbir_cli.stages import info as describing
 
     asking.check_one_stdin(*files)
     for number, name in enumerate(files):

@@ -8,7 +8,9 @@ from cbir_cli.cli import options
 
 
 def run(
-    shards: Annotated[list[str], typer.Argument(metavar="SHARD...", help="All shards of one embedding or saliency run.")],
+    shards: Annotated[
+        list[str], typer.Argument(metavar="SHARD...", help="All shards of one embedding or saliency run.")
+    ],
     output: options.Output = "-",
 ) -> None:
     """Join the shards of one artifact.
@@ -16,8 +18,8 @@ def run(
     The shards may come in any order; all of them must be there, made by the same command from the same source. The
     result has the same bytes as the run without --shard.
     """
-    from cbir_cli.stages import merge as merging
     from cbir_cli.artifacts import files
+    from cbir_cli.stages import merge as merging
 
     files.check_output(output)
     merging.merge(shards, output)

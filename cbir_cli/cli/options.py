@@ -108,7 +108,7 @@ ImageSource = Annotated[
     str | None,
     typer.Argument(
         metavar="SOURCE",
-        help="Folder, image, manifest (.csv, .tsv), READER:ROOT, or - for paths on standard input; $CBIR_DATA by default.",
+        help="Folder, image, manifest (.csv, .tsv), READER:ROOT, or - for paths on stdin; $CBIR_DATA by default.",
         show_default=False,
     ),
 ]
@@ -118,7 +118,12 @@ SplitFile = Annotated[
 ]
 NeighboursOrAll = Annotated[
     int | None,
-    typer.Option("-k", min=1, help="How many results per query; 10 by default, all of the catalogue with --split.", show_default=False),
+    typer.Option(
+        "-k",
+        min=1,
+        help="How many results per query; 10 by default, all of the catalogue with --split.",
+        show_default=False,
+    ),
 ]
 TrainBatchSize = Annotated[
     int | None, typer.Option("--batch-size", min=2, help="Images a training step; the task's by default.")
@@ -126,7 +131,9 @@ TrainBatchSize = Annotated[
 Neighbours = Annotated[int, typer.Option("-k", min=1, help="How many results per query.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter; may be repeated. A wrong key lists the right ones."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set a parameter; may be repeated. A wrong key lists the right ones."
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=0, help="Epochs of training; 0 keeps the initial weights.")]
 TaskOption = Annotated[
@@ -138,20 +145,30 @@ Engine = Annotated[
     typer.Option("--engine", help="What computes features: ONNX Runtime on CPU and PyTorch on GPU, unless chosen."),
 ]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where networks run.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time; the result does not depend on it.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Images at a time; the result does not depend on it.")
+]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads that decode images.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute; all allowed cores by default.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads that compute; all allowed cores by default.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 ImageSize = Annotated[int | None, typer.Option("--image-size", min=16, help="Side of the network's input, in pixels.")]
 OnErrorOption = Annotated[
     OnError,
-    typer.Option("--on-error", help="Unreadable image: report it and exit 3, skip it and exit 0, or fail at the first."),
+    typer.Option(
+        "--on-error", help="Unreadable image: report it and exit 3, skip it and exit 0, or fail at the first."
+    ),
 ]
-Shard = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Do only part I of N (from 1); merge joins them.")]
+Shard = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="Do only part I of N (from 1); merge joins them.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a killed run with the same command line stopped.")]
 Patient = Annotated[
     str | None,
-    typer.Option("--patient", metavar="REGEX", help="Patient in a file's path: the group 'patient', or the first group."),
+    typer.Option(
+        "--patient", metavar="REGEX", help="Patient in a file's path: the group 'patient', or the first group."
+    ),
 ]
 KeepIds = Annotated[
     bool,

@@ -8,14 +8,18 @@ from cbir_cli.cli import options
 
 
 def run(
-    directory: Annotated[str, typer.Argument(metavar="DIR", help="New folder for the data set; with --rank, where it is.")],
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR", help="New folder for the data set; with --rank, where it is.")
+    ],
     kind: Annotated[str, typer.Option("--kind", help="What is imaged.")] = "chest",
     n: Annotated[int, typer.Option("-n", min=1, help="Images.")] = 400,
     size: Annotated[int, typer.Option("--size", min=32, help="Side of the images in pixels.")] = 256,
     seed: options.Seed = 1,
     rank: Annotated[
         str | None,
-        typer.Option("--rank", metavar="SPLIT", help="Instead, print how simulated raters rank the catalogues of a split table."),
+        typer.Option(
+            "--rank", metavar="SPLIT", help="Instead, print how simulated raters rank the catalogues of a split table."
+        ),
     ] = None,
     raters: Annotated[int, typer.Option("--raters", min=1, help="Simulated raters; the first tells the truth.")] = 3,
 ) -> None:

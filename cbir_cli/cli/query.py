@@ -9,7 +9,9 @@ from cbir_cli.cli import options
 
 def run(
     index: Annotated[str, typer.Argument(metavar="IDX", help="Index artifact; - for a pipe.")],
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="Image, images, or an embedding artifact of the same model.")],
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="Image, images, or an embedding artifact of the same model.")
+    ],
     model: options.ModelOption = None,
     k: options.NeighboursOrAll = None,
     split: options.SplitFile = None,
@@ -31,9 +33,12 @@ def run(
     The columns are query, rank, id, distance, query_labels and labels; with --split also seed and set, and each query
     is ranked within its own catalogue. The same image, study and patient are left out.
     """
-    from cbir_cli.stages import query as retrieval
-    from cbir_cli.artifacts import files, index as indexes, run as runs, split as split_tables
+    from cbir_cli.artifacts import files
+    from cbir_cli.artifacts import index as indexes
+    from cbir_cli.artifacts import run as runs
+    from cbir_cli.artifacts import split as split_tables
     from cbir_cli.cli import asking, sources, terminal
+    from cbir_cli.stages import query as retrieval
 
     asking.check_one_stdin(index, query, split or "")
     table = split_tables.read_split(split) if split else None

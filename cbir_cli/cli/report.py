@@ -4,21 +4,27 @@ from typing import Annotated
 
 import typer
 
-from cbir_cli.cli import options
-
 
 def run(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Explanations (a row each), score tables (.tsv, .json), models (curves)."),
+        typer.Argument(
+            metavar="FILE...", help="Explanations (a row each), score tables (.tsv, .json), models (curves)."
+        ),
     ],
     raters: Annotated[
         str | None, typer.Option("--raters", metavar="RANKS", help="Expert ranks: shown above images and as a row.")
     ] = None,
-    rater: Annotated[str | None, typer.Option("--rater", help="Reference rater; R1, else the first, by default.")] = None,
-    label: Annotated[str | None, typer.Option("--label", help="Label that frames agree on; the task's by default.")] = None,
+    rater: Annotated[
+        str | None, typer.Option("--rater", help="Reference rater; R1, else the first, by default.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Label that frames agree on; the task's by default.")
+    ] = None,
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "Similar images, and why",
-    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="The page; - is standard output.")] = "-",
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="The page; - is standard output.")
+    ] = "-",
 ) -> None:
     """Turn artifacts into one self-contained HTML page.
 
@@ -26,8 +32,8 @@ def run(
     expert rank and agreement of labels; then score tables, box plots and training curves. It opens from disk without a
     server or a network.
     """
-    from cbir_cli.stages import report as reporting
     from cbir_cli.cli import asking
+    from cbir_cli.stages import report as reporting
 
     asking.check_one_stdin(*files, raters or "")
     html = reporting.page_of(files, raters=raters, rater=rater, label=label, title=title)

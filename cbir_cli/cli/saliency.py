@@ -30,9 +30,11 @@ def run(
     largest magnitude, with that magnitude beside them.
     """
     from cbir_cli import registry
-    from cbir_cli.stages import encoders, saliency as mapping, streaming
-    from cbir_cli.artifacts import files, model as models, pseudonyms
+    from cbir_cli.artifacts import files, pseudonyms
+    from cbir_cli.artifacts import model as models
     from cbir_cli.cli import sources
+    from cbir_cli.stages import encoders, streaming
+    from cbir_cli.stages import saliency as mapping
 
     files.check_output(output)
     part = options.shard_of(shard)

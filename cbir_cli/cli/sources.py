@@ -45,7 +45,7 @@ def say_flow(flow: Flow) -> None:
 
 
 def is_hdf5(text: str) -> bool:
-    """Say whether a source is an HDF5 artifact rather than images; of standard input only the first bytes are peeked."""
+    """Say whether a source is an HDF5 artifact rather than images; standard input is only peeked at."""
     if text == files.STDIO:
         peek = getattr(sys.stdin.buffer, "peek", None)
         return peek is not None and not sys.stdin.isatty() and peek(8)[:8] == b"\x89HDF\r\n\x1a\n"

@@ -20,18 +20,25 @@ def run(
     queries: Annotated[int, typer.Option("--queries", min=1, help="Queries (each with a catalogue) per seed.")] = 1,
     seeds: Annotated[str, typer.Option("--seeds", help="One draw for each, such as 42,1,27,57,77.")] = "0",
     stratify: Annotated[bool, typer.Option("--stratify", help="Keep the class proportion in each catalogue.")] = False,
-    positives: Annotated[int | None, typer.Option("--positives", min=0, help="Positive images in each catalogue.")] = None,
+    positives: Annotated[
+        int | None, typer.Option("--positives", min=0, help="Positive images in each catalogue.")
+    ] = None,
     query_class: Annotated[
         options.QueryClass, typer.Option("--query-class", help="Class of the query images.")
     ] = options.QueryClass.positive,
     task: Annotated[
         str | None, typer.Option("--task", metavar="NAME", help="Task that says which label and views count.")
     ] = None,
-    label: Annotated[str | None, typer.Option("--label", help="Label that makes the classes, instead of a task's.")] = None,
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", metavar="FILE", help="Leave out every patient that this model has seen.")
+    label: Annotated[
+        str | None, typer.Option("--label", help="Label that makes the classes, instead of a task's.")
     ] = None,
-    validation: Annotated[float, typer.Option("--validation", min=0, max=1, help="Share of validation patients.")] = 0.1,
+    model: Annotated[
+        str | None,
+        typer.Option("-m", "--model", metavar="FILE", help="Leave out every patient that this model has seen."),
+    ] = None,
+    validation: Annotated[
+        float, typer.Option("--validation", min=0, max=1, help="Share of validation patients.")
+    ] = 0.1,
     test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share of test patients.")] = 0.0,
     patient: options.Patient = None,
     keep_ids: options.KeepIds = False,
@@ -44,7 +51,8 @@ def run(
     the columns seed, set, role and id.
     """
     from cbir_cli import splits
-    from cbir_cli.artifacts import pseudonyms, split as split_tables
+    from cbir_cli.artifacts import pseudonyms
+    from cbir_cli.artifacts import split as split_tables
     from cbir_cli.cli import asking, sources
     from cbir_cli.records import Flow
     from cbir_cli.stages import split as splitting

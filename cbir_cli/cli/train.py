@@ -41,10 +41,10 @@ def run(
     patients are drawn by patient and seed, and the epoch with the best validation score is kept.
     """
     from cbir_cli import tasks
-    from cbir_cli.stages import train as fitting
     from cbir_cli.artifacts import files, pseudonyms
     from cbir_cli.cli import sources
     from cbir_cli.errors import UsageError
+    from cbir_cli.stages import train as fitting
 
     if not task:
         raise UsageError(f"no task: give --task NAME ({', '.join(tasks.names())}) or the path of a task file")

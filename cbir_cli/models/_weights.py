@@ -6,6 +6,7 @@ Files are read with ``weights_only=True`` or as safetensors: nothing in them is 
 import logging
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -143,7 +144,9 @@ def read_state(path: Path) -> Mapping[str, Any]:
         if path.suffix in _PICKLES:
             import torch
 
-            return cast(Mapping[str, Any], torch.load(path, map_location="cpu", weights_only=True))
+            with warnings.catch_warnings():  # about unusual pickles; what cannot be read is an error below
+                warnings.simplefilter("ignore")
+                return cast(Mapping[str, Any], torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: damaged, or holds Python objects besides tensors, which are never loaded; "

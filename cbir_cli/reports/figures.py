@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from cbir_cli.errors import ShapeError
+from cbir_cli.reports import overlay
+from cbir_cli.reports.gallery import Tile
 
 INK, MUTED, LINE = "#1b1f24", "#57606a", "#d0d7de"
 SERIES = ("#0b4f8a", "#b3541e", "#4d7c3a", "#6b4c9a")  # told apart in greyscale by the dash pattern and the marker
@@ -164,9 +166,6 @@ def saliency(image: np.ndarray, values: np.ndarray) -> str:
         If an array has another shape or dtype, or the map is not finite.
     """
     from PIL import Image
-
-    from cbir_cli.reports import overlay
-    from cbir_cli.reports.gallery import Tile
 
     tile = Tile("image", image, values)  # checks both
     span = overlay.scale([values]) or overlay.Scale(1.0, False, False)

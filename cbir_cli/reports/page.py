@@ -241,9 +241,10 @@ def _digest(values: np.ndarray) -> bytes:
 
 
 def _inline(svg: str, prefix: str) -> str:
-    """Fit an SVG file's text into a page: names made the page's own, no namespaces, no style of its own, free width."""
+    """Fit an SVG file's text into a page: ids that no other figure has, no style of its own, width left to the page."""
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\sxmlns(:\w+)?=\"[^\"]*\"", "", svg, count=2)
-    svg = re.sub(r"(<svg[^>]*?)\swidth=\"[^\"]*\"\sheight=\"[^\"]*\"", r"\1", svg, count=1)
+    size = r"(<svg[^>]*?)\swidth=\"([\d.]+pt)\"\sheight=\"[^\"]*\""
+    svg = re.sub(size, r'\1 style="--natural:\2"', svg, count=1)
     svg = re.sub(r"(\sid=\"|href=\"#|url\(#)", rf"\g<1>{prefix}", svg)
     return svg.replace("xlink:href=", "href=")

@@ -124,6 +124,8 @@ def show(table: Table, console: "Console") -> None:
         title=Text(table.title) if table.title else None,
         caption=Text(table.note) if table.note else None,
         box=box.SIMPLE_HEAD,
+        collapse_padding=True,  # five methods with intervals need every column of a terminal
+        pad_edge=False,
         title_justify="left",
         caption_justify="left",
     )

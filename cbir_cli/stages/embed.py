@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cbir_cli.stages import streaming
 from cbir_cli.artifacts import embeddings, history, items, saliency
 from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.model import Model
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
-from cbir_cli.stages.encoders import Encoder, Network
 from cbir_cli.records import Record
+from cbir_cli.stages import streaming
+from cbir_cli.stages.encoders import Encoder, Network
 from cbir_cli.tasks import find_label
 
 
@@ -28,9 +28,7 @@ def targets_of(names: Sequence[str], labels: Sequence[str]) -> list[str]:
     return [found] if found else []
 
 
-def table_of(
-    records: Sequence[Record], contents: Sequence[str], pseudonyms: Pseudonyms, model: Model | None
-) -> Items:
+def table_of(records: Sequence[Record], contents: Sequence[str], pseudonyms: Pseudonyms, model: Model | None) -> Items:
     """Return the item table of some images, with each patient's set in the model's training."""
     table = items.from_records(records, contents, pseudonyms)
     return table if model is None else with_seen(table, model, pseudonyms)

@@ -11,8 +11,8 @@ import numpy as np
 
 from cbir_cli import registry
 from cbir_cli.artifacts.embeddings import Space
-from cbir_cli.artifacts.partial import Fields
 from cbir_cli.artifacts.model import Model, read, saliency_space, space_of
+from cbir_cli.artifacts.partial import Fields
 from cbir_cli.errors import UsageError
 from cbir_cli.images import InputSpec
 
@@ -83,7 +83,9 @@ class Network:
         Labels of the source that the model's task is about.
     """
 
-    def __init__(self, model: Model, settings: Settings, *, saliency: str = "", targets: list[str] | None = None) -> None:
+    def __init__(
+        self, model: Model, settings: Settings, *, saliency: str = "", targets: list[str] | None = None
+    ) -> None:
         if saliency and model.saliency and saliency != model.saliency.space():
             raise UsageError(f"{model.name}: the maps were made by another network or method than this model's own")
         self.model = model

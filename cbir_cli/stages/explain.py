@@ -11,10 +11,10 @@ import numpy as np
 from cbir_cli.artifacts import explanation, history
 from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
 from cbir_cli.artifacts.index import Index
-from cbir_cli.stages.encoders import Encoder
 from cbir_cli.errors import SourceError
 from cbir_cli.images import InputSpec
 from cbir_cli.progress import track
+from cbir_cli.stages.encoders import Encoder
 from cbir_cli.stages.query import Answer, Queries
 
 Explainer = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -62,7 +62,7 @@ def paths_of_queries(queries: Queries, root: str | None) -> dict[str, Path]:
 
 
 def _paths(ids: np.ndarray, relative: np.ndarray, root: str | None, source: str) -> dict[str, Path]:
-    reader, colon, rest = source.partition(":")
+    _, colon, rest = source.partition(":")
     folder = root or (rest if colon and not os.path.exists(source) else source)
     if not root and Path(folder).suffix.lower() in (".csv", ".tsv"):
         folder = os.path.dirname(folder)
@@ -101,7 +101,11 @@ def explain_answers(
     -------
     Explanation
     """
-    pairs = [(a, rank, int(row), float(d)) for a in answers for rank, (row, d) in enumerate(zip(a.rows, a.distances, strict=True), 1)]
+    pairs = [
+        (a, rank, int(row), float(d))
+        for a in answers
+        for rank, (row, d) in enumerate(zip(a.rows, a.distances, strict=True), 1)
+    ]
     asked = list(dict.fromkeys(a.query for a in answers))
     found = list(dict.fromkeys(row for _, _, row, _ in pairs))
     query_items, result_items = queries.items.take(asked), index.embedding.items.take(found)
@@ -113,7 +117,9 @@ def explain_answers(
     if explain:
         for number, (answer, _, row, _) in enumerate(track(pairs, len(pairs), "explain")):
             query, result = query_pixels[asked.index(answer.query)], result_pixels[found.index(row)]
-            for side, image_map in zip((ON_QUERY, ON_RESULT), explain(encoder, query, result, **parameters), strict=True):
+            for side, image_map in zip(
+                (ON_QUERY, ON_RESULT), explain(encoder, query, result, **parameters), strict=True
+            ):
                 if image_map.any():
                     maps.append(image_map)
                     on.append((number, side))

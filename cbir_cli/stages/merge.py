@@ -114,5 +114,3 @@ def _joined(tables: Sequence[Items]) -> Items:
             [t[name] if name in list(t) else np.full(len(t.ids), MISSING, np.int8) for t in tables]
         )
     return Items(ids, columns, tables[0].pseudonyms)
-
-

@@ -17,9 +17,9 @@ from cbir_cli.artifacts.embeddings import Embedding
 from cbir_cli.artifacts.index import Index
 from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.run import RunRow
-from cbir_cli.stages.encoders import BUILT_IN, Network, Settings, Ssim, open_encoder
-from cbir_cli.errors import ArtifactError, SourceError, UsageError
+from cbir_cli.errors import ArtifactError, SourceError
 from cbir_cli.splits import SplitRow
+from cbir_cli.stages.encoders import BUILT_IN, Network, Settings, Ssim, open_encoder
 
 log = logging.getLogger("cbir")
 
@@ -72,9 +72,7 @@ def from_embedding(embedding: Embedding, index: Index) -> Queries:
     return Queries(embedding.vectors, embedding.items, here.source)
 
 
-def find_encoder(
-    chosen: str | None, index: Index, index_path: str, settings: Settings
-) -> Network | Ssim:
+def find_encoder(chosen: str | None, index: Index, index_path: str, settings: Settings) -> Network | Ssim:
     """Return the encoder of an index, for what is not yet embedded.
 
     Tries the model that was named, ``$CBIR_MODEL``, the name that the index remembers beside the index and in the
@@ -168,9 +166,7 @@ def search_split(index: Index, queries: Queries, k: int | None, split: Sequence[
     most = min(k or len(places), max(1, *map(len, catalogues)))
     distances, rows_found = _searcher(index).search(np.ascontiguousarray(queries.vectors[order]), most, allowed=allowed)
     guard.say()
-    return [
-        _answer(q, rows_found[i], distances[i], seed, number) for i, (seed, number, q) in enumerate(asked)
-    ]
+    return [_answer(q, rows_found[i], distances[i], seed, number) for i, (seed, number, q) in enumerate(asked)]
 
 
 def run_rows(index: Index, queries: Queries, answers: Sequence[Answer]) -> Iterator[RunRow]:
@@ -203,7 +199,9 @@ class Guard:
         self._count = 0
         known = (self._items["patient"] != "").any() and (self._queries["patient"] != "").any()
         if known and not self._people:
-            log.warning("patients of query and index were hidden with different keys: the same patient cannot be left out")
+            log.warning(
+                "patients of query and index were hidden with different keys: the same patient cannot be left out"
+            )
 
     def mask(self, query: int, within: np.ndarray | None = None) -> np.ndarray:
         """Return which rows of the index may answer a query, among some rows or all."""
@@ -233,7 +231,9 @@ def _searcher(index: Index):  # type: ignore[no-untyped-def]  # any module of in
     return backend.open(index.embedding.vectors, index.payload, **index.parameters)
 
 
-def _answer(query: int, rows: np.ndarray, distances: np.ndarray, seed: int | None = None, number: int | None = None) -> Answer:
+def _answer(
+    query: int, rows: np.ndarray, distances: np.ndarray, seed: int | None = None, number: int | None = None
+) -> Answer:
     there = rows >= 0
     return Answer(query, rows[there], distances[there], seed, number)
 

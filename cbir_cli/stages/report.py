@@ -22,9 +22,7 @@ METHODS = {"ssim": "SSIM", "cnn": "CNN", "cnn(ig)": "CNN(IG)", "ig": "IG"}
 _WORDS = {POSITIVE: "", NEGATIVE: "no ", UNCERTAIN: "possibly "}
 
 
-def page_of(
-    names: Sequence[str], *, raters: str | None, rater: str | None, label: str | None, title: str
-) -> str:
+def page_of(names: Sequence[str], *, raters: str | None, rater: str | None, label: str | None, title: str) -> str:
     """Return the page of some files.
 
     Parameters
@@ -177,7 +175,10 @@ def _case(
             gallery.Neighbour(pictures[found], rank, None, _agreement(query.label, pictures[found].label), rank)
             for rank, found in shown[:most]
         ]
-        rows.insert(0, gallery.Row(gallery.EXPERT, None, expert))
+        last = expert[-1].rank if expert else 0
+        absent = [str(rank) for rank in range(1, last) if rank not in {n.rank for n in expert}]
+        note = f"no method retrieved rank {', '.join(absent)}" if absent else ""
+        rows.insert(0, gallery.Row(gallery.EXPERT, None, expert, note))
     return gallery.Case(query, query.label, rows)
 
 
@@ -229,7 +230,9 @@ def _tables(scores: Sequence[Mapping[str, Any]]) -> list[tables.Table]:
         for metric in metrics
     ]
     columns = ("metric", *(Path(m).stem for m in methods), "random")
-    return [tables.Table("Scores", columns, tuple(rows), "mean [smallest, largest]; random is the exact mean by chance")]
+    return [
+        tables.Table("Scores", columns, tuple(rows), "mean [smallest, largest]; random is the exact mean by chance")
+    ]
 
 
 def _spell(row: Mapping[str, Any]) -> str:

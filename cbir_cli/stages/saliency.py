@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cbir_cli.stages import streaming
 from cbir_cli.artifacts import history, saliency
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
+from cbir_cli.records import Record
+from cbir_cli.stages import streaming
 from cbir_cli.stages.embed import table_of
 from cbir_cli.stages.encoders import Mapper
-from cbir_cli.records import Record
 
 log = logging.getLogger("cbir")
 
@@ -51,7 +51,9 @@ def map_images(
     with streaming.extract(records, model.input.load, process, fields, job) as done:
         flat = int(np.count_nonzero(done.rows["scale"] == 0))
         if flat:
-            log.warning("%d of %d maps are flat: the method found nothing that speaks for the answer", flat, len(done.records))
+            log.warning(
+                "%d of %d maps are flat: the method found nothing that speaks for the answer", flat, len(done.records)
+            )
         entry = history.entry(
             "saliency",
             {"source": source, "reader": reader, "method": mapper.method, **mapper.parameters},

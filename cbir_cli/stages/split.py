@@ -98,7 +98,9 @@ def pool_of(records: Sequence[Record], flow: Flow, *, task: str | None, label: s
     else:
         names = list(dict.fromkeys(name for record in records for name in record.labels))
         if label is None and len(names) != 1:
-            raise UsageError(f"which label makes the classes? give --task or --label; there are: {', '.join(names) or 'none'}")
+            raise UsageError(
+                f"which label makes the classes? give --task or --label; there are: {', '.join(names) or 'none'}"
+            )
         by_label = tasks.Task(name="split", labels=(label or names[0],))
         chosen, targets = by_label.select(records, flow)
     return Pool([r.id for r in chosen], [int(t) for t in targets], [r.patient or r.id for r in chosen])

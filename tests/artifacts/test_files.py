@@ -277,7 +277,19 @@ def opaque(file):
 
 @pytest.mark.parametrize(
     "trick",
-    [external_link, soft_link, two_names, cycle, external_storage, virtual, bomb, sparse, unknown_filter, reference, opaque],
+    [
+        external_link,
+        soft_link,
+        two_names,
+        cycle,
+        external_storage,
+        virtual,
+        bomb,
+        sparse,
+        unknown_filter,
+        reference,
+        opaque,
+    ],
 )
 def test_what_is_not_plain_data_is_refused(tmp_path, trick):
     path = make(tmp_path / "a.h5")
@@ -317,7 +329,9 @@ def test_a_terminal_gets_no_hdf5():
 
 
 def test_pipes_both_ways(tmp_path):
-    write = "from cbir_cli.artifacts import files\nwith files.create('-', 'cbir-embedding', []) as f: f['X'] = [1.5, 2.5]"
+    write = (
+        "from cbir_cli.artifacts import files\nwith files.create('-', 'cbir-embedding', []) as f: f['X'] = [1.5, 2.5]"
+    )
     read = "from cbir_cli.artifacts import files\nwith files.open_artifact('-') as a: print(a.array('X').tolist())"
     first = subprocess.run([sys.executable, "-c", write], capture_output=True, check=True)
     piped = subprocess.run([sys.executable, "-c", read], input=first.stdout, capture_output=True, check=True)
@@ -350,5 +364,3 @@ def test_history_is_json(tmp_path):
     path = make(tmp_path / "a.h5")
     with h5py.File(path) as file:
         assert json.loads(file.attrs["history"])[0]["command"] == "test"
-
-

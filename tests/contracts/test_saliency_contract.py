@@ -76,11 +76,15 @@ def test_the_same_again(method, model, images):
 
 def test_input_and_model_are_left_alone(method, model, images):
     pixels, weights = images.clone(), {k: v.clone() for k, v in model.state_dict().items()}
-    flags = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()]
+    flags = [
+        (m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()
+    ]
     run(method, model, images)
     assert torch.equal(images, pixels)
     assert all(torch.equal(model.state_dict()[k], v) for k, v in weights.items())
-    after = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()]
+    after = [
+        (m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()
+    ]
     assert after == flags
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
 

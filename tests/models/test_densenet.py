@@ -87,7 +87,9 @@ def test_graph_gives_what_torch_gives(name, size):
 
 
 def test_graph_is_valid_onnx():
-    onnx.checker.check_model(onnx.load_from_string(densenet_tiny.graph(arrays(trained(densenet_tiny)))), full_check=True)
+    onnx.checker.check_model(
+        onnx.load_from_string(densenet_tiny.graph(arrays(trained(densenet_tiny)))), full_check=True
+    )
 
 
 @pytest.mark.parametrize(("growth", "blocks", "stem"), [(4, (1,), 6), (3, (2, 1, 3, 1), 4)])

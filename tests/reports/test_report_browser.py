@@ -218,7 +218,9 @@ def test_methods_can_be_shown_alone(browser: Browser, html: str) -> None:
 def test_nothing_overflows_overlaps_or_is_cut(browser: Browser, gallery, width: int) -> None:
     cases = gallery(1, names=lambda i: f"a-rather/long folder/{'unbroken' * 6}{i}.png") + gallery(1, results=10)
     tile = Tile("x" * 80, np.zeros((30, 90, 3), np.uint8), np.eye(8), "Label=1|" * 12)
-    rows = [Row("M" * 50 + f" {i}", i - np.eye(5), [Neighbour(tile, 1, 12345.678, None, 100)], "n" * 60) for i in range(3)]
+    rows = [
+        Row("M" * 50 + f" {i}", i - np.eye(5), [Neighbour(tile, 1, 12345.678, None, 100)], "n" * 60) for i in range(3)
+    ]
     cases.append(Case(tile, "y" * 50, rows))
     browser.open(page(title="t" * 80, cases=cases), width, 900)
     browser.driver.find_element("id", "all").click()

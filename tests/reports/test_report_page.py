@@ -181,7 +181,8 @@ def test_lines_of_at_most_six() -> None:
     assert [module._columns(n) for n in (0, 1, 4, 6, 7, 10, 13)] == [1, 1, 4, 6, 4, 5, 5]
 
 
-def test_twenty_queries_of_three_methods_stay_well_under_ten_megabytes() -> None:
+def test_twenty_queries_of_three_methods_stay_well_under_ten_megabytes(monkeypatch) -> None:
+    monkeypatch.setattr(module, "LOSSLESS_PIXELS", module.LOSSLESS_PIXELS / 5)  # a fifth of them is measured here
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:224, :224] / 224
 
@@ -194,14 +195,14 @@ def test_twenty_queries_of_three_methods_stay_well_under_ten_megabytes() -> None
         return (rng.random(x.shape) ** 2 * (0.5 + 0.5 * np.sin(9 * x + i))).astype(np.float32)  # noise everywhere
 
     cases, number = [], 0
-    for q in range(20):
+    for q in range(4):
         rows = []
         for method in ("SSIM", "CNN", "IG"):
             tiles = [Tile(f"{number + r}", radiograph(number + r), map_(number + r)) for r in range(4)]
             rows.append(Row(method, None, [Neighbour(t, r + 1, 0.1, True) for r, t in enumerate(tiles)]))
             number += 4
         cases.append(Case(Tile(f"q{q}", radiograph(1000 + q), map_(q)), "x", rows))
-    assert len(page(title="t", cases=cases)) < 7e6  # all 260 pictures differ, all have maps: the worst case
+    assert len(page(title="t", cases=cases)) < 7e6 / 5  # no picture occurs twice, all have maps: the worst case
 
 
 def test_failures_count_other_labels_but_not_those_of_the_expert() -> None:
