@@ -266,7 +266,7 @@ def _choice(folder: str) -> str:
     for method in methods(folder):
         parts.append(f".TP\n{_bold(method.name)}\n{prose(method.summary)}")
         if folder in SETTABLE and method.parameters:
-            values = [(_bold(f"{p.name}={p.default}"), prose(p.text)) for p in method.parameters]
+            values = [(_bold(str(p)), prose(p.text)) for p in method.parameters]
             parts.append(f".RS\n.PP\nParameters, for {_bold('--set')}:\n{_list(values)}\n.RE")
     return _section(roff(FOLDERS[folder][0].upper()), *parts)
 
@@ -338,11 +338,14 @@ def _top_page() -> str:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A keyword-only argument of a method: name, default as it is written after ``--set``, and what it means."""
+    """A keyword-only argument of a method: name, default as ``--set`` takes it (empty for None), and what it means."""
 
     name: str
     default: str
     text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.default}" if self.default else self.name
 
 
 @dataclass(frozen=True)
@@ -376,6 +379,8 @@ def methods(folder: str) -> list[Method]:
 
 def _default(node: ast.expr) -> str:
     value = ast.literal_eval(node)
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
     return _toml(value) if isinstance(value, str | tuple) else ast.unparse(node)
 
 
@@ -408,7 +413,7 @@ def _methods() -> str:
         for method in methods(folder):
             last = method.constants.get("LICENSE", "") if folder == "data" else ""
             if folder in SETTABLE:
-                last = ", ".join(f"`{p.name}={p.default}`" for p in method.parameters)
+                last = ", ".join(f"`{p}`" for p in method.parameters)
             rows.append(f"| `{method.name}` | {_inline(method.summary)} |{f' {last} |' if column else ''}")
         parts.append(f"## {title}\n\nFolder `cbir_cli/{folder}/`.\n\n" + "\n".join(rows) + "\n")
     rows = ["| name | what | network | labels |", "| --- | --- | --- | --- |"]

@@ -138,13 +138,15 @@ def test_the_cpu_path_imports_no_torch_and_says_nothing():
         from cbir_cli import engines
         rng = np.random.default_rng(0)
         def norm(name, n):
-            return {f"{name}.{part}": rng.random(n, np.float32) for part in ("weight", "bias", "running_mean", "running_var")}
+            parts = ("weight", "bias", "running_mean", "running_var")
+            return {f"{name}.{part}": rng.random(n, np.float32) for part in parts}
         def conv(name, *shape):
             return {f"{name}.weight": rng.random(shape, np.float32)}
         layer = "features.denseblock1.denselayer1"
         weights = (conv("features.conv0", 4, 3, 7, 7) | norm("features.norm0", 4) | norm(f"{layer}.norm1", 4)
                    | conv(f"{layer}.conv1", 8, 4, 1, 1) | norm(f"{layer}.norm2", 8) | conv(f"{layer}.conv2", 2, 8, 3, 3)
-                   | norm("features.norm5", 6) | conv("classifier", 1, 6) | {"classifier.bias": np.zeros(1, np.float32)})
+                   | norm("features.norm5", 6) | conv("classifier", 1, 6))
+        weights["classifier.bias"] = rng.random(1, np.float32)
         run = engines.encoder("densenet-tiny", weights, 1, engine="auto", device="cpu")
         assert run.engine == "onnxruntime"
         assert run(np.zeros((2, 3, 32, 32), np.float32))[0].shape == (2, 6)

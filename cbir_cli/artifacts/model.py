@@ -5,8 +5,9 @@ Schema
 ``weights/<name>``
     One dataset for each entry of the network's state dict, under torchvision's names.
 ``split/patient``, ``split/set``
-    Pseudonym of every patient of the training source (of an image without patient: of its id), and his set: train,
-    validation or test. The attribute ``pseudonyms`` of the group is that of an item table.
+    Pseudonym of every patient of the training sources, those of the initial weights included (of an image without
+    patient: its id), and his set: train, validation or test. The attribute ``pseudonyms`` of the group is that of an
+    item table.
 ``saliency_model/``
     Only in an interpretability-guided (IG) model: the saliency network, whole, in this same schema, with attributes
     ``method`` and ``parameters`` (JSON) that say how it makes a map.
@@ -33,6 +34,9 @@ from cbir_cli.errors import ArtifactError
 from cbir_cli.images import InputSpec
 
 KIND = "cbir-model"
+
+SETS = ("train", "validation", "test")
+"""What a patient can be to a model, the deepest involvement first."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,15 @@ class Saliency:
     def space(self) -> str:
         """Return the fingerprint of the maps: saliency network, method and parameters."""
         return saliency_space(self.model.space(), self.method, self.parameters)
+
+
+def join_splits(*splits: Mapping[str, str]) -> dict[str, str]:
+    """Return each patient's set over several trainings: train if any trained on him, else validation, else test."""
+    joined: dict[str, str] = {}
+    for split in splits:
+        for patient, role in split.items():
+            joined[patient] = min(role, joined.get(patient, role), key=SETS.index)
+    return joined
 
 
 def saliency_space(model_space: str, method: str, parameters: Mapping[str, Any]) -> str:

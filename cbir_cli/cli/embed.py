@@ -11,6 +11,7 @@ def run(
     source: Annotated[
         str | None,
         typer.Argument(
+            metavar="SOURCE",
             help="Images, or a maps artifact from cbir saliency; $CBIR_DATA by default.", show_default=False
         ),
     ] = None,

@@ -109,15 +109,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(command: str, arguments: list[str]) -> int:
     from cbir_cli.cli import tree
 
-    status = tree.single(command)(arguments, prog_name=f"cbir {command}", standalone_mode=False)
+    status = tree.run_single(command, arguments)
     sys.stdout.flush()
-    return int(status or 0)
+    return status
 
 
 def _complete() -> int:
     from cbir_cli.cli import tree
 
-    tree.whole()(prog_name="cbir")
+    tree.complete()
     return 0
 
 

@@ -7,11 +7,13 @@ import typer
 
 def run(
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="FILE...", help="Explanations (a row each), score tables (.tsv, .json), models (curves)."
+            metavar="FILE...",
+            help="Explanations (a row each), score tables (.tsv, .json), models (curves); standard input by default.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     raters: Annotated[
         str | None, typer.Option("--raters", metavar="RANKS", help="Expert ranks: shown above images and as a row.")
     ] = None,
@@ -35,6 +37,7 @@ def run(
     from cbir_cli.cli import asking
     from cbir_cli.stages import report as reporting
 
+    files = files or ["-"]
     asking.check_one_stdin(*files, raters or "")
     html = reporting.page_of(files, raters=raters, rater=rater, label=label, title=title)
     reporting.write_text(output, html)

@@ -78,5 +78,5 @@ def status_for(unreadable: dict[str, str], on_error: str) -> int:
     """Return the exit status after some images could not be read."""
     if not unreadable:
         return 0
-    log.warning("%d images could not be read; they are listed in the artifact", len(unreadable))
+    log.warning("%d images could not be read; they are named above", len(unreadable))
     return 0 if on_error == "skip" else UNREADABLE_STATUS

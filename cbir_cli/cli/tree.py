@@ -30,6 +30,29 @@ def single(command: str) -> Any:
     return app
 
 
+def run_single(command: str, arguments: list[str]) -> int:
+    """Parse and run one command and return its exit status.
+
+    Typer's own way to run an application turns a closed pipe into an exit with status 1; here it stays an error.
+    """
+    import typer
+
+    parser = typer.main.get_command(single(command))
+    try:
+        with parser.make_context(f"cbir {command}", arguments) as context:
+            return int(parser.invoke(context) or 0)
+    except typer.Exit as done:  # --help
+        return done.exit_code
+
+
+def complete() -> None:
+    """Answer the shell's question for completions, which is in the environment."""
+    from typer.completion import completion_init
+
+    completion_init()
+    whole()(prog_name="cbir")
+
+
 def whole() -> Any:
     """Return the application with every command."""
     app = _application()

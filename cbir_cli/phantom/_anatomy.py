@@ -233,7 +233,7 @@ def draw_study(rng: Generator, severity: tuple[float, float]) -> Study:
         return right, left
 
     frontal = rng.random() < 0.55
-    supine = 0.0 if frontal or rng.random() < 0.5 else float(rng.uniform(0.3, 1.0))
+    supine = 0.0 if frontal or rng.random() < 0.6 else float(rng.uniform(0.3, 1.0))
     return Study(
         view="PA" if frontal else "AP",
         recumbent=supine,

@@ -51,7 +51,7 @@ def fluid_level(severity: float, recumbent: float = 0.0) -> float:
     """
     if severity <= 0:
         return 0.0
-    return float((0.8 + POOL_REACH * severity) * (1 - 0.55 * recumbent))
+    return float((1.0 + POOL_REACH * severity) * (1 - 0.55 * recumbent))
 
 
 def project(patient: Patient, study: Study, canvas: Canvas, extra: list[Cloud]) -> Shadow:

@@ -31,13 +31,13 @@ def targets_of(names: Sequence[str], labels: Sequence[str]) -> list[str]:
 def table_of(records: Sequence[Record], contents: Sequence[str], pseudonyms: Pseudonyms, model: Model | None) -> Items:
     """Return the item table of some images, with each patient's set in the model's training."""
     table = items.from_records(records, contents, pseudonyms)
-    return table if model is None else with_seen(table, model, pseudonyms)
+    return table if model is None else with_seen(table, model)
 
 
-def with_seen(table: Items, model: Model, pseudonyms: Pseudonyms) -> Items:
+def with_seen(table: Items, model: Model) -> Items:
     """Return the table with ``seen`` filled in; an image without patient counts under its id."""
     pairs = zip(table["patient"].tolist(), table.ids.tolist(), strict=True)
-    sets = [model.split.get(patient or pseudonyms(key), "") for patient, key in pairs]
+    sets = [model.split.get(patient or key, "") for patient, key in pairs]
     return table.replace(seen=np.array(sets, dtype=np.str_))
 
 

@@ -72,10 +72,8 @@ def without_seen(
         )
     kept = []
     for record in records:
-        owner = record.patient or record.id
-        if pseudonyms and (record.patient or pseudonyms.key is not None):
-            owner = pseudonyms(owner)
-        role = network.split.get(owner, "test")
+        patient = pseudonyms(record.patient) if pseudonyms else record.patient
+        role = network.split.get(patient or record.id, "test")
         if role == "test":
             kept.append(record)
         else:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cbir_cli import batches, engines, registry, splits, tasks, training
 from cbir_cli.artifacts import history
 from cbir_cli.artifacts import model as models
+from cbir_cli.artifacts.files import is_artifact
 from cbir_cli.artifacts.model import Model, Saliency
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.artifacts.saliency import Maps
@@ -107,8 +108,13 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
         log.warning("%s", error)
     kept = {record.id for record in readable}
     targets = targets[[record.id in kept for record in chosen]]
-    roles = roles_of(readable, seed=run.seed, validation=task.validation, test=task.test)
-    module, before = initial_network(task, init, seed=run.seed)
+    start = _start(init)
+    owners = [pseudonyms(record.patient) or record.id for record in readable]
+    drawn = roles_of(readable, seed=run.seed, validation=task.validation, test=task.test)
+    split = models.join_splits(dict(zip(owners, drawn, strict=True)), _split_of(start, pseudonyms.check))
+    roles = [split[owner] for owner in owners]
+    module = initial_network(task, start, seed=run.seed)
+    before = start.history if isinstance(start, Model) else []
     data = {role: _images(readable, targets, roles, role, spec) for role in ("train", "validation")}
     result = fit(module, task, data, run)
     entry = history.entry(
@@ -117,8 +123,7 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
         seed=run.seed,
         libraries=("numpy", "pillow", "torch", "torchvision"),
     )
-    owners = (pseudonyms(record.patient or record.id) for record in readable)
-    _write(task, run, result, dict(zip(owners, roles, strict=True)), pseudonyms.check, before, entry, spec)
+    _write(task, run, result, split, pseudonyms.check, before, entry, spec)
     lost = [record.id for record in chosen if record.id not in kept]
     return dict(zip(lost, map(str, errors), strict=True))
 
@@ -152,15 +157,16 @@ def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Ru
     table = maps.items
     records = table.records()
     rows, targets = _selected(task, records)
-    owners = [records[i].patient or records[i].id for i in rows]
-    roles = [first.split.get(owner, "") for owner in owners]
+    owners = [records[i].patient or records[i].id for i in rows]  # hidden already
+    earlier = models.join_splits(first.split, _split_of(start, first.pseudonyms))
+    roles = [earlier.get(owner, "") for owner in owners]
     new = [owner for owner, role in zip(owners, roles, strict=True) if not role]
     drawn = dict(zip(new, splits.assign(new, seed=run.seed, validation=task.validation), strict=True)) if new else {}
     roles = [role or drawn[owner] for owner, role in zip(owners, roles, strict=True)]
     flat = {i for i in rows if maps.scale[i] == 0}
     if flat:
         log.warning("%d of %d maps are flat and teach nothing; they are kept", len(flat), len(rows))
-    module, _ = initial_network(task, start, seed=run.seed)
+    module = initial_network(task, start, seed=run.seed)
     places = {role: [i for i, r in enumerate(roles) if r == role] for role in ("train", "validation")}
     data = {
         role: batches.Maps(maps.maps, targets[at], first.input, rows=np.array(rows)[at], source=maps.fingerprint)
@@ -175,7 +181,7 @@ def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Ru
         seed=run.seed,
         libraries=("numpy", "torch", "torchvision"),
     )
-    split = {**first.split, **start.split, **dict(zip(owners, roles, strict=True))}
+    split = models.join_splits(earlier, dict(zip(owners, roles, strict=True)))
     before = history.join(first.history, start.history, maps.history)
     _write(task, run, result, split, first.pseudonyms, before, entry, first.input, stage)
 
@@ -192,14 +198,14 @@ def roles_of(records: Sequence[Record], *, seed: int, validation: float, test: f
     return ["test" if owner in held else role for owner, role in zip(owners, drawn, strict=True)]
 
 
-def initial_network(task: Task, init: "str | Model", *, seed: int) -> "tuple[torch.nn.Module, list[history.Entry]]":
-    """Return a network with its initial weights, and the history of those weights.
+def initial_network(task: Task, start: str | Model, *, seed: int) -> "torch.nn.Module":
+    """Return a network with its initial weights.
 
     Parameters
     ----------
     task : Task
-    init : str or Model
-        A name or file as ``--init`` takes it, or a model that was read already.
+    start : str or Model
+        ``imagenet``, ``none``, a file of weights, or a model.
     seed : int
         Of whatever is drawn at random.
 
@@ -208,17 +214,32 @@ def initial_network(task: Task, init: "str | Model", *, seed: int) -> "tuple[tor
     WeightsError
         If the weights cannot be had or do not fit.
     """
-    from cbir_cli.artifacts.files import is_artifact
     from cbir_cli.models import _weights
 
     outputs = registry.load("objectives", task.objective).OUTPUTS
-    if isinstance(init, str) and is_artifact(Path(init)):
-        init = models.read(init)
-    if isinstance(init, Model):
-        module = _weights.fresh(task.architecture, outputs, seed=seed)
-        _weights.fit_state(module, init.weights, what=init.name)
-        return module, init.history
-    return _weights.load_initial(init, task.architecture, outputs, seed=seed), []
+    if isinstance(start, str):
+        return _weights.load_initial(start, task.architecture, outputs, seed=seed)
+    module = _weights.fresh(task.architecture, outputs, seed=seed)
+    _weights.fit_state(module, start.weights, what=start.name)
+    return module
+
+
+def _start(init: str) -> str | Model:
+    return models.read(init) if is_artifact(Path(init)) else init
+
+
+def _split_of(start: str | Model, pseudonyms: str) -> dict[str, str]:
+    """Return the patients that the initial weights have seen, as far as they can be compared."""
+    if isinstance(start, str) or not start.split:
+        return {}
+    if start.pseudonyms != pseudonyms:
+        log.warning(
+            "%s: its patients were hidden with another key, so those that it has seen cannot be kept out of validation "
+            "and test; that matters if the data overlap",
+            start.name,
+        )
+        return {}
+    return start.split
 
 
 def fit(module: "torch.nn.Module", task: Task, data: Mapping[str, batches.Data], run: Run) -> training.Result:

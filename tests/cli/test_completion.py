@@ -28,7 +28,7 @@ def completed(line, word):
         ("cbir embed --ba", 2, ["--batch-size"]),
         ("cbir query idx.h5 --sp", 3, ["--split"]),
         ("cbir query --format t", 3, ["tsv", "trec", "table"]),
-        ("cbir nothing --", 2, []),
+        ("cbir nothing", 1, []),
     ],
 )
 def test_words_that_fit(line, word, expected):

@@ -162,7 +162,7 @@ class Twin(nn.Sequential):
         shaken(self.double(), seed)
 
     def plain(self, image, target, dialect):
-        conv1, _, pool1, conv2, norm, _, pool2, _, fc = self
+        conv1, conv2, norm, fc = self[0], self[3], self[4], self[8]
         x = [image]
         for layer in self:
             x.append(layer(x[-1]).detach())
@@ -318,8 +318,9 @@ def same(before, after):
 @pytest.mark.parametrize("net", [small_densenet, lambda: net_a(True)], ids=["densenet", "plain"])
 def test_the_model_is_left_as_it_was(net, failure):
     model = net().train()
-    list(model.parameters())[0].requires_grad_(False)
-    list(model.parameters())[1].grad = torch.ones_like(list(model.parameters())[1])
+    frozen, graded, *_ = model.parameters()
+    frozen.requires_grad_(False)
+    graded.grad = torch.ones_like(graded)
     next(m for m in model.modules() if isinstance(m, nn.ReLU)).eval()
     x = images(2, 32 if isinstance(model, DenseNet) else 16)
     if failure == "forward":
