@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 _NOT_YET = {".dcm": "DICOM", ".dicom": "DICOM", ".nii": "NIfTI", ".nii.gz": "NIfTI"}
+_BUFFER = 2**18
+"""Bytes read at once: most radiographs in one go, where Pillow would ask for dozens of small pieces."""
 _AHEAD = 3
 """Batches that may be decoded or waiting while the consumer holds one."""
 
@@ -58,14 +60,17 @@ def decode(path: str | Path, *, minimum: int | None = None) -> ndarray:
         If the file is missing, empty, no image, damaged, too large, or has pixels whose scale is not known. One line
         that starts with the file's name.
     """
-    path = Path(path)
+    return _decode(Path(path), minimum, luma=False)
+
+
+def _decode(path: Path, minimum: int | None, *, luma: bool) -> ndarray:
     name = path.name if path.name.isprintable() else ascii(path.name)
     try:
         if not path.is_file() and path.exists():
             raise ImageError("not a regular file")  # a named pipe would block for ever
-        with path.open("rb") as file:
+        with path.open("rb", buffering=_BUFFER) as file:
             _refuse(path, file)
-            return _pixels(file, minimum)
+            return _pixels(file, minimum, luma)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # on a damaged file Pillow raises nearly anything: OSError, SyntaxError, struct.error...
@@ -86,7 +91,7 @@ def _refuse(path: Path, file: IO[bytes]) -> None:
     file.seek(0)
 
 
-def _pixels(file: IO[bytes], minimum: int | None) -> ndarray:
+def _pixels(file: IO[bytes], minimum: int | None, luma: bool) -> ndarray:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -103,11 +108,11 @@ def _pixels(file: IO[bytes], minimum: int | None) -> ndarray:
     if minimum:
         image.draft(None, (2 * minimum, 2 * minimum))
     ImageOps.exif_transpose(image, in_place=True)
-    return _unit(image)
+    return _unit(image, luma)
 
 
-def _unit(image: "ImageFile") -> ndarray:
-    """Scale a loaded image to [0, 1] by what its pixels can hold."""
+def _unit(image: "ImageFile", luma: bool) -> ndarray:
+    """Scale a loaded image to [0, 1] by what its pixels can hold; colour as RGB or, on demand, as its luma."""
     from PIL import ImageChops
 
     tags = _tiff_tags(image) if image.format == "TIFF" else {}
@@ -116,7 +121,7 @@ def _unit(image: "ImageFile") -> ndarray:
     # Bytes of transparency would make Pillow warn on conversion; alpha is dropped either way.
     image.info.pop("transparency", None)
     if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.float32) / np.float32(2 ** tags.get("bits", 16) - 1)
+        values = np.divide(np.asarray(image), 2 ** tags.get("bits", 16) - 1, dtype=np.float32)
     elif image.mode == "F":
         values = np.array(image, dtype=np.float32)
         if not np.isfinite(values).all():
@@ -124,13 +129,15 @@ def _unit(image: "ImageFile") -> ndarray:
         if values.min() < 0 or values.max() > 1:
             raise ImageError("float pixels outside 0..1 have no stated scale")
     elif image.mode in ("1", "L", "LA", "La"):
-        values = np.asarray(image.convert("L")).astype(np.float32) / 255
+        values = np.divide(np.asarray(image.convert("L")), 255, dtype=np.float32)
     elif image.mode in ("RGB", "RGBA", "RGBX", "P", "PA", "YCbCr", "CMYK"):
         pixels = image
         if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
             # Pillow takes every JPEG of four inks for an inverted one, as Adobe writes them and marks them.
             pixels = ImageChops.invert(image)  # type: ignore[assignment]
-        values = np.asarray(pixels.convert("RGB")).astype(np.float32) / 255
+        colour = pixels.convert("RGB")
+        # Pillow's F is the luma of `grey`, not rounded to 8 bits, in one pass over the bytes.
+        values = np.divide(np.asarray(colour.convert("F") if luma else colour), 255, dtype=np.float32)
     else:
         raise ImageError(f"pixels of mode {image.mode} are not supported")
     if tags.get("photometric") == 0 and (image.mode == "F" or image.mode.startswith("I;16")):
@@ -233,11 +240,9 @@ class InputSpec:
         ImageError
             If the file cannot be decoded.
         """
-        pixels = decode(path, minimum=self.size)
-        if self.colour == "grey":
-            return resize(grey(pixels), self.size)
+        pixels = _decode(Path(path), self.size, luma=self.colour == "grey")
         pixels = resize(pixels, self.size)
-        return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+        return pixels if pixels.ndim == 3 or self.colour == "grey" else np.repeat(pixels[..., None], 3, axis=2)
 
     def prepare(self, pixels: ndarray) -> ndarray:
         """Network input from loaded pixels.

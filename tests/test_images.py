@@ -454,6 +454,22 @@ def test_load_and_prepare_colour(tmp_path, rng):
         np.testing.assert_allclose(batch[0, channel], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK"])
+def test_load_takes_the_luma_of_colour_files(tmp_path, rng, mode):
+    values = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(values).convert(mode).save(tmp_path / "a.tif")
+    expected = grey(decode(tmp_path / "a.tif"))
+    np.testing.assert_allclose(InputSpec(size=16).load(tmp_path / "a.tif"), expected, atol=1e-6)
+
+
+def test_grey_image_saved_as_colour_loads_the_same(tmp_path):
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    Image.fromarray(np.stack([values] * 3 + [values * 0], axis=-1)).save(tmp_path / "b.png")
+    spec = InputSpec(size=16)
+    np.testing.assert_array_equal(spec.load(tmp_path / "a.png"), spec.load(tmp_path / "b.png"))
+
+
 def test_prepare_leaves_its_input_and_refuses_other_shapes():
     pixels = np.full((1, 4, 4), 0.5, np.float32)
     InputSpec(size=4).prepare(pixels)

@@ -78,8 +78,15 @@ class Artifact:
         return np.memmap(dataset.file.filename, dataset.dtype, "r", offset, dataset.shape)
 
 
-def check_output(target: str) -> None:
+def check_output(target: str, *, text: bool = False) -> None:
     """Refuse an output that cannot be written before any work is done.
+
+    Parameters
+    ----------
+    target : str
+        Path or ``-``.
+    text : bool
+        What is written is text, which may go to a terminal and be appended.
 
     Raises
     ------
@@ -89,6 +96,8 @@ def check_output(target: str) -> None:
         If the folder does not exist or cannot be written.
     """
     if target == STDIO:
+        if text:
+            return
         status = os.fstat(sys.stdout.fileno())
         if sys.stdout.isatty():
             raise UsageError("refusing to write HDF5 to a terminal; use -o FILE or > FILE")
@@ -99,8 +108,12 @@ def check_output(target: str) -> None:
             raise UsageError("refusing to append HDF5 to a file; use -o FILE or > FILE")
         return
     path = Path(target)
+    if not target:
+        raise UsageError("-o: expected the name of a file, found nothing")
     if path.is_dir():
         raise CbirError(f"{target}: is a directory")
+    if _is_device(path):
+        return
     if not path.parent.is_dir():
         raise CbirError(f"{target}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
@@ -130,9 +143,8 @@ def create(
         To be filled by the caller.
     """
     check_output(target)
-    final = None if target == STDIO else Path(os.path.realpath(target))
-    streamed = final is None or (final.exists() and not final.is_file())
-    folder = tempfile.gettempdir() if streamed or final is None else final.parent
+    final = None if target == STDIO or _is_device(Path(target)) else Path(os.path.realpath(target))
+    folder = tempfile.gettempdir() if final is None else final.parent
     handle, temporary = tempfile.mkstemp(prefix=".cbir-", suffix=".tmp", dir=folder)
     os.close(handle)
     try:
@@ -150,18 +162,44 @@ def create(
         _payload.seal(temporary)
         with open_artifact(temporary, kind):
             pass
-        if streamed:
+        if final is None:
             _copy_out(temporary, target)
-        elif final is not None:
-            os.chmod(temporary, stat.S_IMODE(final.stat().st_mode) if final.exists() else 0o666 & ~_umask())
-            _sync(temporary)
-            os.replace(temporary, final)
-            _sync(final.parent)
+        else:
+            _replace(temporary, final)
     except (OSError, RuntimeError) as error:
         raise _write_error(target, error) from error
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def write_text(target: str, text: str) -> None:
+    """Write text to a file, in one step as an artifact, or, as ``-``, to standard output.
+
+    Raises
+    ------
+    CbirError
+        If it cannot be written.
+    """
+    check_output(target, text=True)
+    if target == STDIO:
+        sys.stdout.write(text)
+        return
+    final = None if _is_device(Path(target)) else Path(os.path.realpath(target))
+    try:
+        if final is None:
+            Path(target).write_text(text, encoding="utf-8")
+            return
+        handle, temporary = tempfile.mkstemp(prefix=".cbir-", suffix=".tmp", dir=final.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            _replace(temporary, final)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+    except OSError as error:
+        raise _write_error(target, error) from error
 
 
 @contextmanager
@@ -237,9 +275,11 @@ def _verify_payload(path: str, name: str) -> str:
 def is_artifact(path: Path) -> bool:
     """Say whether a path is a regular file that begins as HDF5 does."""
     try:
+        if not path.is_file():
+            return False  # opening a named pipe would take it from its writer
         with open(path, "rb") as file:
-            return path.is_file() and file.read(8) == b"\x89HDF\r\n\x1a\n"
-    except OSError:
+            return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except (OSError, ValueError):
         return False
 
 
@@ -304,6 +344,19 @@ def _copy_out(path: str, target: str) -> None:
         else:
             with open(target, "wb") as out:
                 shutil.copyfileobj(whole, out, 1 << 20)
+
+
+def _is_device(path: Path) -> bool:
+    """Say whether a path is something that is there but cannot be replaced: a pipe, ``/dev/null``, ``/dev/stdout``."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _replace(temporary: str, final: Path) -> None:
+    """Put a file that is whole in the place of another, with its permissions."""
+    os.chmod(temporary, stat.S_IMODE(final.stat().st_mode) if final.exists() else 0o666 & ~_umask())
+    _sync(temporary)
+    os.replace(temporary, final)
+    _sync(final.parent)
 
 
 def _sync(path: str | Path) -> None:

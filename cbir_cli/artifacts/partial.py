@@ -52,7 +52,7 @@ class Partial:
                 )
             self._recover()
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._clear()
             folder.mkdir(parents=True)
             temporary = folder / "header.tmp"
             temporary.write_text(text)
@@ -109,6 +109,14 @@ class Partial:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.raw"
+
+    def _clear(self) -> None:
+        """Remove what an earlier run left; a folder that holds anything else is somebody's own."""
+        if self.folder.exists():
+            ours = {"header.json", "header.tmp", "journal.jsonl"}
+            if any(file.name not in ours and file.suffix != ".raw" for file in self.folder.iterdir()):
+                raise ArtifactError(f"{self.folder}: is in the way of the unfinished rows; move or remove it")
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _recover(self) -> None:
         journal = self.folder / "journal.jsonl"

@@ -95,6 +95,21 @@ def tsv(rows: Iterable[RunRow]) -> Iterator[str]:
         yield "\t".join(COLUMNS) + "\n"
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Check, before the first line is written, that TSV can hold all names.
+
+    Raises
+    ------
+    ArtifactError
+        If it cannot.
+    """
+    for name in sorted(names):
+        try:
+            _text.plain(name)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; --format json can hold it") from None
+
+
 def json_lines(rows: Iterable[RunRow]) -> Iterator[str]:
     """Write a run as JSON, one object a line.
 

@@ -12,7 +12,8 @@ def run(
         str | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Images, or a maps artifact from cbir saliency; $CBIR_DATA by default.", show_default=False
+            help="Images, or a maps artifact from cbir saliency; $CBIR_DATA by default.",
+            show_default=False,
         ),
     ] = None,
     model: options.ModelOption = None,
@@ -58,8 +59,8 @@ def run(
             embedding.embed_maps(fed, maps, output, labels=labels, batch=batch_size)
         return 0
     hide = pseudonyms.from_environment(keep=keep_ids)
-    images = sources.read_images(source, patient=patient, null=null)
     encoder = encoders.open_encoder(name, settings, image_size=image_size)
+    images = sources.read_images(source, patient=patient, null=null)
     if isinstance(encoder, encoders.Network):
         sources.warn_of_other_key(encoder.model, hide.check)
     job = streaming.Job(

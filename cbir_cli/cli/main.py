@@ -59,8 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments after the program's name; those of the process by default.
     """
+    _replace_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or bool(os.environ.get("CBIR_DEBUG"))
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _terminated)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file-size limit then is an error like a full disk
     name = "cbir"
     try:
@@ -91,19 +95,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except CbirError as error:
-        return _fail(name, error, error.exit_status)
+        return _fail(name, error, error.exit_status, debug)
     except MemoryError as error:
-        return _fail(name, CbirError("out of memory; try a smaller --batch-size"), 1, error)
+        return _fail(name, CbirError("out of memory; try a smaller --batch-size"), 1, debug, error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(name, CbirError(f"{where}{error.strerror or error}"), 1, error)
+        return _fail(name, CbirError(f"{where}{error.strerror or error}"), 1, debug, error)
     except Exception as error:
         if hasattr(error, "format_message"):  # a wrong command line, as Typer says it
-            return _fail(name, UsageError(f"{error.format_message()} (see {name} --help)"), 2, error)
+            return _fail(name, UsageError(f"{error.format_message()} (see {name} --help)"), 2, debug, error)
         if type(error).__name__ == "Abort":
             return 130
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        return _fail(name, CbirError(f"internal error: {text} (--debug shows where; please report it)"), 1, error)
+        ours = CbirError(f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)")
+        return _fail(name, ours, 1, debug, error)
 
 
 def _run(command: str, arguments: list[str]) -> int:
@@ -133,13 +137,20 @@ def _no_such_command(name: str) -> UsageError:
     return unknown("option" if name.startswith("-") else "command", name, COMMANDS)
 
 
-def _fail(name: str, error: CbirError, status: int, cause: BaseException | None = None) -> int:
-    if "--debug" in sys.argv or os.environ.get("CBIR_DEBUG"):
+def _fail(name: str, error: CbirError, status: int, debug: bool, cause: BaseException | None = None) -> int:
+    if debug:
         import traceback
 
         traceback.print_exception(cause or error)
     print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
     return status
+
+
+def _replace_closed_streams() -> None:
+    """Put the null device in the place of standard streams that are closed, lest an artifact gets their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def _silence_stdout() -> None:
@@ -148,7 +159,7 @@ def _silence_stdout() -> None:
 
 
 class Terminated(SystemExit):
-    """SIGTERM: unwinds like an error, so that temporary files are removed."""
+    """SIGTERM or SIGHUP: unwinds like an error, so that temporary files are removed."""
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

@@ -19,7 +19,9 @@ def run(
     result has the same bytes as the run without --shard.
     """
     from cbir_cli.artifacts import files
+    from cbir_cli.cli import asking
     from cbir_cli.stages import merge as merging
 
     files.check_output(output)
+    asking.check_one_stdin(*shards)
     merging.merge(shards, output)

@@ -280,7 +280,7 @@ def shard_of(text: str | None) -> tuple[int, int]:
 
 class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = super().format(record).replace("\n", " ")
         return text if record.levelno < logging.WARNING else f"warning: {text}"
 
 

@@ -56,6 +56,8 @@ def run(
             answers = retrieval.search(stored, queries, k or 10, same=same)
         rows = retrieval.run_rows(stored, queries, answers)
         chosen = options.table_format(format)
+        if chosen == "tsv":
+            runs.check_names(retrieval.names(stored, queries, answers))
         if chosen == "table":
             terminal.show_run(rows)
         else:

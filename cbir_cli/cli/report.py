@@ -34,10 +34,12 @@ def run(
     expert rank and agreement of labels; then score tables, box plots and training curves. It opens from disk without a
     server or a network.
     """
+    from cbir_cli.artifacts import files as artifacts
     from cbir_cli.cli import asking
     from cbir_cli.stages import report as reporting
 
     files = files or ["-"]
+    artifacts.check_output(output, text=True)
     asking.check_one_stdin(*files, raters or "")
     html = reporting.page_of(files, raters=raters, rater=rater, label=label, title=title)
-    reporting.write_text(output, html)
+    artifacts.write_text(output, html)

@@ -46,6 +46,8 @@ def say_flow(flow: Flow) -> None:
 
 def is_hdf5(text: str) -> bool:
     """Say whether a source is an HDF5 artifact rather than images; standard input is only peeked at."""
+    if Path(text).is_fifo():
+        return True  # as a shell's <(...); images come from no pipe but standard input
     if text == files.STDIO:
         peek = getattr(sys.stdin.buffer, "peek", None)
         return peek is not None and not sys.stdin.isatty() and peek(8)[:8] == b"\x89HDF\r\n\x1a\n"

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -36,7 +36,8 @@ class Source:
     reader : str
         Reader that made them; ``image`` for a single file, ``-`` for paths on standard input.
     root : Path
-        What ``Record.relative`` is relative to.
+        What ``Record.relative`` is relative to: the folder named or that of the table, or the working folder; for a
+        list of images elsewhere the deepest folder that holds them all.
     typed : str
         The source as it was typed.
     flow : Flow
@@ -97,13 +98,34 @@ def read_source(
         reader, root = _named(text)
         records = _read(reader, root, patient, flow)
     log.info("%s: read as %s", text, {"-": "a list of paths", "image": "one image"}.get(reader, reader))
-    kept = sorted(records, key=lambda record: record.id)
+    root = root if root.is_dir() else root.parent
+    listed, root = _without_absolute_paths(list(records), root)
+    kept = sorted(listed, key=lambda record: record.id)
     if not kept:
         raise SourceError(_nothing(text, flow))
     for first, second in itertools.pairwise(kept):
         if first.id == second.id:
             raise SourceError(f"{text}: id {first.id!r} occurs twice: {first.relative} and {second.relative}")
-    return Source(kept, reader, root if root.is_dir() else root.parent, text, flow)
+    return Source(kept, reader, root, text, flow)
+
+
+def _without_absolute_paths(records: list[Record], root: Path) -> tuple[list[Record], Path]:
+    """Return the records relative to the deepest folder that holds them all, if their paths climb to the file system's.
+
+    A list may name images anywhere. Relative to a folder that has nothing in common with theirs, a path is the absolute
+    one behind so many steps up: it would tell an artifact's reader where on this machine the images lie.
+    """
+    here = os.path.abspath(root)
+    top = os.path.abspath(os.sep)
+    climbing = (r for r in records if r.relative.startswith("../"))
+    if all(os.path.commonpath([here, os.path.abspath(record.path)]) != top for record in climbing):
+        return records, root
+    base = Path(os.path.commonpath([os.path.dirname(os.path.abspath(record.path)) for record in records]))
+    relatives = [Path(os.path.relpath(record.path, base)).as_posix() for record in records]
+    return [
+        replace(old, relative=new, id=name if old.id in (old.relative, os.path.splitext(old.relative)[0]) else old.id)
+        for old, new, name in zip(records, relatives, ids(relatives), strict=True)
+    ], base
 
 
 def _recognised(path: Path) -> str:

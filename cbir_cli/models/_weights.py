@@ -3,9 +3,11 @@
 Files are read with ``weights_only=True`` or as safetensors: nothing in them is ever run.
 """
 
+import contextlib
 import logging
 import pickle
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -169,7 +171,8 @@ def _imagenet(architecture: str) -> Mapping[str, Any]:
     file = folder / weights.url.rpartition("/")[2]
     log.info("ImageNet weights: %s%s", file.name, "" if file.exists() else ", downloading")
     try:
-        return cast(Mapping[str, Any], weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+        with contextlib.redirect_stdout(sys.stderr):  # torch says there what it downloads
+            return cast(Mapping[str, Any], weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except Exception as error:  # network, disk, hash and damaged files, each with its own kinds
         raise WeightsError(
             f"ImageNet weights cannot be had ({_first_line(error)}); put {file.name} into {folder}, or use --init none"

@@ -93,8 +93,8 @@ def explain(
         raise ShapeError(f"expected images (N, C, H, W), found {tuple(images.shape)}")
     if not len(images):
         return torch.zeros_like(images)
-    # inference_mode(False): whoever calls may have switched graphs off altogether.
-    with torch.inference_mode(False), torch.enable_grad(), _undisturbed(model), _rules(model, dialect):
+    # inference_mode(False) switches graphs on, whichever way the caller has switched them off.
+    with torch.inference_mode(False), _undisturbed(model), _rules(model, dialect):
         pixels = images.detach().clone().requires_grad_()
         logits = model(pixels)
         chosen = _chosen(logits, target, len(images))

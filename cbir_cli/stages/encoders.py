@@ -94,11 +94,13 @@ class Network:
         self.width = model.feature_width
         self.task = model.task
         self._from_file = bool(saliency)
-        guided = model.saliency is not None or bool(saliency)
+        stage = model.saliency
+        tuned = stage is not None and space_of(model, "") != space_of(stage.model, "")
+        guided = stage is not None or bool(saliency)
         self.space = Space(
             similarity="l2",
             fingerprint=space_of(model, saliency or (model.saliency.space() if model.saliency else "")),
-            encoder="ig" if model.saliency else "cnn(ig)" if guided else "cnn",
+            encoder="ig" if tuned else "cnn(ig)" if guided else "cnn",
             outputs=model.outputs,
             targets=targets or [],
             model_name=Path(model.name).name,

@@ -11,8 +11,9 @@ import numpy as np
 from cbir_cli.artifacts import explanation, history
 from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
 from cbir_cli.artifacts.index import Index
+from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import SourceError
-from cbir_cli.images import InputSpec
+from cbir_cli.images import InputSpec, content_hash
 from cbir_cli.progress import track
 from cbir_cli.stages.encoders import Encoder
 from cbir_cli.stages.query import Answer, Queries
@@ -35,19 +36,27 @@ class Pictures:
     results: Mapping[str, Path]
     queries: Mapping[str, Path]
 
-    def load(self, path: Path) -> np.ndarray:
-        """Return pixels (S, S) float32 in [0, 1].
+    def load(self, paths: Mapping[str, Path], items: Items) -> np.ndarray:
+        """Return the pixels (N, S, S) float32 in [0, 1] of the images of a table.
 
         Raises
         ------
         SourceError
-            If the file is not there.
+            If a file is not there, or is not the one that was embedded.
         ImageError
             If it cannot be decoded.
         """
-        if not path.exists():
-            raise SourceError(f"{path}: no such image; give the folder of the catalogue's images with --root DIR")
-        return self.input.load(path)
+        pixels = np.empty((len(items.ids), self.input.size, self.input.size), np.float32)
+        for row, (key, content) in enumerate(zip(items.ids.tolist(), items["content"].tolist(), strict=True)):
+            path = paths[key]
+            if not path.exists():
+                raise SourceError(f"{path}: no such image; give the folder that the images are in with --root DIR")
+            if content_hash(path) != content:
+                raise SourceError(
+                    f"{path}: is not the image that was embedded as {key}; give its folder with --root DIR"
+                )
+            pixels[row] = self.input.load(path)
+        return pixels
 
 
 def paths_of_index(index: Index, root: str | None) -> dict[str, Path]:
@@ -57,17 +66,19 @@ def paths_of_index(index: Index, root: str | None) -> dict[str, Path]:
 
 
 def paths_of_queries(queries: Queries, root: str | None) -> dict[str, Path]:
-    """Return the file of each query of an embedding artifact, found as those of an index."""
-    return _paths(queries.items.ids, queries.items["path"], root, queries.source)
+    """Return the file of each query of an embedding artifact: below ``root``, else below its own source."""
+    own = _paths(queries.items.ids, queries.items["path"], None, queries.source)
+    below = _paths(queries.items.ids, queries.items["path"], root, queries.source)
+    return {key: path if path.exists() else own[key] for key, path in below.items()}
 
 
 def _paths(ids: np.ndarray, relative: np.ndarray, root: str | None, source: str) -> dict[str, Path]:
     _, colon, rest = source.partition(":")
     folder = root or (rest if colon and not os.path.exists(source) else source)
-    if not root and Path(folder).suffix.lower() in (".csv", ".tsv"):
+    if not root and (os.path.isfile(folder) or Path(folder).suffix.lower() in (".csv", ".tsv")):
         folder = os.path.dirname(folder)
-    if not root and os.path.isfile(folder):
-        folder = os.path.dirname(folder)
+    if not root and source == "-":
+        folder = ""
     return {str(key): Path(folder, str(path)) for key, path in zip(ids, relative, strict=True)}
 
 
@@ -109,8 +120,8 @@ def explain_answers(
     asked = list(dict.fromkeys(a.query for a in answers))
     found = list(dict.fromkeys(row for _, _, row, _ in pairs))
     query_items, result_items = queries.items.take(asked), index.embedding.items.take(found)
-    query_pixels = _load(pictures.queries, query_items.ids, pictures)
-    result_pixels = _load(pictures.results, result_items.ids, pictures)
+    query_pixels = pictures.load(pictures.queries, query_items)
+    result_pixels = pictures.load(pictures.results, result_items)
     size = pictures.input.size
     maps: list[np.ndarray] = []
     on: list[tuple[int, int]] = []
@@ -154,12 +165,6 @@ def write(output: str, made: Explanation, before: Sequence[history.Entry]) -> No
     """Write an explanation artifact with its history."""
     entry = history.entry("explain", {"method": made.method, **made.parameters}, inputs={"index": made.index})
     explanation.write(output, made, history=history.join(before, [entry]))
-
-
-def _load(paths: Mapping[str, Path], ids: np.ndarray, pictures: Pictures) -> np.ndarray:
-    size = pictures.input.size
-    pixels = [pictures.load(paths[str(key)]) for key in ids]
-    return np.stack(pixels) if pixels else np.empty((0, size, size), np.float32)
 
 
 def _levels(pixels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,11 +62,13 @@ def _embeddings(parts: Sequence[files.Artifact], output: str) -> None:
     read = [embeddings.read(part) for part in parts]
     if any(e.space.fingerprint != read[0].space.fingerprint for e in read):
         raise ArtifactError("the shards were made by different models")
+    # A shard in which nobody states the task's label does not know that the source has it.
+    targets = next((e.space.targets for e in read if e.space.targets), [])
     embeddings.write(
         output,
         _Stacked([e.vectors for e in read]),  # type: ignore[arg-type]
         _joined([e.items for e in read]),
-        read[0].space,
+        replace(read[0].space, targets=targets),
         logits=np.concatenate([e.logits for e in read if e.logits is not None]) if read[0].logits is not None else None,
         unreadable={key: reason for e in read for key, reason in e.unreadable.items()},
         history=read[0].history,

@@ -1,7 +1,8 @@
 """Who is near whom: the library behind ``cbir query`` and ``cbir explain``.
 
 By default a query is not answered with himself: the same image (by the content of its file, or by its id in the same
-source), the same study, or another image of the same patient.
+source), the same study, or another image of the same patient. A query that is the same image as one of the index is of
+that one's patient and study, whatever it is called.
 """
 
 import logging
@@ -128,7 +129,7 @@ def search(index: Index, queries: Queries, k: int, *, same: bool = False) -> lis
     distances, rows = _searcher(index).search(vectors, k, allowed=guard.mask if guard else None)
     if guard:
         guard.say()
-    return [_answer(q, rows[q], distances[q]) for q in range(len(rows))]
+    return _checked([_answer(q, rows[q], distances[q]) for q in range(len(rows))])
 
 
 def search_split(index: Index, queries: Queries, k: int | None, split: Sequence[SplitRow]) -> list[Answer]:
@@ -166,7 +167,16 @@ def search_split(index: Index, queries: Queries, k: int | None, split: Sequence[
     most = min(k or len(places), max(1, *map(len, catalogues)))
     distances, rows_found = _searcher(index).search(np.ascontiguousarray(queries.vectors[order]), most, allowed=allowed)
     guard.say()
-    return [_answer(q, rows_found[i], distances[i], seed, number) for i, (seed, number, q) in enumerate(asked)]
+    return _checked(
+        [_answer(q, rows_found[i], distances[i], seed, number) for i, (seed, number, q) in enumerate(asked)]
+    )
+
+
+def names(index: Index, queries: Queries, answers: Sequence[Answer]) -> set[str]:
+    """Return the ids of the queries that have an answer, and of all that they found."""
+    asked = {str(queries.items.ids[answer.query]) for answer in answers if len(answer.rows)}
+    found = np.unique(np.concatenate([np.empty(0, np.int64), *(answer.rows for answer in answers)]))
+    return asked | set(index.embedding.items.ids[found].tolist())
 
 
 def run_rows(index: Index, queries: Queries, answers: Sequence[Answer]) -> Iterator[RunRow]:
@@ -205,14 +215,14 @@ class Guard:
 
     def mask(self, query: int, within: np.ndarray | None = None) -> np.ndarray:
         """Return which rows of the index may answer a query, among some rows or all."""
-        same = np.zeros(len(self._items.ids), dtype=bool)
-        keys = ("content", "patient", "study") if self._people else ("content",)
-        for key in keys:
-            value = self._queries[key][query]
-            if value:
-                same |= self._items[key] == value
+        content = self._queries["content"][query]
+        same = (self._items["content"] == content) & (content != "")
         if self._same_source:
             same |= self._items.ids == self._queries.ids[query]
+        for key in ("patient", "study"):
+            known = set(self._items[key][same].tolist()) | ({self._queries[key][query]} if self._people else set())
+            for value in known - {""}:
+                same |= self._items[key] == value
         asked = np.ones(len(same), dtype=bool)
         if within is not None:
             asked[:] = False
@@ -236,6 +246,13 @@ def _answer(
 ) -> Answer:
     there = rows >= 0
     return Answer(query, rows[there], distances[there], seed, number)
+
+
+def _checked(answers: list[Answer]) -> list[Answer]:
+    """Return the answers, and say if some are empty: a run table has no line for them."""
+    if empty := sum(not len(answer.rows) for answer in answers):
+        log.warning("%d of %d queries have no result: nothing is left that may answer them", empty, len(answers))
+    return answers
 
 
 def _find(places: dict[str, int], key: str, where: str) -> int:

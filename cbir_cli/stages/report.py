@@ -2,12 +2,11 @@
 
 import json
 import math
-import os
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cbir_cli.artifacts import explanation, files
 from cbir_cli.artifacts import model as models
@@ -61,27 +60,6 @@ def page_of(names: Sequence[str], *, raters: str | None, rater: str | None, labe
     if not (cases or drawn or scores):
         raise UsageError("nothing to show: give explanation artifacts, score tables or trained models")
     return page.page(title=title, cases=cases, tables=_tables(scores), figures=drawn, notes=_notes(made))
-
-
-def write_text(output: str, text: str) -> None:
-    """Write a text file in one step, or print it."""
-    if output == files.STDIO:
-        sys.stdout.write(text)
-        return
-    target = Path(os.path.realpath(output))
-    if target.is_dir() or not target.parent.is_dir():
-        raise CbirError(f"{output}: cannot be written: {'is a directory' if target.is_dir() else 'no such folder'}")
-    handle, temporary = tempfile.mkstemp(prefix=".cbir-", suffix=".tmp", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def read_scores(name: str) -> list[dict[str, Any]]:
@@ -165,6 +143,9 @@ def _case(
             neighbours.append(
                 gallery.Neighbour(picture, int(one.rank[pair]), float(one.distance[pair]), agrees, order.get(found))
             )
+        maps = [row.query_map for row in rows if row.query_map is not None]
+        if on_query is not None and any(np.array_equal(one_shown, on_query) for one_shown in maps):
+            on_query = None  # the same map as another row's, shown once
         rows.append(gallery.Row(_method(name, one, made), on_query, neighbours))
     if query is None:
         raise CbirError(f"query {key[2]}: no explanation holds it")

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,11 +133,13 @@ def _fill(
     try:
         for some, outcomes in images.stream(left, load_and_hash, workers=job.workers, batch=job.batch):
             errors = [str(o) if isinstance(o, ImageError) else "" for o in outcomes]
-            for outcome in outcomes:
+            for record, outcome in zip(some, outcomes, strict=True):
                 if isinstance(outcome, ImageError):
+                    # The error names the file only; many data sets call all of theirs alike.
+                    named = ImageError(os.path.join(os.path.dirname(record.relative), str(outcome)))
                     if job.fail:
-                        raise outcome
-                    log.warning("%s", outcome)
+                        raise named
+                    log.warning("%s", named)
             good = [o for o in outcomes if not isinstance(o, ImageError)]
             empty = {name: np.empty((0, *shape), dtype) for name, (shape, dtype) in partial.fields.items()}
             rows = process(np.stack(good)) if good else empty
