@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from small_chain import MAKE, TABLES
 
 from cbir_cli.cli.main import main
-
-# The smallest network, few pixels, both views, enough patients for validation: seconds for the whole chain.
-TRAINING = ["--image-size", "32", "--init", "none", "--set", "architecture=densenet-tiny", "--set", "views=any"]
-TRAINING += ["--set", "optimizer=adam", "--set", "lr=0.01", "--set", "validation=0.3", "--batch-size", "8"]
 
 
 @dataclass(frozen=True)
@@ -130,24 +127,9 @@ def chain(tmp_path_factory, phantom, good):
     folder = tmp_path_factory.mktemp("chain")
     Path(folder, "set").symlink_to(phantom)
 
-    def make(*arguments):
-        good(*arguments, "-q", cwd=folder)
-
-    make("train", "--task", "pleural", "nih:set", *TRAINING, "--epochs", "2", "--seed", "1", "-o", "cnn.h5")
-    make("saliency", "-m", "cnn.h5", "nih:set", "-o", "maps.h5")
-    make("finetune-ig", "-m", "cnn.h5", "maps.h5", "--epochs", "1", "-o", "ig.h5")
-    for name in ("cnn", "ig"):
-        make("embed", "-m", f"{name}.h5", "nih:set", "-o", f"{name}.emb.h5")
-    make("embed", "-m", "cnn.h5", "maps.h5", "-o", "cnnig.emb.h5")
-    make("embed", "-m", "ssim", "--image-size", "32", "nih:set", "-o", "ssim.emb.h5")
-    for name in ("cnn", "ig", "cnnig", "ssim"):
-        make("index", f"{name}.emb.h5", "-o", f"{name}.idx.h5")
-    split = good("split", "cnn.emb.h5", "--task", "pleural", "--catalogue", "6", "--seeds", "1,2", cwd=folder)
-    Path(folder, "split.tsv").write_bytes(split.data)
-    ranks = good("phantom", "set", "--rank", "split.tsv", cwd=folder)
-    Path(folder, "ranks.csv").write_bytes(ranks.data)
-    for name in ("cnn", "ig"):
-        run = good("query", f"{name}.idx.h5", f"{name}.emb.h5", "--split", "split.tsv", cwd=folder)
-        Path(folder, f"{name}.tsv").write_bytes(run.data)
-    make("explain", "ig.idx.h5", "ig.emb.h5", "--split", "split.tsv", "-k", "2", "-o", "ex.h5")
+    for name, line in MAKE.items():
+        if name == "ex.h5":
+            for table, other in TABLES.items():
+                Path(folder, table).write_bytes(good(*other, cwd=folder).data)
+        good(*line, "-o", name, cwd=folder)
     return folder

@@ -225,10 +225,12 @@ def test_a_densenet121_map_has_the_same_bytes_in_any_batch():
 
 
 def test_a_short_micro_batch_is_filled_up():
-    batch, sizes = images(5, 32), []
+    torch.set_num_threads(2)
+    batch, sizes, threads = images(5, 32), [], set()
 
     def recorded(module, pixels, **parameters):
         sizes.append((len(pixels), bool(pixels[-1].any())))
+        threads.add(torch.get_num_threads())
         return explain(module, pixels, **parameters)
 
     run = engines.saliency_mapper(
@@ -236,6 +238,7 @@ def test_a_short_micro_batch_is_filled_up():
     )
     maps, scale = run(batch)
     assert sizes == [(4, True), (4, False)]
+    assert threads == {1}  # more could change the last bit
     one = mapper("densenet-tiny")(batch)
     np.testing.assert_allclose(maps.astype(float), one[0].astype(float), atol=1e-3)
     np.testing.assert_allclose(scale, one[1], rtol=1e-5)

@@ -28,7 +28,7 @@ OFFICIAL = (
 ).split(",")
 """Header of the official table. Two of its names hold a comma, unquoted, and so make two columns each."""
 
-LEAST = 0.12
+LEAST = 0.1
 """Smallest severity that is called an effusion; what falls below it from study to study has resolved."""
 
 README = """\
@@ -106,7 +106,7 @@ def _course(rng: Generator, studies: int) -> list[tuple[float, float]]:
     uneven = rng.uniform(0.35, 1.0)
     worse = rng.integers(2)
     share = [v * (uneven if i != worse and all(sides) else 1.0) for i, v in enumerate(sides)]
-    severity, drift = LEAST + (1 - LEAST) * rng.beta(1.5, 2.4), rng.normal(0, 0.15)
+    severity, drift = LEAST + (1 - LEAST) * rng.beta(1.4, 2.4), rng.normal(0, 0.15)
     course = []
     for _ in range(studies):
         sizes = [severity * v if severity * v >= LEAST else 0.0 for v in share]
