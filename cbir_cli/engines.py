@@ -118,11 +118,11 @@ def encoder(
             raise UsageError("--engine onnxruntime runs on the CPU only; use --engine torch with --device cuda")
         if not hasattr(module, "graph"):
             raise UsageError(f"--engine onnxruntime: {architecture} has no ONNX graph; use --engine torch")
-        return _Onnx(module.graph(weights), threads)
+        return _Onnx(module, weights, threads)
     device = choose_device(device)
     if engine == "auto" and device == "cpu":
         if hasattr(module, "graph"):
-            return _Onnx(module.graph(weights), threads)
+            return _Onnx(module, weights, threads)
         log.info("%s has no ONNX graph: it runs on torch", architecture)
     return _Torch(module, weights, n_outputs, device, threads)
 
@@ -130,7 +130,7 @@ def encoder(
 class _Onnx:
     engine, device = "onnxruntime", "cpu"
 
-    def __init__(self, graph: bytes, threads: int) -> None:
+    def __init__(self, architecture: ModuleType, weights: Mapping[str, NDArray[Any]], threads: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -141,11 +141,13 @@ class _Onnx:
         # Threads that wait must sleep: spinning ones take the cores that decode the next images, and on a busy machine
         # two threads that spin are slower than one (1.5 times the time per image where others use the cores as well).
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        graph = architecture.graph(weights)
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._smallest = architecture.MIN_SIZE
         self._widths = [output.shape[1] for output in self._session.get_outputs()]
 
     def __call__(self, images: Floats) -> tuple[Floats, Floats]:
-        _check(images)
+        _check(images, self._smallest)
         if not len(images):
             features, logits = (np.empty((0, width), np.float32) for width in self._widths)
         else:
@@ -167,6 +169,7 @@ class _Torch:
         self._module = _network(architecture, weights, n_outputs).to(device).to(memory_format=self._layout)
         layer = architecture.FEATURE_LAYER.removesuffix(".input")
         self._module.get_submodule(layer).register_forward_pre_hook(self._keep)
+        self._smallest = architecture.MIN_SIZE
         self._features: torch.Tensor
 
     def _keep(self, _module: "torch.nn.Module", inputs: "tuple[torch.Tensor, ...]") -> None:
@@ -175,7 +178,7 @@ class _Torch:
     def __call__(self, images: Floats) -> tuple[Floats, Floats]:
         import torch
 
-        _check(images)
+        _check(images, self._smallest)
         # TF32 is torch's default for convolutions on a GPU, and is off by a hundred times what the engines agree to.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, memory_format=self._layout)
@@ -216,10 +219,12 @@ def saliency_mapper(
         If the weights are not those of the architecture.
     """
     device = choose_device(device)
-    network = _network(registry.load("models", architecture), weights, n_outputs).to(device)
+    module = registry.load("models", architecture)
+    network = _network(module, weights, n_outputs).to(device)
     alone = device == "cpu"
     workers = (threads or cpu_threads()) if alone else 1
-    return SaliencyMapper(network, explain, device, workers, micro_batch or (1 if alone else 16), dict(parameters))
+    size = micro_batch or (1 if alone else 16)
+    return SaliencyMapper(network, explain, device, workers, size, module.MIN_SIZE, dict(parameters))
 
 
 class SaliencyMapper:
@@ -237,18 +242,19 @@ class SaliencyMapper:
         device: str,
         workers: int,
         micro_batch: int,
+        smallest: int,
         parameters: Mapping[str, Any],
     ) -> None:
         self.device = device
         self._explain, self._parameters = explain, parameters
-        self._workers, self._size = workers, micro_batch
+        self._workers, self._size, self._smallest = workers, micro_batch, smallest
         self._networks = [network]
 
     def __call__(self, images: Floats) -> tuple[NDArray[np.float16], Floats]:
         """Return maps (N, S, S) float16 and scale (N,) float32 of images (N, 3, S, S), as ``maps.finish`` has them."""
         import torch
 
-        _check(images)
+        _check(images, self._smallest)
         maps = np.zeros((len(images), *images.shape[2:]), np.float16)
         scale = np.zeros(len(images), np.float32)
         starts = range(0, len(images), self._size)
@@ -290,9 +296,14 @@ def _network(architecture: ModuleType, weights: Mapping[str, NDArray[Any]], n_ou
     return module.eval()
 
 
-def _check(images: Floats) -> None:
+def _check(images: Floats, smallest: int) -> None:
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.float32:
         raise ShapeError(f"expected images (N, 3, S, S) float32, found {images.shape} {images.dtype}")
+    # ONNX Runtime would make zeros of an image that pooling has used up.
+    if min(images.shape[2:]) < smallest:
+        raise ShapeError(
+            f"images of {images.shape[2]}x{images.shape[3]} are too small; the network needs {smallest} px"
+        )
 
 
 def _finite(features: Floats, logits: Floats) -> tuple[Floats, Floats]:

@@ -133,3 +133,16 @@ def chain(tmp_path_factory, phantom, good):
                 Path(folder, table).write_bytes(good(*other, cwd=folder).data)
         good(*line, "-o", name, cwd=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def linked(chain, tmp_path_factory):
+    """Make a folder with links to all of the chain, for tests that put more into it."""
+
+    def make(name):
+        folder = tmp_path_factory.mktemp(name)
+        for path in chain.iterdir():
+            (folder / path.name).symlink_to(path)
+        return folder
+
+    return make

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -104,6 +105,8 @@ def test_input_that_does_not_fit(engine):
     for bad in (np.zeros((2, 32, 32), np.float32), np.zeros((2, 1, 32, 32), np.float32), np.zeros((2, 3, 32, 32))):
         with pytest.raises(ShapeError, match=r"expected images \(N, 3, S, S\) float32"):
             run(bad)
+    with pytest.raises(ShapeError, match="4x4 are too small; the network needs 5 px"):
+        run(np.zeros((1, 3, 4, 4), np.float32))
     with pytest.raises(CbirError, match="not finite"):
         run(np.full((1, 3, 32, 32), np.nan, np.float32))
 
@@ -204,14 +207,14 @@ def test_maps_are_those_of_the_method():
 @pytest.mark.parametrize("architecture", ["densenet-tiny", "densenet-small"])
 def test_a_map_has_the_same_bytes_in_any_batch_order_and_on_any_threads(architecture):
     torch.set_num_threads(2)  # torch's own threads must not matter
-    batch = images(8, 64)
+    batch = images(6, 64)
     whole = mapper(architecture, threads=1)(batch)
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     run = mapper(architecture, threads=3)
-    for size in (1, 2, 3, 5, 8):
-        order = rng.permutation(8)
-        parts = [run(batch[order[i : i + size]]) for i in range(0, 8, size)]
+    for size in (1, 2, 4, 6):
+        order = rng.permutation(6)
+        parts = [run(batch[order[i : i + size]]) for i in range(0, 6, size)]
         assert np.concatenate([p[0] for p in parts]).tobytes() == whole[0][order].tobytes()
         assert np.concatenate([p[1] for p in parts]).tobytes() == whole[1][order].tobytes()
 
@@ -242,6 +245,24 @@ def test_a_short_micro_batch_is_filled_up():
     one = mapper("densenet-tiny")(batch)
     np.testing.assert_allclose(maps.astype(float), one[0].astype(float), atol=1e-3)
     np.testing.assert_allclose(scale, one[1], rtol=1e-5)
+
+
+def test_each_thread_explains_with_its_own_copy():
+    both, used = threading.Barrier(2, timeout=20), set()
+
+    def recorded(module, pixels):
+        both.wait()  # so that neither thread can do all the work
+        used.add((threading.get_ident(), id(module)))
+        return pixels
+
+    given = ("densenet-tiny", weights("densenet-tiny"), 2)
+    engines.saliency_mapper(*given, recorded, device="cpu", threads=2)(images(4, 32))
+    assert len(used) == len({thread for thread, _ in used}) == len({module for _, module in used}) == 2
+
+
+def test_maps_of_too_small_images():
+    with pytest.raises(ShapeError, match="too small"):
+        mapper("densenet-tiny")(np.zeros((1, 3, 4, 4), np.float32))
 
 
 def test_no_images_have_no_maps():

@@ -1,15 +1,18 @@
 """Tables for a person at a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from cbir_cli.artifacts.run import RunRow
 from cbir_cli.records import POSITIVE, UNCERTAIN
 from cbir_cli.scores import Score
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 def show_run(rows: Iterable[RunRow]) -> None:
     """Print a ranked list, a block for each query."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -25,14 +28,12 @@ def show_run(rows: Iterable[RunRow]) -> None:
             grid.add_section()
         grid.add_row(*map(Text, cells))
         last = row.key
-    Console().print(grid)
+    _console().print(grid)
 
 
 def show_scores(scores: Sequence[Score]) -> None:
     """Print scores as the papers do: a row for each metric, a column for each file, the random ranking last."""
     from pathlib import Path
-
-    from rich.console import Console
 
     from cbir_cli.reports import tables
 
@@ -45,12 +46,23 @@ def show_scores(scores: Sequence[Score]) -> None:
         random = [s.random for s in of_metric.values() if s.random is not None]
         cells = [tables.NONE if name not in of_metric else _spell(of_metric[name]) for name in files]
         rows.append((metric, *cells, f"{random[0]:.2f}" if random else tables.NONE))
-    console = Console()
+    console = _console()
     if not console.is_terminal:
         console.width = 200  # a file has no edge to wrap at
     counts = sorted({score.n for score in scores})
     note = f"mean [smallest, largest]; n = {', '.join(map(str, counts))}; random: exact mean by chance"
     tables.show(tables.Table("", ("metric", *names.values(), "random"), rows, note), console)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave a closed pipe to the program, where Rich would exit with status 1."""
+            raise BrokenPipeError
+
+    return Terminal()
 
 
 def _spell(score: Score) -> str:

@@ -14,9 +14,11 @@ from cbir_cli.models._densenet import build as _build
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FEATURES", "FEATURE_LAYER", "IMAGENET", "build", "graph"]
+__all__ = ["FEATURES", "FEATURE_LAYER", "IMAGENET", "MIN_SIZE", "build", "graph"]
 
 FEATURES = 1024
+MIN_SIZE = 29
+"""Pixels; below it the last pooling has nothing to pool."""
 IMAGENET = "DenseNet121_Weights.IMAGENET1K_V1"
 """torchvision's name of the weights that ``--init imagenet`` starts from."""
 

@@ -14,9 +14,11 @@ from cbir_cli.models._densenet import build as _build
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FEATURES", "FEATURE_LAYER", "build", "graph"]
+__all__ = ["FEATURES", "FEATURE_LAYER", "MIN_SIZE", "build", "graph"]
 
 FEATURES = 16
+MIN_SIZE = 5
+"""Pixels; below it the last pooling has nothing to pool."""
 
 
 def build(n_outputs: int) -> "nn.Module":

@@ -217,12 +217,12 @@ class Guard:
         """Return which rows of the index may answer a query, among some rows or all."""
         content = self._queries["content"][query]
         same = (self._items["content"] == content) & (content != "")
-        if self._same_source:
-            same |= self._items.ids == self._queries.ids[query]
         for key in ("patient", "study"):
             known = set(self._items[key][same].tolist()) | ({self._queries[key][query]} if self._people else set())
             for value in known - {""}:
                 same |= self._items[key] == value
+        if self._same_source:
+            same |= self._items.ids == self._queries.ids[query]
         asked = np.ones(len(same), dtype=bool)
         if within is not None:
             asked[:] = False

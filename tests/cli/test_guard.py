@@ -142,12 +142,13 @@ def test_another_image_size_is_another_space(cbir, good, chain, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def held(good, chain):
-    """A network that was trained on most patients, and an embedding of all."""
+def held(good, linked):
+    """A folder with a network that some patients were held out from, and an embedding of all."""
+    folder = linked("held")
     options = [*TRAINING, "--set", "test=0.4", "--epochs", "0", "--seed", "4"]
-    good("train", "--task", "pleural", "nih:set", *options, "-o", "held.h5", cwd=chain)
-    good("embed", "-m", "held.h5", "nih:set", "-o", "held.emb.h5", cwd=chain)
-    return chain / "held.emb.h5"
+    good("train", "--task", "pleural", "nih:set", *options, "-o", "held.h5", cwd=folder)
+    good("embed", "-m", "held.h5", "nih:set", "-o", "held.emb.h5", cwd=folder)
+    return folder
 
 
 def roles(model):
@@ -156,25 +157,25 @@ def roles(model):
         return dict(zip(names, [s.decode() for s in file["split/set"][()]], strict=True))
 
 
-def test_each_patient_is_marked_with_his_set(held, chain):
-    patients, seen = table(held, "patient", "seen")
-    known = roles(chain / "held.h5")
+def test_each_patient_is_marked_with_his_set(held):
+    patients, seen = table(held / "held.emb.h5", "patient", "seen")
+    known = roles(held / "held.h5")
     assert seen == [known[patient] for patient in patients]
     assert set(seen) == {"train", "validation", "test"}
 
 
-def test_fine_tuning_inherits_the_sets(good, held, chain, tmp_path):
-    good("saliency", "-m", "held.h5", "nih:set", "-o", tmp_path / "maps.h5", cwd=chain)
-    good("finetune-ig", "-m", "held.h5", tmp_path / "maps.h5", "--epochs", "0", "-o", tmp_path / "ig.h5", cwd=chain)
-    assert roles(tmp_path / "ig.h5") == roles(chain / "held.h5")
+def test_fine_tuning_inherits_the_sets(good, held, tmp_path):
+    good("saliency", "-m", "held.h5", "nih:set", "-o", tmp_path / "maps.h5", cwd=held)
+    good("finetune-ig", "-m", "held.h5", tmp_path / "maps.h5", "--epochs", "0", "-o", tmp_path / "ig.h5", cwd=held)
+    assert roles(tmp_path / "ig.h5") == roles(held / "held.h5")
 
 
 def test_classifier_figures_are_of_patients_whom_no_training_has_seen(good, held):
-    with h5py.File(held) as file:
+    with h5py.File(held / "held.emb.h5") as file:
         logits = file["obsm/logits"][:, 0].astype(float)
         truth = file["obs/label:Effusion/values"][()]
         test = file["obs/seen"][()] == b"test"
-    ran = good("evaluate", held, "--format", "tsv")
+    ran = good("evaluate", "held.emb.h5", "--format", "tsv", cwd=held)
     header, *lines = [line.split("\t") for line in ran.out.splitlines()]
     found = {line[header.index("metric")]: line for line in lines}
     expected = {
@@ -194,10 +195,10 @@ def test_a_network_that_has_seen_everybody_has_no_figures(cbir, chain):
 
 
 @pytest.mark.parametrize("source", ["nih:set", "cnn.emb.h5"])
-def test_split_leaves_out_whom_the_model_has_seen(good, held, chain, source):
+def test_split_leaves_out_whom_the_model_has_seen(good, held, source):
     options = ["--label", "Effusion", "--catalogue", "3", "--queries", "2", "--seeds", "1"]
-    ran = good("split", source, *options, "-m", "held.h5", cwd=chain)
-    patients, seen, ids = table(held, "patient", "seen", "_index")
+    ran = good("split", source, *options, "-m", "held.h5", cwd=held)
+    patients, seen, ids = table(held / "held.emb.h5", "patient", "seen", "_index")
     role = dict(zip(ids, seen, strict=True))
     rows = [line.split("\t") for line in ran.out.splitlines()[1:]]
     assert {role[row[3]] for row in rows} == {"test"}
@@ -212,8 +213,8 @@ def test_split_leaves_out_whom_the_model_has_seen(good, held, chain, source):
         assert re.search(rf"dropped: {name} patient of held.h5 +{count}\n", ran.err)
 
 
-def test_split_cannot_leave_out_patients_of_another_key(cbir, held, chain):
+def test_split_cannot_leave_out_patients_of_another_key(cbir, held):
     line = ["split", "nih:set", "--label", "Effusion", "-m", "held.h5", "--keep-ids", "-q"]
-    ran = cbir(*line, cwd=chain)
+    ran = cbir(*line, cwd=held)
     assert ran.status == 2 and "hidden with another key" in ran.error
     assert ran.data == b""

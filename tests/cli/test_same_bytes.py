@@ -103,13 +103,19 @@ def test_a_label_that_one_shard_does_not_state(good, chain, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def shards(good, chain):
-    for number in (1, 2, 3):
-        good("embed", "-m", "cnn.h5", "nih:set", "--shard", f"{number}/3", "-o", f"s{number}.h5", cwd=chain)
-    good("embed", "-m", "cnn.h5", "set/images", "--shard", "2/3", "-o", "other.h5", cwd=chain)
-    good("embed", "-m", "ig.h5", "nih:set", "--shard", "2/3", "-o", "model.h5", cwd=chain)
-    good("embed", "-m", "cnn.h5", "nih:set", "--shard", "2/2", "-o", "half.h5", cwd=chain)
-    good("saliency", "-m", "cnn.h5", "nih:set", "--shard", "2/3", "-o", "kind.h5", cwd=chain)
+def shards(good, linked):
+    folder = linked("shards")
+    for name, line in {
+        "s1.h5": ["embed", "-m", "cnn.h5", "nih:set", "--shard", "1/3"],
+        "s2.h5": ["embed", "-m", "cnn.h5", "nih:set", "--shard", "2/3"],
+        "s3.h5": ["embed", "-m", "cnn.h5", "nih:set", "--shard", "3/3"],
+        "source.h5": ["embed", "-m", "cnn.h5", "set/images", "--shard", "2/3"],
+        "model.h5": ["embed", "-m", "ig.h5", "nih:set", "--shard", "2/3"],
+        "half.h5": ["embed", "-m", "cnn.h5", "nih:set", "--shard", "2/2"],
+        "kind.h5": ["saliency", "-m", "cnn.h5", "nih:set", "--shard", "2/3"],
+    }.items():
+        good(*line, "-o", name, cwd=folder)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -120,14 +126,14 @@ def shards(good, chain):
         (["s1.h5", "s2.h5", "s3.h5", "s2.h5"], "s2.h5: is shard 2/3, as is s2.h5"),
         (["s1.h5", "s3.h5", "cnn.emb.h5"], "cnn.emb.h5: is whole, not a shard"),
         (["s1.h5", "s3.h5", "half.h5"], "half.h5: is shard 2/2, the others are of 3"),
-        (["s1.h5", "other.h5", "s3.h5"], "other.h5: is not of the same run as s1.h5"),
+        (["s1.h5", "source.h5", "s3.h5"], "source.h5: is not of the same run as s1.h5"),
         (["s1.h5", "model.h5", "s3.h5"], "model.h5: is not of the same run as s1.h5"),
         (["s1.h5", "kind.h5", "s3.h5"], "kind.h5: is not of the same run as s1.h5"),
         (["s1.h5", "ig.idx.h5"], "ig.idx.h5: expected a cbir-embedding or cbir-saliency artifact, found cbir-index"),
     ],
 )
-def test_shards_that_do_not_make_a_whole(cbir, chain, shards, tmp_path, given, message):
-    ran = cbir("merge", *given, "-o", tmp_path / "all.h5", cwd=chain)
+def test_shards_that_do_not_make_a_whole(cbir, shards, tmp_path, given, message):
+    ran = cbir("merge", *given, "-o", tmp_path / "all.h5", cwd=shards)
     assert ran.status == 1 and ran.error == f"cbir merge: {message}"
     assert not list(tmp_path.iterdir())
 

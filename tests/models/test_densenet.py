@@ -66,6 +66,16 @@ def test_constants_are_those_of_the_network(name):
     assert net.get_submodule(module.FEATURE_LAYER.removesuffix(".input")) is net.classifier
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_smaller_images_leave_nothing_to_pool(name):
+    module = registry.load("models", name)
+    net = module.build(1).eval()
+    with torch.no_grad():
+        net(torch.zeros(1, 3, module.MIN_SIZE, module.MIN_SIZE))
+        with pytest.raises(RuntimeError, match="too small"):
+            net(torch.zeros(1, 3, module.MIN_SIZE - 1, module.MIN_SIZE - 1))
+
+
 def test_densenet121_is_torchvisions():
     from torchvision.models import densenet121 as reference
 
