@@ -30,6 +30,9 @@ Floats = NDArray[np.float32]
 ENGINES = ("auto", "onnxruntime", "torch")
 DEVICES = ("auto", "cpu", "cuda")
 
+_TOGETHER = 8
+"""Images that ONNX Runtime gets at a time: more are slower (their activations leave the cache) and need more memory."""
+
 
 class Encoder(Protocol):
     """A network that is ready to run."""
@@ -148,10 +151,11 @@ class _Onnx:
 
     def __call__(self, images: Floats) -> tuple[Floats, Floats]:
         _check(images, self._smallest)
-        if not len(images):
-            features, logits = (np.empty((0, width), np.float32) for width in self._widths)
-        else:
-            features, logits = self._session.run(["features", "logits"], {"images": np.ascontiguousarray(images)})
+        features, logits = (np.empty((len(images), width), np.float32) for width in self._widths)
+        for start in range(0, len(images), _TOGETHER):
+            rows = slice(start, start + _TOGETHER)
+            feed = {"images": np.ascontiguousarray(images[rows])}
+            features[rows], logits[rows] = self._session.run(["features", "logits"], feed)
         return _finite(features, logits)
 
 

@@ -66,10 +66,33 @@ def frame(parent: h5py.Group, name: str, index: Sequence[str] | np.ndarray, colu
         write(group, column, values)
 
 
+def length(group: h5py.Group, name: str) -> int:
+    """Return how many rows a column has.
+
+    Raises
+    ------
+    ValueError
+        If it is neither text nor integers with a mask.
+    """
+    item = group[name]
+    parts = [item] if isinstance(item, h5py.Dataset) else [item["values"], item["mask"]]
+    kinds = "".join(part.dtype.kind for part in parts)
+    if kinds not in ("S", "ib") or any(part.ndim != 1 or part.shape != parts[0].shape for part in parts):
+        raise ValueError(f"{name} is no column of text or integers")
+    return len(parts[0])
+
+
 def column(group: h5py.Group, name: str) -> np.ndarray:
-    """Read one column of a table: text as dtype U, integers with ``MISSING`` where masked."""
+    """Read one column of a table: text as dtype U, integers with ``MISSING`` where masked.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    length(group, name)
     item = group[name]
     if isinstance(item, h5py.Dataset):
-        return np.strings.decode(item[()].astype("S"), "utf-8")
+        return np.strings.decode(item[()], "utf-8")
     values = item["values"][()]
     return np.where(item["mask"][()], np.asarray(MISSING, values.dtype), values)

@@ -142,23 +142,23 @@ def read(artifact: files.Artifact) -> Embedding:
         If something of the schema is missing or does not fit together.
     """
     file = artifact.file
-    try:
+    with files.reading(artifact.name):
         vectors, table, uns = artifact.array("X"), items.read(file, artifact.name), file["uns"]
         if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != len(table.ids):
-            raise ArtifactError(f"{artifact.name}: damaged: X of {vectors.shape} for {len(table.ids)} images")
+            raise ValueError(f"X of {vectors.shape} for {len(table.ids)} images")
         logits = artifact.array("obsm/logits") if "logits" in file["obsm"] else None
-        if logits is not None and len(logits) != len(vectors):
-            raise ArtifactError(f"{artifact.name}: damaged: {len(logits)} logits for {len(vectors)} vectors")
+        if logits is not None and (logits.ndim != 2 or len(logits) != len(vectors) or logits.dtype != np.float32):
+            raise ValueError(f"logits of {logits.shape} for {len(vectors)} vectors")
         space = Space(
             **{name: uns[name].asstr()[()] for name in ("similarity", "encoder", "source", "reader")},
             fingerprint=uns["space"].asstr()[()],
             model_name=uns["model-name"].asstr()[()],
             model_fingerprint=uns["model-fingerprint"].asstr()[()],
-            input=json.loads(uns["input"].asstr()[()]),
+            input=dict(json.loads(uns["input"].asstr()[()])),
             outputs=_anndata.column(uns, "outputs").tolist(),
             targets=_anndata.column(uns, "targets").tolist(),
         )
+        if not all(isinstance(value, str) for value in (space.similarity, space.encoder, space.source, space.reader)):
+            raise ValueError("the space of its vectors is not told in text")
         unreadable = read_unreadable(uns)
-    except (KeyError, ValueError, AttributeError) as error:
-        raise ArtifactError(f"{artifact.name}: damaged: {error}") from error
     return Embedding(vectors, table, space, logits, unreadable, artifact.fingerprint, artifact.history, artifact.name)

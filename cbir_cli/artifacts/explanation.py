@@ -29,7 +29,6 @@ import numpy as np
 
 from cbir_cli.artifacts import files, items
 from cbir_cli.artifacts.history import Entry
-from cbir_cli.errors import ArtifactError
 
 KIND = "cbir-explanation"
 ON_QUERY, ON_RESULT = 0, 1
@@ -82,6 +81,9 @@ _ARRAYS: Mapping[str, tuple[str, type]] = {
 }
 
 
+_STACKS = ("query_images", "result_images", "maps")
+
+
 def write(target: str, explanation: Explanation, *, history: Sequence[Entry]) -> None:
     """Write an explanation artifact."""
     with files.create(target, KIND, history) as file:
@@ -104,33 +106,42 @@ def read(artifact: files.Artifact) -> Explanation:
         If something of the schema is missing or does not fit together.
     """
     file = artifact.file
-    try:
+    with files.reading(artifact.name):
         arrays: dict[str, Any] = {name: np.array(file[path][()]) for name, (path, _) in _ARRAYS.items()}
+        for name, array in arrays.items():
+            path, dtype = _ARRAYS[name]
+            if array.dtype != dtype or array.ndim != (3 if name in _STACKS else 1):
+                raise ValueError(f"{path} of shape {array.shape}, {array.dtype}")
         tables = []
         for side in ("queries", "results"):
             table = items.read(file[side], artifact.name)
             tables.append(table.take(np.arange(len(table.ids))))
         queries, results = tables
-        inside = (
-            (arrays["query"] < len(arrays["query_images"])).all()
-            and (arrays["result"] < len(arrays["result_images"])).all()
-            and (arrays["map_pair"] < len(arrays["query"])).all()
-            and len(arrays["maps"]) == len(arrays["map_pair"]) == len(arrays["map_on"])
+        pairs, maps = len(arrays["query"]), len(arrays["maps"])
+        fits = (
+            len({arrays[name].shape[1:] for name in _STACKS}) == 1
+            and all(len(arrays[name]) == pairs for name in ("result", "rank", "distance", "seed", "set"))
+            and all(len(arrays[name]) == maps for name in ("scale", "map_pair", "map_on"))
             and len(queries.ids) == len(arrays["query_images"])
             and len(results.ids) == len(arrays["result_images"])
+            and _within(arrays["query"], len(queries.ids))
+            and _within(arrays["result"], len(results.ids))
+            and _within(arrays["map_pair"], pairs)
         )
-        if not inside:
-            raise ArtifactError(f"{artifact.name}: damaged: its tables do not fit together")
+        if not fits:
+            raise ValueError("its tables do not fit together")
         return Explanation(
             queries=queries,
             results=results,
             **arrays,
             method=artifact.text("method"),
-            parameters=json.loads(file.attrs["parameters"]),
+            parameters=dict(json.loads(file.attrs["parameters"])),
             encoder=artifact.text("encoder"),
             similarity=artifact.text("similarity"),
-            targets=json.loads(file.attrs["targets"]),
+            targets=list(json.loads(file.attrs["targets"])),
             index=artifact.text("index"),
         )
-    except (KeyError, ValueError) as error:
-        raise ArtifactError(f"{artifact.name}: damaged: {error}") from error
+
+
+def _within(rows: np.ndarray, count: int) -> bool:
+    return bool(((rows >= 0) & (rows < count)).all())

@@ -231,11 +231,25 @@ def open_artifact(source: str, *kinds: str, name: str = "") -> Iterator[Artifact
         except OSError as error:
             raise ArtifactError(_open_message(name, path, error)) from error
         with file:
-            try:
+            with reading(name):
                 artifact = _checked(file, name, kinds)
-            except (KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-                raise ArtifactError(f"{name}: damaged: {' '.join(str(error).split())}") from error
             yield artifact
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn whatever fails while the parts of an artifact are read into one error that names the file.
+
+    An artifact is opened without proof that it is what was written; what it claims may be wrong in any way.
+    """
+    try:
+        yield
+    except ArtifactError as error:
+        if str(error).startswith(name):
+            raise
+        raise ArtifactError(f"{name}: damaged: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{name}: damaged: {' '.join(str(error).split())}") from error
 
 
 def verify(source: str) -> str:
@@ -260,10 +274,8 @@ def verify(source: str) -> str:
 
 def _verify_payload(path: str, name: str) -> str:
     with open_artifact(path, name=name) as artifact:
-        try:
+        with reading(name):
             found = _payload.fingerprint(artifact.file, path)
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{artifact.name}: damaged: {' '.join(str(error).split())}") from error
         if found != artifact.fingerprint:
             raise ArtifactError(
                 f"{artifact.name}: damaged: its payload gives {found[:12]}, its fingerprint is "
@@ -321,7 +333,10 @@ def _checked(file: h5py.File, name: str, kinds: Sequence[str]) -> Artifact:
         _payload.check(file)
     except ArtifactError as error:
         raise ArtifactError(f"{name}: refused: {error}") from error
-    return Artifact(file, name, str(kind), str(file.attrs["fingerprint"]), json.loads(file.attrs["history"]))
+    history = json.loads(file.attrs["history"])
+    if not all(isinstance(entry["command"], str) and isinstance(entry["inputs"], dict) for entry in history):
+        raise ValueError("its history is not one")
+    return Artifact(file, name, str(kind), str(file.attrs["fingerprint"]), list(history))
 
 
 def _open_message(name: str, path: str, error: OSError) -> str:

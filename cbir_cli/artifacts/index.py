@@ -24,7 +24,6 @@ import numpy as np
 
 from cbir_cli.artifacts import _anndata, embeddings, files
 from cbir_cli.artifacts.history import Entry
-from cbir_cli.errors import ArtifactError
 
 KIND = "cbir-index"
 
@@ -83,11 +82,11 @@ def read(artifact: files.Artifact) -> Index:
         If something of the schema is missing or does not fit together.
     """
     embedding = embeddings.read(artifact)
-    try:
+    with files.reading(artifact.name):
         group = artifact.file["uns/index"]
-        kind = group["kind"].asstr()[()]
-        parameters = json.loads(group["parameters"].asstr()[()])
-        payload = {name: artifact.array(f"uns/index/payload/{name}") for name in group["payload"]}
-    except (KeyError, ValueError, AttributeError) as error:
-        raise ArtifactError(f"{artifact.name}: damaged: {error}") from error
-    return Index(embedding, kind, parameters, payload)
+        return Index(
+            embedding,
+            kind=str(group["kind"].asstr()[()]),
+            parameters=dict(json.loads(group["parameters"].asstr()[()])),
+            payload={name: artifact.array(f"uns/index/payload/{name}") for name in group["payload"]},
+        )

@@ -29,9 +29,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cbir_cli.artifacts import _anndata
+from cbir_cli.artifacts import _anndata, files
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
-from cbir_cli.errors import ArtifactError
 from cbir_cli.records import MISSING, Record
 
 TEXT = ("path", "patient", "study", "view", "source", "split", "sex", "content", "seen")
@@ -153,19 +152,22 @@ def read(parent: h5py.Group, name: str) -> Items:
     Raises
     ------
     ArtifactError
-        If it is missing or its columns differ in length. ``name`` names the file.
+        If it is missing, or its columns are not those of the schema. ``name`` names the file.
     """
-    try:
+    with files.reading(name):
         group = parent["obs"]
         ids = _anndata.column(group, "_index")
-        for column in group.attrs["column-order"]:
-            item = group[column]
-            length = len(item) if isinstance(item, h5py.Dataset) else len(item["values"])
-            if length != len(ids):
-                raise ArtifactError(f"{name}: damaged: column {column} has {length} rows, the table {len(ids)}")
-    except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{name}: damaged: item table: {error}") from error
-    return Items(ids, {}, str(group.attrs.get("pseudonyms", "")), group)
+        columns = list(group.attrs["column-order"])
+        if lacking := [column for column in (*TEXT, "age") if column not in columns]:
+            raise ValueError(f"the item table has no column {lacking[0]}")
+        for column in columns:
+            if (count := _anndata.length(group, column)) != len(ids):
+                raise ValueError(f"column {column} has {count} rows, the item table {len(ids)}")
+            if (group[column].dtype.kind != "S") if column in TEXT else isinstance(group[column], h5py.Dataset):
+                raise ValueError(f"column {column} of the item table holds what it should not")
+        if len(set(ids.tolist())) < len(ids):
+            raise ValueError("an id occurs twice in the item table")
+        return Items(ids, {}, str(group.attrs.get("pseudonyms", "")), group)
 
 
 def _text(values: Iterable[str]) -> np.ndarray:

@@ -30,7 +30,6 @@ import numpy as np
 
 from cbir_cli.artifacts import _anndata, files
 from cbir_cli.artifacts.history import Entry
-from cbir_cli.errors import ArtifactError
 from cbir_cli.images import InputSpec
 
 KIND = "cbir-model"
@@ -122,10 +121,8 @@ def read(source: str) -> Model:
         If the file is not a whole model artifact.
     """
     with files.open_artifact(source, KIND) as artifact:
-        try:
+        with files.reading(artifact.name):
             return _read_group(artifact.file, artifact.name, artifact.fingerprint, artifact.history)
-        except (KeyError, ValueError, TypeError) as error:
-            raise ArtifactError(f"{artifact.name}: damaged: {error}") from error
 
 
 def _write_group(group: h5py.Group, model: Model) -> None:
@@ -161,20 +158,20 @@ def _read_group(group: h5py.Group, name: str, fingerprint: str, history: Sequenc
     if "saliency_model" in group:
         nested = group["saliency_model"]
         inner = _read_group(nested, name, str(nested.attrs["fingerprint-of-file"]), [])
-        saliency = Saliency(inner, str(nested.attrs["method"]), json.loads(nested.attrs["parameters"]))
+        saliency = Saliency(inner, str(nested.attrs["method"]), _json(nested, "parameters", dict))
     patients = _anndata.column(group["split"], "patient")
     sets = _anndata.column(group["split"], "set")
     return Model(
         architecture=str(group.attrs["architecture"]),
         weights={key: group["weights"][key][()] for key in group["weights"]},
-        outputs=json.loads(group.attrs["outputs"]),
-        task=json.loads(group.attrs["task"]),
+        outputs=_json(group, "outputs", list),
+        task=_json(group, "task", dict),
         objective=str(group.attrs["objective"]),
         feature_layer=str(group.attrs["feature-layer"]),
         feature_width=int(group.attrs["feature-width"]),
-        input=InputSpec.from_dict(json.loads(group.attrs["input"])),
-        scores=json.loads(group.attrs["scores"]),
-        epochs=json.loads(group.attrs["epochs"]),
+        input=InputSpec.from_dict(_json(group, "input", dict)),
+        scores=_json(group, "scores", dict),
+        epochs=_json(group, "epochs", list),
         split=dict(zip(patients.tolist(), sets.tolist(), strict=True)),
         pseudonyms=str(group["split"].attrs["pseudonyms"]),
         saliency=saliency,
@@ -182,6 +179,13 @@ def _read_group(group: h5py.Group, name: str, fingerprint: str, history: Sequenc
         history=list(history),
         name=name,
     )
+
+
+def _json(group: h5py.Group, name: str, kind: type) -> Any:
+    value = json.loads(group.attrs[name])
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is not what it should be: {str(value)[:40]}")
+    return value
 
 
 def _digest(value: Any) -> str:

@@ -28,7 +28,6 @@ import numpy as np
 from cbir_cli.artifacts import _anndata, files, items
 from cbir_cli.artifacts.history import Entry
 from cbir_cli.artifacts.model import saliency_space
-from cbir_cli.errors import ArtifactError
 
 KIND = "cbir-saliency"
 
@@ -93,18 +92,18 @@ def read(artifact: files.Artifact) -> Maps:
         If something of the schema is missing or does not fit together.
     """
     file = artifact.file
-    try:
+    with files.reading(artifact.name):
         maps, table = file["maps"], items.read(file, artifact.name)
         if maps.ndim != 3 or maps.shape[1] != maps.shape[2] or maps.dtype != np.float16:
-            raise ArtifactError(f"{artifact.name}: damaged: maps of shape {maps.shape}, {maps.dtype}")
-        if len(maps) != len(table.ids) or file["scale"].shape != (len(maps),):
-            raise ArtifactError(f"{artifact.name}: damaged: {len(maps)} maps for {len(table.ids)} images")
+            raise ValueError(f"maps of shape {maps.shape}, {maps.dtype}")
+        if len(maps) != len(table.ids) or file["scale"].shape != (len(maps),) or file["scale"].dtype != np.float32:
+            raise ValueError(f"{len(maps)} maps for {len(table.ids)} images")
         return Maps(
             maps,
             file["scale"][()],
             table,
             artifact.text("method"),
-            json.loads(file.attrs["parameters"]),
+            dict(json.loads(file.attrs["parameters"])),
             artifact.text("target"),
             artifact.text("model"),
             artifact.text("model-space"),
@@ -116,8 +115,6 @@ def read(artifact: files.Artifact) -> Maps:
             artifact.history,
             artifact.name,
         )
-    except (KeyError, ValueError) as error:
-        raise ArtifactError(f"{artifact.name}: damaged: {error}") from error
 
 
 def read_unreadable(parent: Any) -> dict[str, str]:

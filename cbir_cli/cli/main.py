@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _replace_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Threads that spin while they wait make a busy machine many times slower; must be set before PyTorch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in arguments or bool(os.environ.get("CBIR_DEBUG"))
     signal.signal(signal.SIGTERM, _terminated)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup

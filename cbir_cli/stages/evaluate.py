@@ -12,7 +12,7 @@ from cbir_cli.artifacts import embeddings, files
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key, RunRow, read_run
 from cbir_cli.artifacts.split import read_split
-from cbir_cli.errors import UsageError
+from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.records import MISSING
 from cbir_cli.scores import Score
 from cbir_cli.splits import SplitRow
@@ -84,14 +84,17 @@ def evaluate(
     of_classifier = [str(m) for m in parsed if m.folder == evaluation.CLASSIFICATION]
     scores: list[Score] = []
     for name in names:
-        if name != files.STDIO and files.is_artifact(Path(name)):
-            if metrics and not of_classifier:
-                raise UsageError(f"{name}: an embedding is scored by {', '.join(evaluation.CLASSIFICATION_DEFAULTS)}")
-            scores += _classifier(name, label, of_classifier or evaluation.CLASSIFICATION_DEFAULTS)
-        else:
-            if metrics and not of_run:
-                raise UsageError(f"{name}: a run is scored by ranking metrics")
-            scores += _run(name, read_run(name), of_run, ranks, rater, label, known, rows)
+        try:
+            if name != files.STDIO and files.is_artifact(Path(name)):
+                if metrics and not of_classifier:
+                    raise UsageError(f"an embedding is scored by {', '.join(evaluation.CLASSIFICATION_DEFAULTS)}")
+                scores += _classifier(name, label, of_classifier or evaluation.CLASSIFICATION_DEFAULTS)
+            else:
+                if metrics and not of_run:
+                    raise UsageError("a run is scored by ranking metrics")
+                scores += _run(name, read_run(name), of_run, ranks, rater, label, known, rows)
+        except (SourceError, UsageError) as error:  # of one file among several
+            raise type(error)(f"{name}: {error}") from error
     return scores
 
 
@@ -144,10 +147,10 @@ def _classifier(name: str, label: str | None, metrics: Sequence[str]) -> list[Sc
         stored = embeddings.read(artifact)
         targets = [label] if label else stored.space.targets
         if stored.logits is None or stored.logits.shape[1] != 1:
-            raise UsageError(f"{name}: its model does not classify one finding")
+            raise UsageError("its model does not classify one finding")
         if len(targets) != 1 or targets[0] not in stored.items.label_names:
             names = ", ".join(stored.items.label_names) or "none"
-            raise UsageError(f"{name}: which label does its model classify? give --label; it has: {names}")
+            raise UsageError(f"which label does its model classify? give --label; it has: {names}")
         keep = np.isin(stored.items["seen"], HELD_OUT)
         return evaluation.classification(
             np.array(stored.logits[:, 0]),

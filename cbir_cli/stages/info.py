@@ -23,7 +23,8 @@ def facts(name: str) -> dict[str, Any]:
         }
         if artifact.text("shard"):
             known["shard"] = artifact.text("shard")
-        known |= _READERS[artifact.kind](artifact)
+        with files.reading(artifact.name):
+            known |= _READERS[artifact.kind](artifact)
         known["history"] = artifact.history
         return known
 

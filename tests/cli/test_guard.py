@@ -191,7 +191,7 @@ def test_classifier_figures_are_of_patients_whom_no_training_has_seen(good, held
 def test_a_network_that_has_seen_everybody_has_no_figures(cbir, chain):
     ran = cbir("evaluate", "cnn.emb.h5", cwd=chain)
     assert (ran.status, ran.data) == (1, b"")
-    assert ran.error == "cbir evaluate: no image to score: of 40, 40 are not held out, 0 have no label"
+    assert ran.error == "cbir evaluate: cnn.emb.h5: no image to score: of 40, 40 are not held out, 0 have no label"
 
 
 @pytest.mark.parametrize("source", ["nih:set", "cnn.emb.h5"])
