@@ -44,6 +44,11 @@ class Run:
     fail: bool = False
 
     @property
+    def cores(self) -> int:
+        """Threads that compute. With another number the weights differ in their last bits, so it is recorded."""
+        return self.threads or engines.cpu_threads()
+
+    @property
     def checkpoint(self) -> Path | None:
         """File of the unfinished run beside the model; none when the model goes to a pipe."""
         return None if self.output == "-" else Path(f"{self.output}.checkpoint")
@@ -119,7 +124,13 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
     result = fit(module, task, data, run)
     entry = history.entry(
         "train",
-        {**task.to_dict(), "init": init, "source": history.public_path(source.typed), "reader": source.reader},
+        {
+            **task.to_dict(),
+            "init": init,
+            "threads": run.cores,
+            "source": history.public_path(source.typed),
+            "reader": source.reader,
+        },
         seed=run.seed,
         libraries=("numpy", "pillow", "torch", "torchvision"),
     )
@@ -176,7 +187,7 @@ def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Ru
     result = fit(module, task, data, run)
     entry = history.entry(
         "finetune-ig",
-        {**task.to_dict(), "init": start.name},
+        {**task.to_dict(), "init": start.name, "threads": run.cores},
         inputs={"model": first.fingerprint, "maps": maps.fingerprint, "init": start.fingerprint},
         seed=run.seed,
         libraries=("numpy", "torch", "torchvision"),
@@ -248,7 +259,7 @@ def fit(module: "torch.nn.Module", task: Task, data: Mapping[str, batches.Data],
 
     if "train" not in data and task.recipe.epochs:
         raise CbirError("no training images are left; are all patients held out?")
-    torch.set_num_threads(run.threads or engines.cpu_threads())
+    torch.set_num_threads(run.cores)
     for role, some in data.items():
         log.info("%s: %d images, %d positive", role, len(some), int(np.sum(some.targets == 1)))
     return training.train(
