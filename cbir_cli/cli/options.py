@@ -152,7 +152,7 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads t
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads that compute; all allowed cores by default.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 ImageSize = Annotated[int | None, typer.Option("--image-size", min=16, help="Side of the network's input, in pixels.")]
 OnErrorOption = Annotated[
     OnError,
@@ -249,12 +249,15 @@ def integers(option: str, text: str) -> list[int]:
     Raises
     ------
     UsageError
-        If one is not a whole number of at least 0.
+        If one is not a whole number of at least 0, or is given twice.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise UsageError(f"{option} {text}: expected whole numbers separated by commas")
-    return [int(part) for part in parts]
+    numbers = [int(part) for part in parts]
+    if len(set(numbers)) < len(numbers):
+        raise UsageError(f"{option} {text}: a number is given twice")
+    return numbers
 
 
 def shard_of(text: str | None) -> tuple[int, int]:

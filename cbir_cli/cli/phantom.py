@@ -37,6 +37,6 @@ def run(
     if rank is None:
         phantom.write(Path(directory), n=n, kind=kind, size=size, seed=seed)
         return
-    table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(phantom.Rank._fields)
-    table.writerows(phantom.rank(Path(directory), sys.stdin if rank == "-" else Path(rank), raters=raters, seed=seed))
+    split = sys.stdin if rank == "-" else Path(rank)
+    rows = list(phantom.rank(Path(directory), split, raters=raters, seed=seed))
+    csv.writer(sys.stdout, lineterminator="\n").writerows([phantom.Rank._fields, *rows])

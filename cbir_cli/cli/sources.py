@@ -18,8 +18,12 @@ log = logging.getLogger("cbir")
 UNREADABLE_STATUS = 3
 
 
-def read_images(text: str | None, *, patient: str | None = None, null: bool = False) -> Source:
+def read_images(
+    text: str | None, *, patient: str | None = None, null: bool = False, flow_follows: bool = False
+) -> Source:
     """Read an image source, or ``$CBIR_DATA`` when none is named, and show its flow table.
+
+    With ``flow_follows`` the caller leaves out more images and shows the table then.
 
     Raises
     ------
@@ -32,7 +36,8 @@ def read_images(text: str | None, *, patient: str | None = None, null: bool = Fa
     if not text:
         raise UsageError("no images: give SOURCE (a folder, an image, a manifest, READER:ROOT or -), or set CBIR_DATA")
     source = read_source(text, patient=patient, stdin=sys.stdin.buffer, nul=null)
-    say_flow(source.flow)
+    if not flow_follows:
+        say_flow(source.flow)
     if not source.records:
         raise SourceError(f"{text}: no image is left")
     return source

@@ -62,7 +62,7 @@ def run(
         records, check = splitting.records_of_artifact(source)
         flow, hide = Flow(read=len(records)), None
     else:
-        images = sources.read_images(source, patient=patient, null=null)
+        images = sources.read_images(source, patient=patient, null=null, flow_follows=True)
         records, flow = images.records, images.flow
         hide = pseudonyms.from_environment(keep=keep_ids)
         check = hide.check

@@ -51,7 +51,7 @@ def run(
     files.check_output(output)
     chosen = fitting.resolve_task(task, settings or [], epochs=epochs, image_size=image_size, batch_size=batch_size)
     hide = pseudonyms.from_environment(keep=keep_ids)
-    images = sources.read_images(source, patient=patient, null=null)
+    images = sources.read_images(source, patient=patient, null=null, flow_follows=True)
     run = fitting.Run(
         output=output,
         seed=seed,

@@ -109,6 +109,8 @@ def _groups(split: Path | TextIO) -> dict[tuple[str, str], dict[str, list[str]]]
                 return _groups(file)
         except OSError as error:
             raise SourceError(f"{split}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{split}: expected a split table, found data that is not UTF-8 text") from error
     reader = csv.DictReader(split, delimiter="\t")
     missing = {"seed", "set", "role", "id"} - set(reader.fieldnames or ())
     if missing:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN
 from cbir_cli.reports import figures, gallery, page, tables
 
 METHODS = {"ssim": "SSIM", "cnn": "CNN", "cnn(ig)": "CNN(IG)", "ig": "IG"}
+_NUMBERS = ("mean", "min", "max", "sd", "random")
 _WORDS = {POSITIVE: "", NEGATIVE: "no ", UNCERTAIN: "possibly "}
 
 
@@ -71,23 +73,36 @@ def read_scores(name: str) -> list[dict[str, Any]]:
         If the file is neither.
     """
     try:
-        lines = Path(name).read_text("utf-8").splitlines()
+        lines = [line for line in Path(name).read_text("utf-8").split("\n") if line.strip()]
     except UnicodeDecodeError as error:
         raise CbirError(f"{name}: expected a score table, found binary data") from error
     except OSError as error:
         raise CbirError(f"{name}: {error.strerror}") from error
     header = lines[0].split("\t") if lines else []
-    if header[:2] == ["file", "metric"]:
-        rows = [dict(zip(header, line.split("\t"), strict=False)) for line in lines[1:]]
-        numbers = ("mean", "min", "max", "sd", "random")
-        return [{**row, **{key: float(row[key]) if row.get(key) else None for key in numbers}} for row in rows]
-    try:
-        found = [json.loads(line) for line in lines if line.strip()]
-        if found and all("metric" in row and "mean" in row for row in found):
+    found: list[Any] = []
+    with suppress(ValueError):
+        if header[:2] == ["file", "metric"]:
+            for line in lines[1:]:
+                row: dict[str, Any] = dict(zip(header, line.split("\t"), strict=True))
+                found.append({**row, **{key: float(row[key]) if row.get(key) else None for key in _NUMBERS}})
+        else:
+            found = [json.loads(line) for line in lines]
+        if lines and all(_is_score(row) for row in found):
             return found
-    except (ValueError, TypeError):
-        pass
     raise CbirError(f"{name}: expected a score table of cbir evaluate (TSV or JSON lines), or an artifact")
+
+
+def _is_score(row: Any) -> bool:
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int | float) and math.isfinite(value)
+
+    return (
+        isinstance(row, dict)
+        and all(isinstance(row.get(key), str) for key in ("file", "metric"))
+        and all(row.get(key) is None or is_number(row[key]) for key in _NUMBERS)
+        and isinstance(row.get("queries", []), list)
+        and all(isinstance(query, dict) and is_number(query.get("value")) for query in row.get("queries", []))
+    )
 
 
 def _orders(rows: Sequence[RankRow], rater: str | None) -> dict[Key, dict[str, int]]:

@@ -135,11 +135,9 @@ def _fill(
             errors = [str(o) if isinstance(o, ImageError) else "" for o in outcomes]
             for record, outcome in zip(some, outcomes, strict=True):
                 if isinstance(outcome, ImageError):
-                    # The error names the file only; many data sets call all of theirs alike.
-                    named = ImageError(os.path.join(os.path.dirname(record.relative), str(outcome)))
                     if job.fail:
-                        raise named
-                    log.warning("%s", named)
+                        raise named(record, outcome)
+                    log.warning("%s", named(record, outcome))
             good = [o for o in outcomes if not isinstance(o, ImageError)]
             empty = {name: np.empty((0, *shape), dtype) for name, (shape, dtype) in partial.fields.items()}
             rows = process(np.stack(good)) if good else empty
@@ -147,3 +145,8 @@ def _fill(
             progress.advance(len(some))
     finally:
         progress.close()
+
+
+def named(record: Record, error: ImageError) -> ImageError:
+    """Return the error with the file's folder: it names the file alone, and many data sets call all of theirs alike."""
+    return ImageError(os.path.join(os.path.dirname(record.relative), str(error)))

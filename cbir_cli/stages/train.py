@@ -20,6 +20,7 @@ from cbir_cli.data import Source
 from cbir_cli.errors import CbirError, UsageError
 from cbir_cli.images import InputSpec
 from cbir_cli.records import Record
+from cbir_cli.stages.streaming import named
 from cbir_cli.tasks import Task
 
 if TYPE_CHECKING:
@@ -107,11 +108,12 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
     for line in source.flow.lines():
         log.info("%s", line)
     readable, errors = batches.readable(chosen, spec, workers=run.workers)
-    for error in errors:
-        if run.fail:
-            raise error
-        log.warning("%s", error)
     kept = {record.id for record in readable}
+    lost = [record for record in chosen if record.id not in kept]
+    for record, error in zip(lost, errors, strict=True):
+        if run.fail:
+            raise named(record, error)
+        log.warning("%s", named(record, error))
     targets = targets[[record.id in kept for record in chosen]]
     start = _start(init)
     owners = [pseudonyms(record.patient) or record.id for record in readable]
@@ -135,8 +137,7 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
         libraries=("numpy", "pillow", "torch", "torchvision"),
     )
     _write(task, run, result, split, pseudonyms.check, before, entry, spec)
-    lost = [record.id for record in chosen if record.id not in kept]
-    return dict(zip(lost, map(str, errors), strict=True))
+    return {record.id: str(error) for record, error in zip(lost, errors, strict=True)}
 
 
 def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Run) -> None:

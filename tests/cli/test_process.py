@@ -57,6 +57,10 @@ _payload.fingerprint = signalled
 """
 
 
+# A shell's job in the background ignores SIGINT and hands that down: these commands are in the foreground.
+FOREGROUND = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def temporary(folder):
     """What cbir left there (torch makes a folder of its own)."""
     return [name for name in os.listdir(folder) if "cbir" in name]
@@ -68,7 +72,7 @@ def test_a_signal_is_silent_and_cleans_up(spawn, chain, tmp_path, name, status, 
     spool, out = tmp_path / "tmp", tmp_path / "out"
     spool.mkdir(), out.mkdir()
     (out / "emb.h5").write_bytes(b"yesterday's")
-    code, env = place.format(name=name), {"TMPDIR": str(spool)}
+    code, env = FOREGROUND + place.format(name=name), {"TMPDIR": str(spool)}
     by_pipe = spawn(*EMBED, "--batch-size", "8", "-q", code=code, cwd=chain, env=env)
     assert (by_pipe.status, by_pipe.data, by_pipe.err) == (status, b"", "")
     by_file = spawn(*EMBED, "--batch-size", "8", "-q", "-o", out / "emb.h5", code=code, cwd=chain, env=env)
