@@ -42,7 +42,7 @@ def run(
     from cbir_cli.stages import train as fitting
 
     files.check_output(output)
-    path = options.model_path(model)
+    path = options.network_path(model)
     if os.path.exists(output) and os.path.samefile(path, output):
         raise UsageError(f"{output}: is the first network itself; name another file with -o")
     network = models.read(path)

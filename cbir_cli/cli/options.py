@@ -227,6 +227,22 @@ def model_path(chosen: str | None) -> str:
     return found
 
 
+def network_path(chosen: str | None) -> str:
+    """Return the model to use where it must be a network that was trained here.
+
+    Raises
+    ------
+    UsageError
+        If none is named and there is none to find, or a built-in is named.
+    """
+    from cbir_cli.stages.encoders import BUILT_IN
+
+    path = model_path(chosen)
+    if path in BUILT_IN and not os.path.exists(path):
+        raise UsageError(f"-m {path}: expected a model that cbir train or finetune-ig made, found a built-in")
+    return path
+
+
 def cores(chosen: int | None) -> int:
     """Return a number of threads: as chosen, else what SLURM or the system allows this process."""
     from cbir_cli.engines import cpu_threads

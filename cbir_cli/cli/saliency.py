@@ -40,7 +40,7 @@ def run(
     part = options.shard_of(shard)
     explain = registry.load("saliency", method).explain
     parameters = registry.settings(settings or [], registry.parameters(explain), f"saliency method {method}")
-    network = models.read(options.model_path(model))
+    network = models.read(options.network_path(model))
     hide = pseudonyms.from_environment(keep=keep_ids)
     images = sources.read_images(source, patient=patient, null=null)
     sources.warn_of_other_key(network, hide.check)

@@ -85,9 +85,9 @@ def find_encoder(chosen: str | None, index: Index, index_path: str, settings: Se
         If the model that was named is of another space, or none is found; the message says where was looked.
     """
     space = index.embedding.space
-    if space.encoder == "ssim":
-        return Ssim(int(space.input["size"]))
     if space.model_name in BUILT_IN:
+        if chosen not in (None, space.model_name):
+            raise ArtifactError(f"{chosen}: another model than the index was made with ({space.model_name})")
         return open_encoder(space.model_name, settings, image_size=int(space.input["size"]))
     named = chosen or os.environ.get("CBIR_MODEL")
     beside = os.path.join(os.path.dirname(index_path), space.model_name)
