@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cbir_cli import images
 from cbir_cli.errors import ImageError, ShapeError
 from cbir_cli.images import InputSpec
+from cbir_cli.maps import as_pixels
 from cbir_cli.progress import Progress
 from cbir_cli.records import Record
 from cbir_cli.registry import unknown
@@ -35,7 +36,7 @@ class Data(Protocol):
     def __len__(self) -> int: ...
 
     def pixels(self, indices: Indices) -> Pixels:
-        """Return (B, S, S) float32 images or maps before preprocessing."""
+        """Return (B, S, S) or (B, S, S, 3) float32 images or maps before preprocessing."""
         ...
 
 
@@ -69,7 +70,7 @@ class Maps:
 
     Parameters
     ----------
-    maps : array or dataset (M, S, S), float
+    maps : array or dataset (M, S, S) or (M, 3, S, S), float
         Scaled to a largest magnitude of 1.
     targets : array (N,) of int
         What the network should say of each.
@@ -89,7 +90,7 @@ class Maps:
     def __init__(
         self, maps: Any, targets: ArrayLike, spec: InputSpec, *, rows: ArrayLike | None = None, source: str = ""
     ) -> None:
-        if len(maps.shape) != 3 or maps.shape[1:] != (spec.size, spec.size):
+        if maps.shape[1:] not in ((spec.size, spec.size), (3, spec.size, spec.size)):
             raise ShapeError(f"expected maps of {spec.size} x {spec.size}, found shape {maps.shape}")
         self.maps, self.spec = maps, spec
         self.rows = np.arange(len(maps)) if rows is None else np.asarray(rows, dtype=np.int64)
@@ -100,9 +101,9 @@ class Maps:
         return len(self.rows)
 
     def pixels(self, indices: Indices) -> Pixels:
-        """Return (B, S, S) float32 in [-1, 1]."""
+        """Return (B, S, S) or (B, S, S, 3) float32 in [-1, 1]."""
         # One by one: HDF5 takes only sorted lists of rows, and a map is a chunk.
-        return np.stack([np.asarray(self.maps[self.rows[i]], dtype=np.float32) for i in indices])
+        return as_pixels(np.stack([self.maps[self.rows[i]] for i in indices]))
 
 
 def readable(records: Sequence[Record], spec: InputSpec, *, workers: int) -> tuple[list[Record], list[ImageError]]:

@@ -6,9 +6,10 @@ graph, and on request as the reference.
 """
 
 import copy
+import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from cbir_cli import registry
 from cbir_cli.errors import CbirError, ShapeError, UsageError, WeightsError
-from cbir_cli.maps import finish
+from cbir_cli.maps import finish, shape
 
 if TYPE_CHECKING:
     import torch
@@ -200,6 +201,9 @@ def saliency_mapper(
     threads: int | None = None,
     micro_batch: int | None = None,
     parameters: Mapping[str, Any] = MappingProxyType({}),
+    form: str = "sum-repeat",
+    seed: int = 0,
+    fitted: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> "SaliencyMapper":
     """Make a network ready to explain itself.
 
@@ -216,19 +220,31 @@ def saliency_mapper(
         that all have the same size. On a CPU, more than 1 gives up that maps do not depend on the batch.
     parameters : mapping
         Passed to ``explain``.
+    form : str
+        How relevance becomes a map: one of ``maps.INPUTS``.
+    seed : int
+        Of the generator that ``explain`` gets where it has that keyword, seeded anew for each micro-batch.
+    fitted : mapping of str to ndarray
+        What ``fit_method`` gave, where ``explain`` has that keyword.
 
     Raises
     ------
     WeightsError
         If the weights are not those of the architecture.
     """
+    import torch
+
     device = choose_device(device)
     module = registry.load("models", architecture)
     network = _network(module, weights, n_outputs).to(device)
     alone = device == "cpu"
     workers = (threads or cpu_threads()) if alone else 1
     size = micro_batch or (1 if alone else 16)
-    return SaliencyMapper(network, explain, device, workers, size, module.MIN_SIZE, dict(parameters))
+    keywords = dict(parameters)
+    if takes(explain, "fitted"):
+        keywords["fitted"] = {name: torch.from_numpy(np.array(value)).to(device) for name, value in fitted.items()}
+    draws = seed if takes(explain, "generator") else None
+    return SaliencyMapper(network, explain, device, workers, size, module.MIN_SIZE, keywords, form, draws)
 
 
 class SaliencyMapper:
@@ -247,19 +263,21 @@ class SaliencyMapper:
         workers: int,
         micro_batch: int,
         smallest: int,
-        parameters: Mapping[str, Any],
+        keywords: Mapping[str, Any],
+        form: str,
+        seed: int | None,
     ) -> None:
         self.device = device
-        self._explain, self._parameters = explain, parameters
+        self._explain, self._keywords, self._form, self._seed = explain, keywords, form, seed
         self._workers, self._size, self._smallest = workers, micro_batch, smallest
         self._networks = [network]
 
     def __call__(self, images: Floats) -> tuple[NDArray[np.float16], Floats]:
-        """Return maps (N, S, S) float16 and scale (N,) float32 of images (N, 3, S, S), as ``maps.finish`` has them."""
+        """Return maps and scale (N,) float32 of images (N, 3, S, S), as ``maps.finish`` has them."""
         import torch
 
         _check(images, self._smallest)
-        maps = np.zeros((len(images), *images.shape[2:]), np.float16)
+        maps = np.zeros((len(images), *shape(self._form, *images.shape[2:])), np.float16)
         scale = np.zeros(len(images), np.float32)
         starts = range(0, len(images), self._size)
         workers = min(self._workers, len(starts))
@@ -284,8 +302,81 @@ class SaliencyMapper:
             batch = np.zeros((self._size, *images.shape[1:]), np.float32)
             batch[: rows.stop - start] = images[rows]
             pixels = torch.from_numpy(batch).to(self.device)
-            relevance = self._explain(self._networks[worker], pixels, **self._parameters)
-            maps[rows], scale[rows] = finish(relevance[: rows.stop - start].cpu().numpy())
+            # Seeded anew each time, a method's draws are the same for every image, whatever it is batched with.
+            drawn = {}
+            if self._seed is not None:
+                drawn["generator"] = torch.Generator(self.device).manual_seed(self._seed % 2**64)
+            relevance = self._explain(self._networks[worker], pixels, **self._keywords, **drawn)
+            maps[rows], scale[rows] = finish(relevance[: rows.stop - start].cpu().numpy(), self._form)
+
+
+def takes(explain: Callable[..., Any], keyword: str) -> bool:
+    """Say whether a saliency method has a keyword: ``generator`` where it draws, ``fitted`` where it is fitted."""
+    return keyword in inspect.signature(explain).parameters
+
+
+def fit_method(
+    architecture: str,
+    weights: Mapping[str, NDArray[Any]],
+    n_outputs: int,
+    fit: "Callable[..., Mapping[str, torch.Tensor]]",
+    read: Callable[[], Iterable[Floats]],
+) -> dict[str, NDArray[Any]]:
+    """Learn what a saliency method needs to know from images.
+
+    It always runs on one thread of the CPU: a maps file is made in shards and goes on after a kill, each time with the
+    same fitted values to the byte, wherever it runs.
+
+    Parameters
+    ----------
+    architecture, weights, n_outputs
+        As for ``encoder``.
+    fit : callable
+        ``fit`` of a saliency method: (module, batches) to tensors by name.
+    read : callable
+        Yields prepared images (B, 3, S, S), float32, batch by batch; called each time the method goes through them.
+
+    Returns
+    -------
+    dict of str to ndarray
+
+    Raises
+    ------
+    WeightsError
+        If the weights are not those of the architecture.
+    CbirError
+        If a fitted value is not finite.
+    """
+    import torch
+
+    module = registry.load("models", architecture)
+    network = _network(module, weights, n_outputs)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        values = fit(network, _Batches(read, module.MIN_SIZE))
+    finally:
+        torch.set_num_threads(before)
+    arrays = {name: np.ascontiguousarray(value.detach().numpy()) for name, value in values.items()}
+    if bad := [name for name, value in arrays.items() if not np.isfinite(value).all()]:
+        raise CbirError(
+            f"what the method was fitted to ({bad[0]}) is not finite; the network or the images are damaged"
+        )
+    return arrays
+
+
+class _Batches:
+    """Tensors of batches that are read; may be gone through more than once."""
+
+    def __init__(self, read: Callable[[], Iterable[Floats]], smallest: int) -> None:
+        self._read, self._smallest = read, smallest
+
+    def __iter__(self) -> "Iterator[torch.Tensor]":
+        import torch
+
+        for images in self._read():
+            _check(images, self._smallest)
+            yield torch.from_numpy(images)
 
 
 def _network(architecture: ModuleType, weights: Mapping[str, NDArray[Any]], n_outputs: int) -> "torch.nn.Module":

@@ -27,10 +27,12 @@ from cbir_cli.errors import ShapeError, SourceError, UsageError
 from cbir_cli.scores import Score, summarise
 from cbir_cli.truth import Case, Catalogue, Lacking, Truth
 
-RANKING, CLASSIFICATION = "metrics/ranking", "metrics/classification"
+RANKING, CLASSIFICATION, EXPLANATION = "metrics/ranking", "metrics/classification", "metrics/explanation"
 GRADED_DEFAULTS = ("ndcg@4", "ndcg@7", "ndcg@10")
 BINARY_DEFAULTS = ("r-precision", "precision@5")
 CLASSIFICATION_DEFAULTS = ("f1", "auroc")
+EXPLANATION_DEFAULTS = ("relevance-rank", "pointing-game")
+_WHAT = {RANKING: "a run", CLASSIFICATION: "an embedding's logits", EXPLANATION: "saliency maps"}
 _SHORT = {"p": "precision"}
 _LOG = logging.getLogger("cbir")
 
@@ -42,7 +44,7 @@ class Metric:
     Attributes
     ----------
     folder : str
-        ``RANKING`` (scores a run) or ``CLASSIFICATION`` (scores an embedding's logits).
+        ``RANKING`` (scores a run), ``CLASSIFICATION`` (an embedding's logits) or ``EXPLANATION`` (saliency maps).
     name : str
         Name of the method, short forms spelt out.
     k : int or None
@@ -61,23 +63,28 @@ class Metric:
         """The metric's file."""
         return registry.load(self.folder, self.name)
 
+    @property
+    def what(self) -> str:
+        """What it scores, in words."""
+        return _WHAT[self.folder]
+
 
 def parse_metrics(names: Iterable[str]) -> list[Metric]:
-    """Read metrics as the command line spells them: ``ndcg@4``, ``p@5`` or ``precision@5``, ``r-precision``, ``f1``.
+    """Read metrics as the command line spells them: ``ndcg@4``, ``p@5`` or ``precision@5``, ``f1``, ``pointing-game``.
 
     Raises
     ------
     UsageError
         If there is no such metric, or a cut-off is lacking, superfluous, or no integer of at least 1.
     """
-    ranking, classification = registry.names(RANKING), registry.names(CLASSIFICATION)
+    folders = {name: folder for folder in _WHAT for name in registry.names(folder)}
     metrics = []
     for text in names:
         name, at, k = text.strip().partition("@")
         name = _SHORT.get(name, name)
-        if name not in ranking + classification:
-            raise registry.unknown("metric", name, ranking + classification)
-        metric = Metric(RANKING if name in ranking else CLASSIFICATION, name)
+        if name not in folders:
+            raise registry.unknown("metric", name, folders)
+        metric = Metric(folders[name], name)
         if "k" not in inspect.signature(metric.module.score).parameters:
             if at:
                 raise UsageError(f"metric {text!r}: {name} takes no cut-off")
@@ -212,7 +219,7 @@ def classification(
     scores = []
     for metric in parse_metrics(metrics):
         if metric.folder != CLASSIFICATION:
-            raise UsageError(f"metric {metric} scores a run, not an embedding's logits")
+            raise UsageError(f"metric {metric} scores {metric.what}, not {_WHAT[CLASSIFICATION]}")
         # Logits rank as probabilities do, without the sigmoid's ties at its ends; a logit of 0 is a probability of .5.
         settings = {"threshold": 0.0} if "threshold" in registry.parameters(metric.module.score) else {}
         mean = metric.module.score(codes[chosen], values[chosen], **settings)
@@ -226,7 +233,7 @@ def classification(
 
 def _score(truth: Truth, metric: Metric, method: str) -> Score:
     if metric.folder != RANKING:
-        raise UsageError(f"metric {metric} scores an embedding's logits, not a run")
+        raise UsageError(f"metric {metric} scores {metric.what}, not {_WHAT[RANKING]}")
     graded = metric.module.RELEVANCE == "graded"
     cases = truth.graded if graded else truth.binary
     _check_depth(metric, cases)

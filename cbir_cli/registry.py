@@ -1,10 +1,13 @@
 """A folder is a registry: the module names in it are the method names.
 
-Listing a folder imports nothing, so ``--help`` stays fast. Module ``grad_cam`` is the method ``grad-cam``; files that
-start with an underscore are helpers, not methods. Method parameters are the keyword-only arguments with defaults of the
-method's function, and the command line reaches them with ``--set KEY=VALUE``.
+Listing a folder imports nothing, so ``--help`` stays fast. Module ``grad_cam`` is the method ``grad-cam``, and
+``grad_cam_plus_plus`` is ``grad-cam++``; the underscores may be typed as well. Files that start with an underscore are
+helpers, not methods. A module without its folder's function is a family: each of its public functions is a method, so
+that ``epsilon`` in ``saliency/lrp.py`` is ``lrp.epsilon``. Method parameters are the keyword-only arguments with
+defaults of the method's function, and the command line reaches them with ``--set KEY=VALUE``.
 """
 
+import ast
 import difflib
 import importlib
 import inspect
@@ -17,17 +20,47 @@ from typing import Any
 
 from cbir_cli.errors import UsageError
 
+FUNCTIONS = {
+    "data": "read",
+    "models": "build",
+    "objectives": "loss",
+    "saliency": "explain",
+    "similarity": "explain",
+    "index": "build",
+    "metrics/ranking": "score",
+    "metrics/explanation": "score",
+    "metrics/classification": "score",
+    "phantom": "build",
+}
+"""Every method folder, and the function that each of its modules has, if the module is not a family."""
+
 _ROOT = Path(__file__).parent
 
 
 def names(folder: str) -> list[str]:
     """Return the method names of a folder, for instance ``names("metrics/ranking")``, sorted."""
     modules = pkgutil.iter_modules([str(_ROOT / folder)])
-    return sorted(m.name.replace("_", "-") for m in modules if not m.name.startswith("_"))
+    return sorted(name for m in modules if not m.name.startswith("_") for name in _methods(folder, m.name))
+
+
+def canonical(name: str) -> str:
+    """Return a method's name as it is listed: ``deep-taylor`` for ``deep_taylor``."""
+    return name.replace("_plus_plus", "++").replace("_", "-")
+
+
+def module_name(name: str) -> str:
+    """Return what a method is called in the code: ``deep_taylor``, or ``lrp.epsilon`` for a member of a family."""
+    return canonical(name).replace("++", "_plus_plus").replace("-", "_")
 
 
 def load(folder: str, name: str) -> ModuleType:
     """Import one method of a folder.
+
+    Returns
+    -------
+    ModuleType
+        The method's module. For a member of a family a module like the family's, with the member as the folder's
+        function: ``load("saliency", "lrp.epsilon").explain``.
 
     Raises
     ------
@@ -35,9 +68,26 @@ def load(folder: str, name: str) -> ModuleType:
         If the folder has no such method; the message lists those it has.
     """
     known = names(folder)
-    if name not in known:
+    if canonical(name) not in known:
         raise unknown(f"{folder} method", name, known)
-    return importlib.import_module(f"cbir_cli.{folder.replace('/', '.')}.{name.replace('-', '_')}")
+    stem, _, member = module_name(name).partition(".")
+    module = importlib.import_module(f"cbir_cli.{folder.replace('/', '.')}.{stem}")
+    if not member:
+        return module
+    function = getattr(module, member)
+    alone = ModuleType(f"{module.__name__}.{member}", f"{function.__doc__}\n\n{module.__doc__}")
+    alone.__dict__.update({key: value for key, value in vars(module).items() if not key.startswith("__")})
+    setattr(alone, FUNCTIONS[folder], function)
+    return alone
+
+
+def _methods(folder: str, stem: str) -> list[str]:
+    """Return the methods of a module: itself, or what a family holds, read from its text."""
+    path = _ROOT / folder / f"{stem}.py"
+    if not path.exists() or f"def {FUNCTIONS[folder]}(" in (text := path.read_text("utf-8")):
+        return [canonical(stem)]
+    functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return [canonical(f"{stem}.{name}") for name in functions if not name.startswith("_") and name != "fit"]
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -1,4 +1,4 @@
-"""Scores of files, summed up over seeds or queries, and as text."""
+"""Scores of files, summed up over seeds, queries or images, and as text."""
 
 import json
 import statistics
@@ -23,19 +23,22 @@ class Score:
     metric : str
         As the command line spells it: ``ndcg@4``.
     against : str
-        The ground truth: ``rater R1`` or ``label Effusion``.
+        The ground truth: ``rater R1``, ``label Effusion`` or ``masks DIR``.
     n : int
-        Queries (images, for a classifier) that were scored.
+        Queries (images, for classifiers and maps) that were scored.
     left_out : int
         Queries or images that were not.
     mean, minimum, maximum, sd, random : float or None
-        Over seeds, else over queries; ``sd`` has the denominator n - 1, ``random`` is the exact mean under a random
-        ranking. None where not defined: nothing was scored; ``sd`` of a single value; ``random`` if a catalogue's size
-        is not known; for a classifier all but ``mean`` and ``random``.
+        Over seeds, else over queries or images; ``sd`` has the denominator n - 1, ``random`` is the exact mean by
+        chance: of a random ranking, or of a random order of a map's pixels. None where not defined: nothing was
+        scored; ``sd`` of a single value; ``random`` if a catalogue's size is not known; for a classifier all but
+        ``mean`` and ``random``.
     values : mapping of Key to float
-        The score of each query.
+        The score of each query; for maps of each image, whose key has neither seed nor set.
     chance : mapping of Key to float
-        The random baseline of each query, where known.
+        The random baseline of each of them, where known.
+    unit : str
+        What has a value of its own: ``query`` or ``image``.
     """
 
     method: str
@@ -50,21 +53,29 @@ class Score:
     random: float | None = None
     values: Mapping[Key, float] = field(default_factory=dict)
     chance: Mapping[Key, float] = field(default_factory=dict)
+    unit: str = "query"
 
 
 def summarise(
-    values: Mapping[Key, float], chance: Mapping[Key, float], *, method: str, metric: str, against: str, left_out: int
+    values: Mapping[Key, float],
+    chance: Mapping[Key, float],
+    *,
+    method: str,
+    metric: str,
+    against: str,
+    left_out: int,
+    unit: str = "query",
 ) -> Score:
-    """Sum up the values of queries: over the means of seeds where there are seeds, else over the queries.
+    """Sum up the values of queries or images: over the means of seeds where there are seeds, else over all of them.
 
     Parameters
     ----------
     values, chance : mapping of Key to float
-        Score and random baseline of each query; the baseline is summed up only if it is known for all.
-    method, metric, against : str
+        Score and random baseline of each; the baseline is summed up only if it is known for all.
+    method, metric, against, unit : str
         See ``Score``.
     left_out : int
-        Queries that are not among the values.
+        Queries or images that are not among the values.
 
     Returns
     -------
@@ -85,6 +96,7 @@ def summarise(
         random=statistics.fmean(_units(chance)) if units and known else None,
         values=dict(values),
         chance=dict(chance),
+        unit=unit,
     )
 
 
@@ -103,15 +115,16 @@ def tsv(scores: Iterable[Score]) -> Iterator[str]:
 
 
 def json_lines(scores: Iterable[Score]) -> Iterator[str]:
-    """Write scores as JSON, one object a line, unrounded and with the value of every query."""
+    """Write scores as JSON, one object a line, unrounded and with the value of every query or, for maps, image."""
     for score in scores:
         row: dict[str, Any] = {"file": score.method, "metric": score.metric, "against": score.against}
         row |= {"n": score.n, "left_out": score.left_out, "mean": score.mean, "min": score.minimum}
         row |= {"max": score.maximum, "sd": score.sd, "random": score.random}
-        row["queries"] = [
-            {"seed": key[0], "set": key[1], "query": key[2], "value": value, "random": score.chance.get(key)}
-            for key, value in score.values.items()
-        ]
+        pairs = [(key, {"value": value, "random": score.chance.get(key)}) for key, value in score.values.items()]
+        if score.unit == "image":
+            row["images"] = [{"image": key[2], **pair} for key, pair in pairs]
+        else:
+            row["queries"] = [{"seed": key[0], "set": key[1], "query": key[2], **pair} for key, pair in pairs]
         yield json.dumps(row) + "\n"
 
 

@@ -40,17 +40,18 @@ WHAT = "content-based medical image retrieval by disease and severity, with reas
 MARK = "<!-- Everything below is written by man/generate.py. -->\n"
 
 FOLDERS = {
-    "data": ("Readers", "read"),
-    "models": ("Networks", "build"),
-    "objectives": ("Objectives", "loss"),
-    "saliency": ("Saliency methods", "explain"),
-    "similarity": ("Similarity explainers", "explain"),
-    "index": ("Index kinds", "build"),
-    "metrics/ranking": ("Metrics of ranked lists", "score"),
-    "metrics/classification": ("Metrics of classifiers", "score"),
-    "phantom": ("Phantoms", "build"),
+    "data": "Readers",
+    "models": "Networks",
+    "objectives": "Objectives",
+    "saliency": "Saliency methods",
+    "similarity": "Similarity explainers",
+    "index": "Index kinds",
+    "metrics/ranking": "Metrics of ranked lists",
+    "metrics/classification": "Metrics of classifiers",
+    "metrics/explanation": "Metrics of saliency maps",
+    "phantom": "Phantoms",
 }
-"""Every method folder: what its modules are called, and the function that each of them has."""
+"""Every method folder, and what its modules are called."""
 
 SETTABLE = ("saliency", "similarity", "index")
 """Folders whose method parameters ``--set`` reaches."""
@@ -60,7 +61,7 @@ CHOICES = {
     "explain": ("similarity",),
     "index": ("index",),
     "phantom": ("phantom",),
-    "evaluate": ("metrics/ranking", "metrics/classification"),
+    "evaluate": ("metrics/ranking", "metrics/classification", "metrics/explanation"),
 }
 """Folders whose methods a command chooses from."""
 
@@ -268,7 +269,7 @@ def _choice(folder: str) -> str:
         if folder in SETTABLE and method.parameters:
             values = [(_bold(str(p)), prose(p.text)) for p in method.parameters]
             parts.append(f".RS\n.PP\nParameters, for {_bold('--set')}:\n{_list(values)}\n.RE")
-    return _section(roff(FOLDERS[folder][0].upper()), *parts)
+    return _section(roff(FOLDERS[folder].upper()), *parts)
 
 
 def _task_values() -> str:
@@ -362,10 +363,12 @@ def methods(folder: str) -> list[Method]:
     """Return the methods of a folder, from their source text."""
     found = []
     for name in registry.names(folder):
-        source = ast.parse((PACKAGE / folder / f"{name.replace('-', '_')}.py").read_text("utf-8"))
+        stem, _, member = registry.module_name(name).partition(".")
+        source = ast.parse((PACKAGE / folder / f"{stem}.py").read_text("utf-8"))
         functions = {node.name: node for node in source.body if isinstance(node, ast.FunctionDef)}
-        function = functions[FOLDERS[folder][1]]
-        words = _described(ast.get_docstring(function) or "")
+        function = functions[member or registry.FUNCTIONS[folder]]
+        whole, own = ast.get_docstring(source) or "", ast.get_docstring(function) or ""
+        words = _described(whole) | _described(own)  # what the members of a family share is said once, in the module
         pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
         parameters = [Parameter(a.arg, _default(d), words.get(a.arg, "")) for a, d in pairs if d is not None]
         constants = {
@@ -373,7 +376,8 @@ def methods(folder: str) -> list[Method]:
             for node in source.body
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and _is_literal(node.value)
         }
-        found.append(Method(name, (ast.get_docstring(source) or "").splitlines()[0], parameters, constants))
+        summary = (own if member else whole).splitlines()[0]
+        found.append(Method(name, summary, parameters, constants))
     return found
 
 
@@ -407,7 +411,7 @@ def _described(doc: str) -> dict[str, str]:
 def _methods() -> str:
     """Return the list of all methods as Markdown."""
     parts = []
-    for folder, (title, _) in FOLDERS.items():
+    for folder, title in FOLDERS.items():
         column = " licence |" if folder == "data" else " `--set`, with defaults |" if folder in SETTABLE else ""
         rows = [f"| name | what |{column}", f"| --- | --- |{' --- |' if column else ''}"]
         for method in methods(folder):

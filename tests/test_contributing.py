@@ -94,10 +94,13 @@ def test_worked_saliency_method(tmp_path):
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False))
     model[1].weight.data = weights
     images = torch.ones(3, 1, 2, 2)
-    maps = module.explain(model, images, absolute=False)
+    maps = module.explain(model, images)
     assert maps.shape == images.shape
     assert torch.equal(maps, weights[0].reshape(1, 1, 2, 2).expand(3, 1, 2, 2))
     assert torch.equal(module.explain(model, images, torch.tensor([1, 1, 0]))[0].flatten(), weights[1])
+    gated = torch.nn.Sequential(*model, torch.nn.ReLU())
+    assert torch.equal(module.explain(gated, images, 0, threshold=2.4), maps)  # the value there is 2.5
+    assert not module.explain(gated, images, 0, threshold=2.6).any()
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

@@ -1,6 +1,5 @@
 """The documents are true: pages match the commands, command lines parse, lists are whole, links lead somewhere."""
 
-import ast
 import importlib.util
 import re
 import shlex
@@ -155,8 +154,8 @@ def test_markup():
 def test_list_of_methods_has_every_method_with_its_first_line(folder):
     text = (ROOT / "docs" / "methods.md").read_text()
     for name in registry.names(folder):
-        doc = ast.get_docstring(ast.parse((ROOT / f"cbir_cli/{folder}/{name.replace('-', '_')}.py").read_text()))
-        assert f"| `{name}` | {doc.splitlines()[0].replace('``', '`')} |" in text
+        first = registry.load(folder, name).__doc__.splitlines()[0]
+        assert f"| `{name}` | {first.replace('``', '`')} |" in text
 
 
 def test_list_of_methods_has_every_task():
@@ -167,18 +166,15 @@ def test_list_of_methods_has_every_task():
 def same_parameters(found, function):
     real = registry.parameters(function)
     assert {p.name for p in found} == set(real)
-    assert (
-        registry.settings([str(p) for p in found if p.default], real, "it")
-        | {p.name: None for p in found if not p.default}
-        == real
-    )
+    given = registry.settings([str(p) for p in found if p.default], real, "it")
+    assert given == {name: value for name, value in real.items() if value not in (None, "")}
     assert all(p.text for p in found), "a parameter is not described"
 
 
-@pytest.mark.parametrize("folder", ["similarity", "index"])
+@pytest.mark.parametrize("folder", ["saliency", "similarity", "index"])
 def test_parameters_that_are_read_as_text_are_those_of_the_function(folder):
     for method in generate.methods(folder):
-        same_parameters(method.parameters, getattr(registry.load(folder, method.name), generate.FOLDERS[folder][1]))
+        same_parameters(method.parameters, getattr(registry.load(folder, method.name), registry.FUNCTIONS[folder]))
 
 
 def test_parameters_of_every_kind_are_read_as_text(tmp_path, monkeypatch):
@@ -304,14 +300,15 @@ def test_command_line_parses(path, line):
     values = context.params
     for key, folder in (("method", "saliency"), ("method", "similarity"), ("kind", "index"), ("kind", "phantom")):
         if folder in generate.CHOICES.get(command, ()) and values.get(key) not in (None, "none"):
-            assert values[key] in registry.names(folder)
-    known = {}
+            assert registry.canonical(values[key]) in registry.names(folder)
+    known = {"saliency": ["input", "fit_images"], "embed": ["compat"], "query": ["compat"]}.get(command, [])
     if command in ("train", "finetune-ig"):
         known = tasks.load(values.get("task") or "pleural").settings()
-    elif values.get("settings"):
+    elif values.get("settings") and command in generate.CHOICES:
         (folder,) = generate.CHOICES[command]
         name = values.get("method") or values.get("kind") or "ig"
-        known = {p.name: p.default for p in next(m for m in generate.methods(folder) if m.name == name).parameters}
+        method = next(m for m in generate.methods(folder) if m.name == registry.canonical(name))
+        known = [*known, *(parameter.name for parameter in method.parameters)]
     assert {pair.partition("=")[0] for pair in values.get("settings") or []} <= set(known)
     if values.get("metrics"):
         from cbir_cli import evaluation

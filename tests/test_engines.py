@@ -13,7 +13,7 @@ from torch import nn
 
 from cbir_cli import engines, registry
 from cbir_cli.errors import CbirError, ShapeError, UsageError, WeightsError
-from cbir_cli.maps import finish
+from cbir_cli.maps import INPUTS, finish
 from cbir_cli.saliency.deep_taylor import explain
 
 
@@ -258,6 +258,81 @@ def test_each_thread_explains_with_its_own_copy():
     given = ("densenet-tiny", weights("densenet-tiny"), 2)
     engines.saliency_mapper(*given, recorded, device="cpu", threads=2)(images(4, 32))
     assert len(used) == len({thread for thread, _ in used}) == len({module for _, module in used}) == 2
+
+
+@pytest.mark.parametrize("form", INPUTS)
+def test_every_form_is_that_of_the_relevance(form):
+    batch = images(3, 32)
+    maps, scale = mapper("densenet-tiny", form=form)(batch)
+    expected = finish(explain(network("densenet-tiny"), torch.from_numpy(batch)), form)
+    assert maps.shape == expected[0].shape == ((3, 3, 32, 32) if form == "rgb" else (3, 32, 32))
+    np.testing.assert_allclose(maps.astype(float), expected[0].astype(float), atol=1e-3)
+    np.testing.assert_allclose(scale, expected[1], rtol=1e-5)
+
+
+def noise(module, images, target=None, *, scale=1.0, generator):
+    """A method that draws: the same noise on every image of the batch."""
+    return images * 0 + scale * torch.randn(images.shape[1:], generator=generator, device=images.device)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_draws_follow_from_the_seed_alone(size):
+    given = ("densenet-tiny", weights("densenet-tiny"), 2, noise)
+    options = {"device": "cpu", "threads": 3, "micro_batch": size}
+    maps, scale = engines.saliency_mapper(*given, **options, seed=7, parameters={"scale": 2.0})(images(6, 32))
+    drawn = 2 * torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(7))
+    expected, largest = finish(drawn[None].numpy())
+    for one, much in zip(maps, scale, strict=True):
+        np.testing.assert_array_equal(one, expected[0])
+        assert much == largest[0]
+    other = engines.saliency_mapper(*given, **options, seed=8)(images(1, 32))[0]
+    assert not np.array_equal(other[0], expected[0])
+    assert engines.saliency_mapper(*given, **options, seed=2**70)(images(1, 32))[0].any()
+
+
+def test_a_method_is_told_what_it_was_fitted_to_and_no_other_is():
+    seen = {}
+
+    def fitted_to(module, images, target=None, *, fitted):
+        seen.update(fitted)
+        return images
+
+    values = {"mean": np.arange(3, dtype=np.float32), "norm": np.ones((2, 2))}
+    given = ("densenet-tiny", weights("densenet-tiny"), 2)
+    engines.saliency_mapper(*given, fitted_to, device="cpu", fitted=values)(images(1, 32))
+    assert {name: type(value) for name, value in seen.items()} == {"mean": torch.Tensor, "norm": torch.Tensor}
+    for name, value in values.items():
+        np.testing.assert_array_equal(seen[name], value)
+    engines.saliency_mapper(*given, explain, device="cpu", fitted=values, seed=3)(images(1, 32))
+
+
+def test_fitting_sees_every_batch_as_often_as_it_likes_on_one_thread():
+    torch.set_num_threads(2)
+    batches, threads = [images(4, 32), images(3, 32, seed=1)], set()
+
+    def fit(module, given):
+        threads.add(torch.get_num_threads())
+        mean = sum(batch.sum(0) for batch in given) / 7
+        spread = sum(((batch - mean) ** 2).sum(0) for batch in given) / 7
+        with torch.no_grad():
+            return {"mean": mean, "spread": spread, "logits": torch.cat([module(batch) for batch in given])}
+
+    found = engines.fit_method("densenet-tiny", weights("densenet-tiny"), 2, fit, lambda: iter(batches))
+    whole = np.concatenate(batches)
+    np.testing.assert_allclose(found["mean"], whole.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(found["spread"], whole.var(axis=0), atol=1e-5)
+    np.testing.assert_allclose(found["logits"], eager("densenet-tiny", whole)[1], atol=1e-5)
+    assert threads == {1} and torch.get_num_threads() == 2
+
+
+def test_fitting_to_what_is_not_finite():
+    given = ("densenet-tiny", weights("densenet-tiny"), 2)
+    torch.set_num_threads(2)
+    with pytest.raises(CbirError, match=r"fitted to \(b\) is not finite"):
+        engines.fit_method(*given, lambda *_: {"a": torch.ones(2), "b": torch.tensor([1, torch.nan])}, lambda: [])
+    with pytest.raises(ShapeError, match="too small"):
+        engines.fit_method(*given, lambda _, batches: list(batches), lambda: [images(1, 4)])
+    assert torch.get_num_threads() == 2
 
 
 def test_maps_of_too_small_images():

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from cbir_cli import evaluation
 from cbir_cli import scores as score_text
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import RunRow, trec
@@ -308,7 +309,7 @@ class TestMetricNames:
         [
             ("ndgc@4", "unknown metric 'ndgc': did you mean ndcg"),
             ("", "unknown metric"),
-            ("map", "known: .*auroc"),
+            ("map", "known: .*auroc.*pointing-game"),
             ("ndcg", "expected a cut-off of at least 1, such as ndcg@5"),
             ("ndcg@", "cut-off"),
             ("ndcg@0", "cut-off"),
@@ -327,6 +328,18 @@ class TestMetricNames:
             evaluate_run(example()[0], metrics=["f1"])
         with pytest.raises(UsageError, match="ndcg@4 scores a run"):
             classification([0.0, 1.0], [0, 1], metrics=["ndcg@4"])
+        with pytest.raises(UsageError, match="pointing-game scores saliency maps, not a run"):
+            evaluate_run(example()[0], metrics=["pointing-game"])
+        with pytest.raises(UsageError, match="relevance-rank scores saliency maps, not an embedding's logits"):
+            classification([0.0, 1.0], [0, 1], metrics=["relevance-rank"])
+
+    def test_defaults_are_metrics_of_their_kind(self):
+        for folder, names in {
+            "metrics/ranking": (*evaluation.GRADED_DEFAULTS, *evaluation.BINARY_DEFAULTS),
+            "metrics/classification": evaluation.CLASSIFICATION_DEFAULTS,
+            "metrics/explanation": evaluation.EXPLANATION_DEFAULTS,
+        }.items():
+            assert {metric.folder for metric in parse_metrics(names)} == {folder}
 
 
 class TestCountCatalogues:
@@ -446,6 +459,16 @@ class TestText:
         assert first["queries"] == [
             {"seed": None, "set": None, "query": "q", "value": scores[0].mean, "random": scores[0].random}
         ]
+
+    def test_json_of_maps_has_every_image(self):
+        values = {(None, None, "a"): 0.5, (None, None, "b"): 0.25}
+        score = score_text.summarise(
+            values, {}, method="maps.h5", metric="relevance-rank", against="masks m", left_out=1, unit="image"
+        )
+        assert (score.mean, score.minimum, score.maximum, score.random) == (0.375, 0.25, 0.5, None)
+        row = json.loads(next(score_text.json_lines([score])))
+        assert "queries" not in row
+        assert row["images"] == [{"image": key[2], "value": value, "random": None} for key, value in values.items()]
 
     def test_undefined_cells_are_empty(self):
         (score,) = classification([1.0], [1], metrics=["auroc"])

@@ -16,6 +16,10 @@ An AnnData file (``encoding-type=anndata``), so ``.h5ad`` viewers open it.
     Fingerprint of weights and preprocessing; a query must come from the same.
 ``uns/encoder``
     ``ssim``, ``cnn``, ``cnn(ig)`` or ``ig``.
+``uns/compat``
+    ``none``; or ``silva2020`` where maps were fed 255 times smaller, as the script of the 2020 paper feeds its query
+    and not its catalogue. Such vectors are for asking: their space is that of the catalogue, but no index is made of
+    them.
 ``uns/outputs``, ``uns/targets``
     What each logit stands for; the labels of ``obs`` that the model's task is about.
 ``uns/model-name``, ``uns/model-fingerprint``, ``uns/input``
@@ -43,6 +47,9 @@ from cbir_cli.errors import ArtifactError
 
 KIND = "cbir-embedding"
 
+_TEXTS = ("similarity", "encoder", "source", "reader", "compat")
+"""Fields of a space that are stored as text under their own name."""
+
 
 @dataclass(frozen=True)
 class Space:
@@ -58,6 +65,7 @@ class Space:
     input: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     reader: str = ""
+    compat: str = "none"
 
     def of_source(self, source: str, reader: str, targets: list[str]) -> "Space":
         """Return the same space, for the images of one source."""
@@ -122,7 +130,7 @@ def write_body(
     if logits is not None:
         _anndata.array(file["obsm"], "logits", logits if order is None else logits[order])
     uns = file["uns"]
-    for name in ("similarity", "encoder", "source", "reader"):
+    for name in _TEXTS:
         _anndata.text(uns, name, getattr(space, name))
     _anndata.text(uns, "space", space.fingerprint)
     _anndata.text(uns, "model-name", space.model_name)
@@ -150,7 +158,7 @@ def read(artifact: files.Artifact) -> Embedding:
         if logits is not None and (logits.ndim != 2 or len(logits) != len(vectors) or logits.dtype != np.float32):
             raise ValueError(f"logits of {logits.shape} for {len(vectors)} vectors")
         space = Space(
-            **{name: uns[name].asstr()[()] for name in ("similarity", "encoder", "source", "reader")},
+            **{name: uns[name].asstr()[()] for name in _TEXTS},
             fingerprint=uns["space"].asstr()[()],
             model_name=uns["model-name"].asstr()[()],
             model_fingerprint=uns["model-fingerprint"].asstr()[()],
@@ -158,7 +166,7 @@ def read(artifact: files.Artifact) -> Embedding:
             outputs=_anndata.column(uns, "outputs").tolist(),
             targets=_anndata.column(uns, "targets").tolist(),
         )
-        if not all(isinstance(value, str) for value in (space.similarity, space.encoder, space.source, space.reader)):
+        if not all(isinstance(getattr(space, name), str) for name in _TEXTS):
             raise ValueError("the space of its vectors is not told in text")
         unreadable = read_unreadable(uns)
     return Embedding(vectors, table, space, logits, unreadable, artifact.fingerprint, artifact.history, artifact.name)

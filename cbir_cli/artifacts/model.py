@@ -10,7 +10,8 @@ Schema
     item table.
 ``saliency_model/``
     Only in an interpretability-guided (IG) model: the saliency network, whole, in this same schema, with attributes
-    ``method`` and ``parameters`` (JSON) that say how it makes a map.
+    ``method``, ``parameters`` (JSON) and ``map-input`` (``input`` of the saliency artifact) that say how it makes a
+    map, and what its method has learnt from images, if anything, in ``fitted/<name>``.
 
 Attributes
 ----------
@@ -23,6 +24,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import h5py
@@ -72,10 +74,12 @@ class Saliency:
     model: Model
     method: str
     parameters: dict[str, Any]
+    input: str
+    fitted: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def space(self) -> str:
-        """Return the fingerprint of the maps: saliency network, method and parameters."""
-        return saliency_space(self.model.space(), self.method, self.parameters)
+        """Return the fingerprint of the maps: saliency network, method, parameters, form and what the method learnt."""
+        return saliency_space(self.model.space(), self.method, self.parameters, self.input, self.fitted)
 
 
 def join_splits(*splits: Mapping[str, str]) -> dict[str, str]:
@@ -87,9 +91,15 @@ def join_splits(*splits: Mapping[str, str]) -> dict[str, str]:
     return joined
 
 
-def saliency_space(model_space: str, method: str, parameters: Mapping[str, Any]) -> str:
+def saliency_space(
+    model_space: str,
+    method: str,
+    parameters: Mapping[str, Any],
+    form: str,
+    fitted: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> str:
     """Return the fingerprint of the maps that a method makes with a network."""
-    return _digest([model_space, method, dict(parameters)])
+    return _digest([model_space, method, dict(parameters), form, _digest_of_arrays(fitted)])
 
 
 def space_of(model: Model, saliency: str) -> str:
@@ -97,13 +107,10 @@ def space_of(model: Model, saliency: str) -> str:
 
     Feeding a maps file to a network, and feeding images to an IG model that holds both networks, give the same space.
     """
-    digest = hashlib.sha256()
-    for name in sorted(model.weights):
-        if name.endswith("num_batches_tracked"):
-            continue  # counts training steps; no feature depends on it
-        array = np.ascontiguousarray(model.weights[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
-    return _digest([digest.hexdigest(), model.architecture, model.feature_layer, model.input.to_dict(), saliency])
+    # What counts training steps is left out: no feature depends on it.
+    weights = {name: array for name, array in model.weights.items() if not name.endswith("num_batches_tracked")}
+    digest = _digest_of_arrays(weights)
+    return _digest([digest, model.architecture, model.feature_layer, model.input.to_dict(), saliency])
 
 
 def write(target: str, model: Model) -> None:
@@ -149,8 +156,10 @@ def _write_group(group: h5py.Group, model: Model) -> None:
         nested = group.create_group("saliency_model")
         nested.attrs["method"] = model.saliency.method
         nested.attrs["parameters"] = json.dumps(model.saliency.parameters, sort_keys=True)
+        nested.attrs["map-input"] = model.saliency.input
         nested.attrs["fingerprint-of-file"] = model.saliency.model.fingerprint
         _write_group(nested, model.saliency.model)
+        write_fitted(nested, model.saliency.fitted)
 
 
 def _read_group(group: h5py.Group, name: str, fingerprint: str, history: Sequence[Entry]) -> Model:
@@ -158,7 +167,13 @@ def _read_group(group: h5py.Group, name: str, fingerprint: str, history: Sequenc
     if "saliency_model" in group:
         nested = group["saliency_model"]
         inner = _read_group(nested, name, str(nested.attrs["fingerprint-of-file"]), [])
-        saliency = Saliency(inner, str(nested.attrs["method"]), _json(nested, "parameters", dict))
+        saliency = Saliency(
+            inner,
+            str(nested.attrs["method"]),
+            _json(nested, "parameters", dict),
+            str(nested.attrs["map-input"]),
+            read_fitted(nested),
+        )
     patients = _anndata.column(group["split"], "patient")
     sets = _anndata.column(group["split"], "set")
     return Model(
@@ -181,11 +196,30 @@ def _read_group(group: h5py.Group, name: str, fingerprint: str, history: Sequenc
     )
 
 
+def write_fitted(group: h5py.Group, fitted: Mapping[str, np.ndarray]) -> None:
+    """Store what a saliency method has learnt from images; nothing where it learns nothing."""
+    for name in sorted(fitted):  # as they are read back, so that a merge has the same bytes
+        group.create_dataset(f"fitted/{name}", data=fitted[name])
+
+
+def read_fitted(group: h5py.Group) -> dict[str, np.ndarray]:
+    """Return what a saliency method has learnt from images, by name."""
+    return {name: group["fitted"][name][()] for name in group["fitted"]} if "fitted" in group else {}
+
+
 def _json(group: h5py.Group, name: str, kind: type) -> Any:
     value = json.loads(group.attrs[name])
     if not isinstance(value, kind):
         raise ValueError(f"{name} is not what it should be: {str(value)[:40]}")
     return value
+
+
+def _digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def _digest(value: Any) -> str:

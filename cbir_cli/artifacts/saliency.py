@@ -2,10 +2,12 @@
 
 Schema
 ------
-``maps`` (N, H, W) float16
+``maps`` (N, H, W) float16, or (N, 3, H, W) where ``input`` is ``rgb``
     One chunk an image. Each map is divided by its largest magnitude, so it lies in [-1, 1]; a flat map is all zero.
 ``scale`` (N,) float32
     That magnitude: ``maps * scale`` is the relevance in the method's own units.
+``fitted/<name>``
+    Only where the method learns something from images first: what it has learnt.
 ``obs``
     The item table (see ``items``).
 ``unreadable/id``, ``unreadable/reason``
@@ -13,7 +15,9 @@ Schema
 
 Attributes
 ----------
-``method``, ``parameters`` (JSON), ``target`` (what is explained), ``model`` (fingerprint of the model artifact),
+``method``, ``parameters`` (JSON; with ``seed`` where the method draws), ``input`` (what of the relevance is stored and
+fed to a second network: ``sum-repeat``, the sum over channels, as three copies; ``positive``, the positive part of that
+sum; ``rgb``, its three channels), ``target`` (what is explained), ``model`` (fingerprint of the model artifact),
 ``model-space`` (fingerprint of its weights and preprocessing), ``flat-maps`` (how many maps are all zero), ``source``
 and ``reader`` (as in the embedding artifact).
 """
@@ -21,15 +25,19 @@ and ``reader`` (as in the embedding artifact).
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from cbir_cli.artifacts import _anndata, files, items
 from cbir_cli.artifacts.history import Entry
-from cbir_cli.artifacts.model import saliency_space
+from cbir_cli.artifacts.model import read_fitted, saliency_space, write_fitted
 
 KIND = "cbir-saliency"
+
+_CHANNELS: dict[str, tuple[int, ...]] = {"sum-repeat": (), "positive": (), "rgb": (3,)}
+"""Channels of a map of each form."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class Maps:
     items: items.Items
     method: str
     parameters: dict[str, Any]
+    input: str
+    fitted: dict[str, np.ndarray]
     target: str
     model: str
     model_space: str
@@ -54,8 +64,8 @@ class Maps:
 
     @property
     def space(self) -> str:
-        """Fingerprint of how the maps were made: network, method and parameters."""
-        return saliency_space(self.model_space, self.method, self.parameters)
+        """Fingerprint of how the maps were made: network, method, parameters, form and what the method learnt."""
+        return saliency_space(self.model_space, self.method, self.parameters, self.input, self.fitted)
 
 
 def write(
@@ -65,6 +75,7 @@ def write(
     table: items.Items,
     *,
     attributes: Mapping[str, Any],
+    fitted: Mapping[str, np.ndarray] = MappingProxyType({}),
     unreadable: Mapping[str, str],
     history: Sequence[Entry],
     shard: tuple[int, int] = (1, 1),
@@ -80,6 +91,7 @@ def write(
             dataset[start : start + 64] = maps[start : start + 64]
         file.create_dataset("scale", data=np.asarray(scale, np.float32))
         items.write(file, table)
+        write_fitted(file, fitted)
         write_unreadable(file, unreadable)
 
 
@@ -94,8 +106,14 @@ def read(artifact: files.Artifact) -> Maps:
     file = artifact.file
     with files.reading(artifact.name):
         maps, table = file["maps"], items.read(file, artifact.name)
-        if maps.ndim != 3 or maps.shape[1] != maps.shape[2] or maps.dtype != np.float16:
-            raise ValueError(f"maps of shape {maps.shape}, {maps.dtype}")
+        form = str(file.attrs["input"])
+        if form not in _CHANNELS:
+            raise ValueError(f"expected input {', '.join(_CHANNELS)}, found {form!r}")
+        channels = _CHANNELS[form]
+        if maps.ndim != 3 + len(channels) or maps.shape[1:-2] != channels or maps.dtype != np.float16:
+            raise ValueError(f"maps of shape {maps.shape}, {maps.dtype} for input {form}")
+        if maps.shape[-2] != maps.shape[-1]:
+            raise ValueError(f"maps of shape {maps.shape}")
         if len(maps) != len(table.ids) or file["scale"].shape != (len(maps),) or file["scale"].dtype != np.float32:
             raise ValueError(f"{len(maps)} maps for {len(table.ids)} images")
         return Maps(
@@ -104,6 +122,8 @@ def read(artifact: files.Artifact) -> Maps:
             table,
             artifact.text("method"),
             dict(json.loads(file.attrs["parameters"])),
+            form,
+            read_fitted(file),
             artifact.text("target"),
             artifact.text("model"),
             artifact.text("model-space"),

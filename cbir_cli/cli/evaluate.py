@@ -1,4 +1,4 @@
-"""``cbir evaluate``: score ranked lists and classifiers."""
+"""``cbir evaluate``: score ranked lists, classifiers and saliency maps."""
 
 from typing import Annotated
 
@@ -9,7 +9,11 @@ from cbir_cli.cli import options
 
 def run(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Runs (TSV, JSON lines, TREC) and embedding artifacts.")
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Runs (TSV, JSON lines, TREC) and embedding artifacts; with --masks maps artifacts.",
+        ),
     ],
     items: Annotated[
         str | None,
@@ -27,15 +31,28 @@ def run(
     label: Annotated[
         str | None, typer.Option("--label", help="Label that decides what is relevant, where there are several.")
     ] = None,
+    masks: Annotated[
+        str | None,
+        typer.Option(
+            "--masks", metavar="DIR", help="Images whose non-zero pixels are lesion, by the images' paths or names."
+        ),
+    ] = None,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", help="Such as ndcg@4,p@5,r-precision,f1,auroc; all that fit by default.")
+        str | None,
+        typer.Option(
+            "--metrics", help="Such as ndcg@4,p@5,r-precision,f1,relevance-rank; the usual ones that fit by default."
+        ),
     ] = None,
     format: options.FormatOption = None,
 ) -> None:
-    """Score ranked lists and classifiers.
+    """Score ranked lists, classifiers and saliency maps.
 
     A run is scored against expert ranks (nDCG) or labels (R-precision, precision@k); an embedding's logits give F1 and
-    AUROC on the images that no training has seen. The score of a random ranking stands beside every ranking score.
+    AUROC on the images that no training has seen; maps, of one method or of several to choose from, by whether they
+    point at the lesion in a mask (relevance rank accuracy, pointing game). What chance gets stands beside every score.
+
+    The mask of images/a/1.png is images/a/1, a/1 or 1 in DIR, with the ending of any image format; the longest that is
+    there counts. Images without a mask, or with an empty one, are left out and counted.
     """
     from cbir_cli import scores
     from cbir_cli.cli import asking, terminal
@@ -49,6 +66,7 @@ def run(
         rater=rater,
         split=split,
         label=label,
+        masks=masks,
         metrics=metrics.split(",") if metrics else None,
     )
     chosen = options.table_format(format)

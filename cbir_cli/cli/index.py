@@ -19,12 +19,18 @@ def run(
     """
     from cbir_cli import registry
     from cbir_cli.artifacts import embeddings, files, history, index
+    from cbir_cli.errors import ArtifactError
 
     files.check_output(output)
     backend = registry.load("index", kind)
     parameters = registry.settings(settings or [], registry.parameters(backend.build), f"index kind {kind}")
     with files.open_artifact(embedding, embeddings.KIND) as artifact:
         stored = embeddings.read(artifact)
+        if stored.space.compat != "none":
+            raise ArtifactError(
+                f"{artifact.name}: embedded with compat={stored.space.compat}, which is for queries; "
+                "a catalogue is embedded without it"
+            )
         parameters = {"metric": stored.space.similarity, **registry.parameters(backend.build), **parameters}
         entry = history.entry("index", {"kind": kind, **parameters}, inputs={"embedding": artifact.fingerprint})
         index.write(

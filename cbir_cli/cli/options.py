@@ -13,10 +13,10 @@ spelling            commands
 ``--batch-size``    train saliency finetune-ig embed
 ``--workers``       train saliency finetune-ig embed
 ``--threads``       train saliency finetune-ig embed query explain
-``--seed``          train finetune-ig phantom
+``--seed``          train saliency finetune-ig phantom
 ``--image-size``    train embed
 ``--format``        query evaluate info split
-``--set``           train saliency finetune-ig index explain
+``--set``           train saliency finetune-ig embed index query explain
 ``--on-error``      train saliency embed query
 ``--shard``         saliency embed
 ``--resume``        train saliency finetune-ig embed

@@ -15,6 +15,7 @@ def run(
     model: options.ModelOption = None,
     k: options.NeighboursOrAll = None,
     split: options.SplitFile = None,
+    settings: options.Set = None,
     format: Annotated[
         options.RunFormat | None, typer.Option("--format", help="How to print; a table on a terminal, TSV elsewhere.")
     ] = None,
@@ -32,7 +33,11 @@ def run(
 
     The columns are query, rank, id, distance, query_labels and labels; with --split also seed and set, and each query
     is ranked within its own catalogue. The same image, study and patient are left out.
+
+    With --set compat=silva2020 the maps of an interpretability-guided model are fed 255 times smaller for a query than
+    they were for the catalogue, as the script of the 2020 paper does by a slip.
     """
+    from cbir_cli import registry
     from cbir_cli.artifacts import files
     from cbir_cli.artifacts import index as indexes
     from cbir_cli.artifacts import run as runs
@@ -41,13 +46,14 @@ def run(
     from cbir_cli.stages import query as retrieval
 
     asking.check_one_stdin(index, query, split or "")
+    compat = registry.settings(settings or [], {"compat": "none"}, "cbir query").get("compat", "none")
     table = split_tables.read_split(split) if split else None
     if same and table is not None:
         from cbir_cli.errors import UsageError
 
         raise UsageError("--include-same does not go with --split")
     with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as asked:
-        stored = indexes.read(artifact)
+        stored = retrieval.asked_as(indexes.read(artifact), compat)
         ask = asking.Asking(model, device.value, threads, patient, keep_ids, null, on_error.value, same)
         queries, unreadable = asked.queries(stored, index, ask)
         if table is not None:

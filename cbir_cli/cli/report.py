@@ -10,7 +10,8 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="FILE...",
-            help="Explanations (a row each), score tables (.tsv, .json), models (curves); standard input by default.",
+            help="Explanations (a row each), maps (a column each), score tables (.tsv, .json), models (curves); "
+            "standard input by default.",
             show_default=False,
         ),
     ] = None,
@@ -23,7 +24,20 @@ def run(
     label: Annotated[
         str | None, typer.Option("--label", help="Label that frames agree on; the task's by default.")
     ] = None,
-    title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "Similar images, and why",
+    root: Annotated[
+        str | None,
+        typer.Option("--root", metavar="DIR", help="Where the images of maps are; else the source as it was typed."),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option("--images", metavar="ID,...", help="Show the maps of these images.", show_default=False),
+    ] = None,
+    k: Annotated[
+        int, typer.Option("-k", min=1, help="How many images to show the maps of, those with the label first.")
+    ] = 6,
+    title: Annotated[
+        str | None, typer.Option("--title", help="Heading of the page; by default it says what is shown.")
+    ] = None,
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="The page; - is standard output.")
     ] = "-",
@@ -31,8 +45,8 @@ def run(
     """Turn artifacts into one self-contained HTML page.
 
     The page shows each query with and without its map, a row of results for each explanation file, with rank, distance,
-    expert rank and agreement of labels; then score tables, box plots and training curves. It opens from disk without a
-    server or a network.
+    expert rank and agreement of labels; then the maps of saliency files side by side, score tables, box plots and
+    training curves. It opens from disk without a server or a network.
     """
     from cbir_cli.artifacts import files as artifacts
     from cbir_cli.cli import asking
@@ -41,5 +55,5 @@ def run(
     files = files or ["-"]
     artifacts.check_output(output, text=True)
     asking.check_one_stdin(*files, raters or "")
-    html = reporting.page_of(files, raters=raters, rater=rater, label=label, title=title)
+    html = reporting.page_of(files, raters=raters, rater=rater, label=label, title=title, root=root, images=images, k=k)
     artifacts.write_text(output, html)

@@ -1,10 +1,18 @@
 """``cbir saliency``: write one saliency map per image."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cbir_cli.cli import options
+
+
+class Way(StrEnum):
+    """Which layers lose their weights."""
+
+    cascade = "cascade"
+    independent = "independent"
 
 
 def run(
@@ -13,6 +21,27 @@ def run(
     output: options.Output = "-",
     method: Annotated[str, typer.Option("--method", help="How maps are made; a module of saliency/.")] = "deep-taylor",
     settings: options.Set = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            "--fit",
+            metavar="SOURCE",
+            help="Images that a fitted method learns from; those of SOURCE that the model trained on by default.",
+        ),
+    ] = None,
+    preview: Annotated[
+        str | None,
+        typer.Option("--preview", metavar="DIR", help="Also write a picture of each image beside its map into DIR."),
+    ] = None,
+    randomize: Annotated[
+        Way | None,
+        typer.Option(
+            "--randomize",
+            help="Print instead how maps change when layers lose their weights, from the output down or one at a time.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: options.Seed = 0,
     device: options.DeviceOption = options.Device.auto,
     batch_size: options.BatchSize = 16,
     workers: options.Workers = None,
@@ -28,23 +57,66 @@ def run(
 
     A map says how much each pixel speaks for the model's answer. Maps are stored as 16-bit floats divided by their
     largest magnitude, with that magnitude beside them.
+
+    --set reaches the parameters of the method, and with every method input: what of the relevance is stored, and fed to
+    the network that learns from the maps. sum-repeat, the default, is the sum over channels, fed as three copies;
+    positive is the same without what speaks against the answer; rgb keeps the three channels of a method that has them.
+
+    A method that is fitted to images before it explains any takes at most --set fit_images=512 of them. --seed is that
+    of a method that draws and of --randomize; nothing else depends on it.
+
+    --randomize is a sanity check. It prints a table with a row a layer: the mean rank correlation of the network's maps
+    with those of the network whose layer has been drawn anew (cascade: with all layers above it). A method whose maps
+    hardly change does not show what the network has learnt.
     """
-    from cbir_cli import registry
     from cbir_cli.artifacts import files, pseudonyms
     from cbir_cli.artifacts import model as models
-    from cbir_cli.cli import sources
-    from cbir_cli.stages import encoders, streaming
+    from cbir_cli.cli import asking, sources
+    from cbir_cli.errors import UsageError
+    from cbir_cli.stages import encoders, randomisation, streaming
+    from cbir_cli.stages import preview as previews
     from cbir_cli.stages import saliency as mapping
 
-    files.check_output(output)
-    part = options.shard_of(shard)
-    explain = registry.load("saliency", method).explain
-    parameters = registry.settings(settings or [], registry.parameters(explain), f"saliency method {method}")
+    if randomize and (preview is not None or shard or resume):
+        raise UsageError("--randomize prints a table; it does not go with --preview, --shard and --resume")
+    files.check_output(output, text=randomize is not None)
+    part, fail = options.shard_of(shard), on_error is options.OnError.fail
+    asking.check_one_stdin(source or "", fit or "")
+    choice = mapping.choose(method, settings or [], seed=seed)
+    if fit is not None and not choice.fit_images:
+        raise UsageError(f"--fit {fit}: saliency method {method} is not fitted to images")
     network = models.read(options.network_path(model))
     hide = pseudonyms.from_environment(keep=keep_ids)
     images = sources.read_images(source, patient=patient, null=null)
     sources.warn_of_other_key(network, hide.check)
-    mapper = encoders.Mapper(network, method, parameters, encoders.Settings("torch", device.value, threads))
+    learnt = mapping.Learnt()
+    if choice.fit_images:
+        own = fit is None
+        given = images if own else sources.read_images(fit, null=null)
+        records = mapping.trained_on(network, images.records, hide) if own else given.records
+        learnt = mapping.learn(
+            choice,
+            network,
+            records,
+            source=sources.stored_source(given),
+            workers=options.cores(workers),
+            fail=fail,
+        )
+    if preview is not None:
+        previews.check(preview, [record.id for record in images.records])
+    mapper = mapping.mapper(choice, network, learnt, encoders.Settings("torch", device.value, threads))
+    if randomize:
+        rows, unreadable = randomisation.randomise(
+            mapper,
+            images.records,
+            randomize.value,
+            seed=seed,
+            batch=batch_size,
+            workers=options.cores(workers),
+            fail=fail,
+        )
+        files.write_text(output, randomisation.table(rows))
+        return sources.status_for({**learnt.unreadable, **unreadable}, on_error.value)
     job = streaming.Job(
         output=output,
         header={"command": "saliency", "space": mapper.space(), "keep_ids": keep_ids},
@@ -52,10 +124,17 @@ def run(
         workers=options.cores(workers),
         shard=part,
         resume=resume,
-        fail=on_error is options.OnError.fail,
+        fail=fail,
         description="saliency",
     )
     unreadable = mapping.map_images(
-        mapper, images.records, job, hide, source=sources.stored_source(images), reader=images.reader
+        mapper,
+        images.records,
+        job,
+        hide,
+        source=sources.stored_source(images),
+        reader=images.reader,
+        learnt=learnt,
+        preview=preview,
     )
-    return sources.status_for(unreadable, on_error.value)
+    return sources.status_for({**learnt.unreadable, **unreadable}, on_error.value)

@@ -32,7 +32,7 @@ def show_run(rows: Iterable[RunRow]) -> None:
 
 
 def show_scores(scores: Sequence[Score]) -> None:
-    """Print scores as the papers do: a row for each metric, a column for each file, the random ranking last."""
+    """Print scores as the papers do: a row for each metric, a column for each file, chance last."""
     from pathlib import Path
 
     from cbir_cli.reports import tables
@@ -43,9 +43,10 @@ def show_scores(scores: Sequence[Score]) -> None:
     rows = []
     for metric in dict.fromkeys(score.metric for score in scores):
         of_metric = {score.method: score for score in scores if score.metric == metric}
-        random = [s.random for s in of_metric.values() if s.random is not None]
+        random = sorted({f"{s.random:.2f}" for s in of_metric.values() if s.random is not None})
         cells = [tables.NONE if name not in of_metric else _spell(of_metric[name]) for name in files]
-        rows.append((metric, *cells, f"{random[0]:.2f}" if random else tables.NONE))
+        chance = tables.NONE if not random else random[0] if len(random) == 1 else f"{random[0]} to {random[-1]}"
+        rows.append((metric, *cells, chance))
     console = _console()
     if not console.is_terminal:
         console.width = 200  # a file has no edge to wrap at

@@ -1,1 +1,1 @@
-"""Scores of ranked lists (``ranking``) and of classifiers (``classification``)."""
+"""Scores of ranked lists (``ranking``), of classifiers (``classification``) and of saliency maps (``explanation``)."""

@@ -9,13 +9,15 @@ Silva et al. Interpretability-guided Content-based Medical Image Retrieval. MICC
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cbir_cli.errors import ShapeError
+from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN
 
+_WORDS = {POSITIVE: "", NEGATIVE: "no ", UNCERTAIN: "possibly "}
 EXPERT = "Expert"  # a row by this name is the ground truth: it is never counted as failing
 
 
@@ -141,6 +143,11 @@ class Case:
     def failures(self) -> int:
         """How many neighbours have another label than the query, over all rows but the expert's."""
         return sum(n.agrees is False for row in self.rows if row.method != EXPERT for n in row.neighbours)
+
+
+def words(codes: Mapping[str, int]) -> str:
+    """Spell raw label codes: ``Effusion, no Edema, possibly Mass``."""
+    return ", ".join(f"{_WORDS[code]}{name}" for name, code in codes.items())
 
 
 def check_map(values: np.ndarray | None, name: str) -> None:

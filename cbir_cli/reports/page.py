@@ -16,18 +16,17 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cbir_cli.reports import overlay
+from cbir_cli.reports.board import Board
 from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row
+from cbir_cli.reports.pictures import Pictures
 from cbir_cli.reports.tables import Table
 
-LONGEST = 512  # px of a picture's longer side; more is not seen in a gallery
-LOSSLESS_PIXELS = 6_000_000  # 120 images of 224 px, 4 MB as PNG; beyond, JPEG takes a third of that and maps are halved
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -35,6 +34,7 @@ def page(
     *,
     title: str,
     cases: Sequence[Case],
+    board: Board | None = None,
     tables: Sequence[Table] = (),
     figures: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
@@ -47,6 +47,8 @@ def page(
         Heading and window title.
     cases : sequence of Case
         Queries, in the order first shown.
+    board : Board, optional
+        Saliency maps of several methods, side by side.
     tables : sequence of Table
         Scores.
     figures : sequence of (str, str)
@@ -62,7 +64,7 @@ def page(
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    pictures = _Pictures()
+    pictures = Pictures()
     style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -74,8 +76,9 @@ def page(
     environment.filters["breakable"] = _breakable
     methods = list(dict.fromkeys(row.method for case in cases for row in case.rows))
     scales = {method: overlay.scale(_maps(cases, method)) for method in (None, *methods)}
-    bars = {method: _bar(pictures, scale) for method, scale in scales.items()}
+    bars = {method: pictures.bar(scale) for method, scale in scales.items()}
     views = [_case(case, pictures, scales) for case in cases]  # fills pictures, so it comes before they are encoded
+    side_by_side = _board(board, pictures) if board else None
     html = environment.get_template("page.html.j2").render(
         title=title,
         style=Markup(style),
@@ -84,6 +87,7 @@ def page(
         methods=methods,
         bars=bars,
         cases=views,
+        board=side_by_side,
         pictures=pictures.encoded(),
         lossless=pictures.lossless,
         tables=tables,
@@ -91,50 +95,6 @@ def page(
         notes=notes,
     )
     return html.encode("utf-8", "backslashreplace").decode("utf-8")  # file names may hold bytes that are no UTF-8
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a picture is: the name of its element, and its size in px."""
-
-    name: str
-    width: int
-    height: int
-
-
-class _Pictures:
-    """The distinct pictures of a page, in order of first use."""
-
-    def __init__(self) -> None:
-        self._images: dict[bytes, tuple[_Place, np.ndarray]] = {}
-        self._overlays: dict[bytes, tuple[_Place, np.ndarray, overlay.Scale]] = {}
-
-    @property
-    def lossless(self) -> bool:
-        """Whether images are stored exactly; many images are not, lest the page grow past what mail carries."""
-        return sum(pixels.shape[0] * pixels.shape[1] for _, pixels in self._images.values()) <= LOSSLESS_PIXELS
-
-    def image(self, pixels: np.ndarray) -> _Place:
-        key = _digest(pixels)
-        if key not in self._images:
-            small = overlay.shrink(pixels, LONGEST)
-            self._images[key] = (_Place(f"i{len(self._images)}", small.shape[1], small.shape[0]), small)
-        return self._images[key][0]
-
-    def overlay(self, values: np.ndarray, scale: overlay.Scale, width: int, height: int) -> _Place:
-        key = _digest(values) + f"{scale} {width} {height}".encode()
-        if key not in self._overlays:
-            self._overlays[key] = (_Place(f"m{len(self._overlays)}", width, height), values, scale)
-        return self._overlays[key][0]
-
-    def encoded(self) -> list[tuple[_Place, str]]:
-        """Every picture with its data; where images are not exact, maps have half the pixels each way."""
-        write, part = (overlay.lossless, 1) if self.lossless else (overlay.compact, 2)
-        files = [(place, write(pixels)) for place, pixels in self._images.values()]
-        for place, values, scale in self._overlays.values():
-            size = (max(1, place.height // part), max(1, place.width // part))
-            files.append((place, overlay.heat(values, scale, size)))
-        return [(place, overlay.data_uri(data)) for place, data in files]
 
 
 def _maps(cases: Sequence[Case], method: str | None) -> list[np.ndarray]:
@@ -151,17 +111,10 @@ def _claimed(case: Case) -> bool:
     return any(np.array_equal(values, case.query.map) for values in maps if case.query.map is not None)
 
 
-def _bar(pictures: _Pictures, scale: overlay.Scale | None) -> dict[str, Any] | None:
-    if scale is None:
-        return None
-    place = pictures.overlay(*overlay.ramp(scale), 120, 12)
-    return {"picture": place, "low": scale.ends[0], "high": scale.ends[1], "signed": scale.signed}
-
-
 _Scales = dict[str | None, overlay.Scale | None]
 
 
-def _case(case: Case, pictures: _Pictures, scales: _Scales) -> dict[str, Any]:
+def _case(case: Case, pictures: Pictures, scales: _Scales) -> dict[str, Any]:
     image = pictures.image(case.query.image)
     seen: list[tuple[str | None, np.ndarray]] = [
         (row.method, row.query_map) for row in case.rows if row.query_map is not None
@@ -174,13 +127,15 @@ def _case(case: Case, pictures: _Pictures, scales: _Scales) -> dict[str, Any]:
         "picture": image,
         "failures": case.failures,
         "judged": sum(n.agrees is not None for row in case.rows if row.method != EXPERT for n in row.neighbours),
-        "maps": [{"method": name, "zero": not values.any(), "picture": _heat(pictures, values, scales[name], image)}
-                 for name, values in seen],
+        "maps": [
+            {"method": name, "zero": not values.any(), "picture": pictures.over(image, values, scales[name])}
+            for name, values in seen
+        ],
         "rows": [_row(row, pictures, scales[row.method]) for row in case.rows],
-    }  # fmt: skip
+    }
 
 
-def _row(row: Row, pictures: _Pictures, scale: overlay.Scale | None) -> dict[str, Any]:
+def _row(row: Row, pictures: Pictures, scale: overlay.Scale | None) -> dict[str, Any]:
     return {
         "method": row.method,
         "note": row.note,
@@ -190,6 +145,24 @@ def _row(row: Row, pictures: _Pictures, scale: overlay.Scale | None) -> dict[str
         "columns": _columns(len(row.neighbours)),
         "distances": _distances([n.distance for n in row.neighbours]),
     }
+
+
+def _board(board: Board, pictures: Pictures) -> dict[str, Any]:
+    scales = [overlay.scale(line.maps[i] for line in board.lines) for i in range(len(board.columns))]
+    lines = []
+    for line in board.lines:
+        image = pictures.image(line.tile.image)
+        cells = [
+            {
+                "picture": pictures.over(image, values, scale),
+                "zero": not values.any(),
+                "note": note,
+            }
+            for values, scale, note in zip(line.maps, scales, line.notes, strict=True)
+        ]
+        lines.append({"id": line.tile.id, "label": line.tile.label, "picture": image, "cells": cells})
+    bars = [pictures.bar(scale) for scale in scales]
+    return {"columns": list(zip(board.columns, bars, strict=True)), "lines": lines, "chosen": board.chosen}
 
 
 def _columns(count: int) -> int:
@@ -204,7 +177,7 @@ def _distances(values: Sequence[float | None]) -> list[str]:
     return ["" if v is None else f"{v:.{decimals}f}" if decimals < 8 else f"{v:.3e}" for v in values]
 
 
-def _neighbour(n: Neighbour, method: str, pictures: _Pictures, scale: overlay.Scale | None) -> dict[str, Any]:
+def _neighbour(n: Neighbour, method: str, pictures: Pictures, scale: overlay.Scale | None) -> dict[str, Any]:
     image = pictures.image(n.tile.image)
     kind, words = {True: ("same", "same label"), False: ("other", "other label"), None: ("unknown", "label not known")}[
         n.agrees
@@ -219,14 +192,9 @@ def _neighbour(n: Neighbour, method: str, pictures: _Pictures, scale: overlay.Sc
         "words": words,
         "alt": ", ".join(part for part in said if part),
         "picture": image,
-        "overlay": None if n.tile.map is None else _heat(pictures, n.tile.map, scale, image),
+        "overlay": None if n.tile.map is None else pictures.over(image, n.tile.map, scale),
         "zero": n.tile.map is not None and not n.tile.map.any(),
     }
-
-
-def _heat(pictures: _Pictures, values: np.ndarray, scale: overlay.Scale | None, image: _Place) -> _Place:
-    known = scale or overlay.Scale(0.0, False, False)
-    return pictures.overlay(values, known, image.width, image.height)
 
 
 def _breakable(text: str) -> str:
@@ -234,10 +202,6 @@ def _breakable(text: str) -> str:
     from markupsafe import Markup, escape
 
     return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[-_./\\|=,;:])", text))
-
-
-def _digest(values: np.ndarray) -> bytes:
-    return hashlib.sha256(f"{values.shape} {values.dtype}".encode() + np.ascontiguousarray(values).tobytes()).digest()
 
 
 def _inline(svg: str, prefix: str) -> str:

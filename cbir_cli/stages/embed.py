@@ -8,6 +8,7 @@ from cbir_cli.artifacts import embeddings, history, items, saliency
 from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.model import Model
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
+from cbir_cli.maps import as_pixels
 from cbir_cli.records import Record
 from cbir_cli.stages import streaming
 from cbir_cli.stages.encoders import Encoder, Network
@@ -76,7 +77,7 @@ def embed_images(
         space = encoder.space.of_source(source, reader, targets_of(table.label_names, labels))
         entry = history.entry(
             "embed",
-            {"source": source, "reader": reader, "encoder": space.encoder, "size": encoder.input.size},
+            {"source": source, "reader": reader, "encoder": space.encoder, "size": encoder.input.size, **_quirk(space)},
             inputs={"model": space.model_fingerprint},
             libraries=("numpy", "onnxruntime", "pillow"),
         )
@@ -106,12 +107,18 @@ def embed_maps(encoder: Network, maps: saliency.Maps, output: str, *, labels: Se
         The task's names for its label.
     batch : int
     """
-    blocks = [encoder.rows(maps.maps[i : i + batch].astype(np.float32)) for i in range(0, len(maps.maps), batch)]
+    blocks = [encoder.rows(as_pixels(maps.maps[i : i + batch])) for i in range(0, len(maps.maps), batch)]
     table = maps.items.take(np.arange(len(maps.items.ids)))
     space = encoder.space.of_source(maps.source, maps.reader, targets_of(table.label_names, labels))
     entry = history.entry(
         "embed",
-        {"source": maps.source, "reader": maps.reader, "encoder": space.encoder, "size": encoder.input.size},
+        {
+            "source": maps.source,
+            "reader": maps.reader,
+            "encoder": space.encoder,
+            "size": encoder.input.size,
+            **_quirk(space),
+        },
         inputs={"model": space.model_fingerprint, "maps": maps.fingerprint},
         libraries=("numpy", "onnxruntime"),
     )
@@ -124,3 +131,7 @@ def embed_maps(encoder: Network, maps: saliency.Maps, output: str, *, labels: Se
         unreadable=maps.unreadable,
         history=history.join(encoder.model.history, maps.history, [entry]),
     )
+
+
+def _quirk(space: embeddings.Space) -> dict[str, str]:
+    return {} if space.compat == "none" else {"compat": space.compat}

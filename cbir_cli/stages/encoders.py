@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +16,19 @@ from cbir_cli.artifacts.model import Model, read, saliency_space, space_of
 from cbir_cli.artifacts.partial import Fields
 from cbir_cli.errors import UsageError
 from cbir_cli.images import InputSpec
+from cbir_cli.maps import as_pixels, shown
 
 log = logging.getLogger("cbir")
 
 BUILT_IN = ("ssim", "imagenet")
+
+COMPATS = ("none", "silva2020")
+"""Errors of released code that can be repeated.
+
+``silva2020``: the 2020 authors' script multiplies the catalogue's maps by 255, for Keras to divide them by 255 again,
+and by a slip multiplies a wrong variable where it should the query's map. So the query's map reaches the network 255
+times smaller than those it is compared with.
+"""
 
 
 class Encoder(Protocol):
@@ -49,7 +59,7 @@ class Encoder(Protocol):
         """Return ``X`` (N, D) and, where the model classifies, ``logits`` (N, C) of pixels (N, S, S)."""
 
     def maps(self, pixels: np.ndarray) -> np.ndarray:
-        """Return saliency maps (N, S, S) float32 of pixels (N, S, S); UsageError where the encoder has none."""
+        """Return saliency maps (N, S, S) float32 of pixels (N, S, S), to be shown; UsageError where there are none."""
 
 
 @dataclass
@@ -62,11 +72,14 @@ class Settings:
         ``auto`` (ONNX Runtime on CPU, PyTorch on GPU), ``onnxruntime`` or ``torch``.
     device : str
     threads : int or None
+    compat : str
+        One of ``COMPATS``.
     """
 
     engine: str = "auto"
     device: str = "auto"
     threads: int | None = None
+    compat: str = "none"
 
 
 class Network:
@@ -81,6 +94,11 @@ class Network:
         maps file). For an IG model the maps must be its own.
     targets : list of str
         Labels of the source that the model's task is about.
+
+    Raises
+    ------
+    UsageError
+        If the maps are not the model's, or ``settings.compat`` is unknown or asked for without maps.
     """
 
     def __init__(
@@ -97,6 +115,7 @@ class Network:
         stage = model.saliency
         tuned = stage is not None and space_of(model, "") != space_of(stage.model, "")
         guided = stage is not None or bool(saliency)
+        _check_compat(settings.compat, model.name, guided=guided)
         self.space = Space(
             similarity="l2",
             fingerprint=space_of(model, saliency or (model.saliency.space() if model.saliency else "")),
@@ -106,6 +125,7 @@ class Network:
             model_name=Path(model.name).name,
             model_fingerprint=model.fingerprint,
             input=model.input.to_dict(),
+            compat=settings.compat,
         )
 
     @cached_property
@@ -127,13 +147,14 @@ class Network:
         stage = self.model.saliency
         if stage is None:
             return Mapper(self.model, "deep-taylor", {}, self.settings)
-        return Mapper(stage.model, stage.method, stage.parameters, self.settings)
+        return Mapper(stage.model, stage.method, stage.parameters, self.settings, form=stage.input, fitted=stage.fitted)
 
     def rows(self, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
-        """See ``Encoder.rows``."""
+        """See ``Encoder.rows``; made for a maps file, it is given ``maps.as_pixels`` of the maps."""
         if self.model.saliency and not self._from_file:
-            maps, _ = self._mapper(pixels)
-            pixels = maps.astype(np.float32)  # as stored: a maps file in between gives the same vectors
+            pixels = as_pixels(self._mapper(pixels)[0])  # as stored: a maps file in between gives the same vectors
+        if self.space.compat == "silva2020":
+            pixels = pixels / np.float32(255)
         features, logits = self._features(self.input.prepare(pixels))
         return {"X": features, "logits": logits}
 
@@ -148,7 +169,7 @@ class Network:
 
     def maps(self, pixels: np.ndarray) -> np.ndarray:
         """See ``Encoder.maps``: the IG model's own maps, or those of a CNN of itself."""
-        return self._mapper(pixels)[0].astype(np.float32)
+        return shown(self._mapper(pixels)[0])
 
     @property
     def size(self) -> int:
@@ -162,12 +183,51 @@ class Network:
 
 
 class Mapper:
-    """From pixels (N, S, S) to maps (N, S, S) float16 and their scale (N,) float32, by a saliency method."""
+    """From pixels (N, S, S) to maps, as ``maps.finish`` has them, and their scale (N,) float32, by a saliency method.
 
-    def __init__(self, model: Model, method: str, parameters: Mapping[str, Any], settings: Settings) -> None:
-        self.model, self.method, self._settings = model, method, settings
-        self._explain = registry.load("saliency", method).explain
-        self.parameters = {**registry.parameters(self._explain), **parameters}
+    Parameters
+    ----------
+    model : Model
+        The network that is explained.
+    method : str
+    parameters : mapping
+        What differs from the method's defaults; ``seed`` among them where the method draws, 0 by default.
+    settings : Settings
+    form : str
+        One of ``maps.INPUTS``.
+    fitted : mapping of str to ndarray
+        What the method has learnt from images, where it does.
+
+    Raises
+    ------
+    UsageError
+        If the method has to be fitted first.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        method: str,
+        parameters: Mapping[str, Any],
+        settings: Settings,
+        *,
+        form: str = "sum-repeat",
+        fitted: Mapping[str, np.ndarray] = MappingProxyType({}),
+    ) -> None:
+        from cbir_cli import engines
+
+        self.model, self.method, self.form, self.fitted = model, registry.canonical(method), form, dict(fitted)
+        self._settings = settings
+        way = registry.load("saliency", method)
+        if hasattr(way, "fit") and not fitted:
+            raise UsageError(f"saliency method {method} has to be fitted to images first")
+        self._explain = way.explain
+        seed = {"seed": 0} if engines.takes(way.explain, "generator") else {}
+        self.parameters = {**registry.parameters(way.explain), **seed, **parameters}
+
+    def of(self, model: Model) -> "Mapper":
+        """Return what makes maps in the same way with another network."""
+        return Mapper(model, self.method, self.parameters, self._settings, form=self.form, fitted=self.fitted)
 
     @cached_property
     def _maps(self) -> Any:
@@ -181,7 +241,10 @@ class Mapper:
             self._explain,
             device=settings.device,
             threads=settings.threads,
-            parameters=self.parameters,
+            parameters={name: value for name, value in self.parameters.items() if name != "seed"},
+            form=self.form,
+            seed=self.parameters.get("seed", 0),
+            fitted=self.fitted,
         )
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -190,7 +253,7 @@ class Mapper:
 
     def space(self) -> str:
         """Return the fingerprint of the maps."""
-        return saliency_space(self.model.space(), self.method, self.parameters)
+        return saliency_space(self.model.space(), self.method, self.parameters, self.form, self.fitted)
 
 
 class Ssim:
@@ -239,11 +302,12 @@ def open_encoder(name: str, settings: Settings, *, image_size: int | None = None
     Raises
     ------
     UsageError
-        If the model fixes another input size.
+        If the model fixes another input size, or ``settings.compat`` does not go with it.
     WeightsError
         If ``imagenet`` is asked for and its weights cannot be had.
     """
     if name == "ssim":
+        _check_compat(settings.compat, name, guided=False)
         return Ssim(image_size or InputSpec().size)
     if name == "imagenet":
         return Network(imagenet(image_size or InputSpec().size), settings)
@@ -251,6 +315,15 @@ def open_encoder(name: str, settings: Settings, *, image_size: int | None = None
     if image_size not in (None, model.input.size):
         raise UsageError(f"{name}: was trained at {model.input.size} px; --image-size {image_size} does not fit")
     return Network(model, settings)
+
+
+def _check_compat(compat: str, name: str, *, guided: bool) -> None:
+    if compat not in COMPATS:
+        raise registry.unknown("compat", compat, COMPATS)
+    if compat != "none" and not guided:
+        raise UsageError(
+            f"compat={compat} is about maps: it goes with an IG or CNN(IG) model, and {name} is fed images"
+        )
 
 
 def imagenet(size: int) -> Model:

@@ -1,4 +1,4 @@
-"""Score runs and embeddings: the library behind ``cbir evaluate``."""
+"""Score runs, embeddings and, in ``localisation``, maps: the library behind ``cbir evaluate``."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cbir_cli import evaluation, truth
-from cbir_cli.artifacts import embeddings, files
+from cbir_cli.artifacts import embeddings, files, saliency
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key, RunRow, read_run
 from cbir_cli.artifacts.split import read_split
@@ -16,6 +16,7 @@ from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.records import MISSING
 from cbir_cli.scores import Score
 from cbir_cli.splits import SplitRow
+from cbir_cli.stages import localisation
 
 HELD_OUT = ("", "test")
 """Values of ``seen`` of images that neither trained nor selected a network."""
@@ -48,14 +49,15 @@ def evaluate(
     rater: str | None = None,
     split: str | None = None,
     label: str | None = None,
+    masks: str | None = None,
     metrics: Sequence[str] | None = None,
 ) -> list[Score]:
-    """Score files: ranked lists, and classifiers by the logits of an embedding.
+    """Score files: ranked lists, classifiers by the logits of an embedding, or saliency maps against masks.
 
     Parameters
     ----------
     names : sequence of str
-        Runs and embedding artifacts; ``-`` is standard input.
+        Runs and embedding artifacts, or with ``masks`` maps artifacts; ``-`` is standard input.
     items : str, optional
         Index or embedding that knows the catalogue.
     raters, rater : str, optional
@@ -64,6 +66,8 @@ def evaluate(
         Split table of a run with sets.
     label : str, optional
         Label that decides what is relevant.
+    masks : str, optional
+        Folder of masks of the lesions; goes with none of the above.
     metrics : sequence of str, optional
         All that fit by default.
 
@@ -76,10 +80,19 @@ def evaluate(
     UsageError
         If a metric is unknown or lacks what it needs.
     """
+    if masks is not None:
+        if not masks:
+            raise UsageError("--masks: expected the name of a folder, found nothing")
+        others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split, "--label": label}
+        if given := [option for option, value in others.items() if value is not None]:
+            raise UsageError(f"{given[0]} does not go with --masks")
+        return localisation.evaluate(names, masks, metrics)
     ranks = read_ranks(raters) if raters else []
     rows = read_split(split) if split else []
     known = known_items(items) if items else None
     parsed = evaluation.parse_metrics(metrics or [])
+    if of_maps := [m for m in parsed if m.folder == evaluation.EXPLANATION]:
+        raise UsageError(f"metric {of_maps[0]} scores saliency maps: give masks of what they should show (--masks DIR)")
     of_run = [str(m) for m in parsed if m.folder == evaluation.RANKING]
     of_classifier = [str(m) for m in parsed if m.folder == evaluation.CLASSIFICATION]
     scores: list[Score] = []
@@ -143,7 +156,9 @@ def _with_labels(rows: list[RunRow], known: Known) -> list[RunRow]:
 
 
 def _classifier(name: str, label: str | None, metrics: Sequence[str]) -> list[Score]:
-    with files.open_artifact(name, embeddings.KIND, "cbir-index") as artifact:
+    with files.open_artifact(name, embeddings.KIND, "cbir-index", saliency.KIND) as artifact:
+        if artifact.kind == saliency.KIND:
+            raise UsageError("saliency maps are scored against masks of what they should show (--masks DIR)")
         stored = embeddings.read(artifact)
         targets = [label] if label else stored.space.targets
         if stored.logits is None or stored.logits.shape[1] != 1:

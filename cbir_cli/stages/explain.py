@@ -62,17 +62,18 @@ class Pictures:
 def paths_of_index(index: Index, root: str | None) -> dict[str, Path]:
     """Return the file of each image of an index: below ``root``, else below the source as it was typed."""
     space = index.embedding.space
-    return _paths(index.embedding.items.ids, index.embedding.items["path"], root, space.source)
+    return paths(index.embedding.items.ids, index.embedding.items["path"], root, space.source)
 
 
 def paths_of_queries(queries: Queries, root: str | None) -> dict[str, Path]:
     """Return the file of each query of an embedding artifact: below ``root``, else below its own source."""
-    own = _paths(queries.items.ids, queries.items["path"], None, queries.source)
-    below = _paths(queries.items.ids, queries.items["path"], root, queries.source)
+    own = paths(queries.items.ids, queries.items["path"], None, queries.source)
+    below = paths(queries.items.ids, queries.items["path"], root, queries.source)
     return {key: path if path.exists() else own[key] for key, path in below.items()}
 
 
-def _paths(ids: np.ndarray, relative: np.ndarray, root: str | None, source: str) -> dict[str, Path]:
+def paths(ids: np.ndarray, relative: np.ndarray, root: str | None, source: str) -> dict[str, Path]:
+    """Return the file of each id, from its path below ``root``, else below the source as an artifact remembers it."""
     _, colon, rest = source.partition(":")
     folder = root or (rest if colon and not os.path.exists(source) else source)
     if not root and (os.path.isfile(folder) or Path(folder).suffix.lower() in (".csv", ".tsv")):

@@ -63,7 +63,11 @@ def _model(artifact: files.Artifact) -> dict[str, Any]:
     }
     if guided:
         stage = group["saliency_model"]
-        known["saliency"] = {"method": str(stage.attrs["method"]), **json.loads(stage.attrs["parameters"])}
+        known["saliency"] = {
+            "method": str(stage.attrs["method"]),
+            "input": str(stage.attrs["map-input"]),
+            **json.loads(stage.attrs["parameters"]),
+        }
     return known
 
 
@@ -71,7 +75,8 @@ def _saliency(artifact: files.Artifact) -> dict[str, Any]:
     maps = saliency.read(artifact)
     return {
         "maps": len(maps.maps),
-        "size": maps.maps.shape[1],
+        "size": maps.maps.shape[-1],
+        "input": maps.input,
         "method": {"name": maps.method, **maps.parameters},
         "target": maps.target,
         "flat-maps": maps.flat,
@@ -96,6 +101,7 @@ def _embedding(artifact: files.Artifact) -> dict[str, Any]:
         "logits": 0 if stored.logits is None else stored.logits.shape[1],
         "source": stored.space.source,
         "reader": stored.space.reader,
+        **({"compat": stored.space.compat} if stored.space.compat != "none" else {}),
         **_items(stored.items),
         "unreadable": len(stored.unreadable),
     }

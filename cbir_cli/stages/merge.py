@@ -78,13 +78,17 @@ def _embeddings(parts: Sequence[files.Artifact], output: str) -> None:
 def _maps(parts: Sequence[files.Artifact], output: str) -> None:
     read = [saliency.read(part) for part in parts]
     first = parts[0].file.attrs
-    names = ("method", "parameters", "target", "model", "model-space", "source", "reader")
+    names = ("method", "parameters", "input", "target", "model", "model-space", "source", "reader")
+    for part in read:
+        if part.space != read[0].space:  # of one run by their histories, so this is what is left
+            raise ArtifactError(f"{part.name}: its method was fitted to other images than that of {read[0].name}")
     saliency.write(
         output,
         _Stacked([m.maps for m in read]),  # type: ignore[arg-type]
         np.concatenate([m.scale for m in read]),
         _joined([m.items for m in read]),
         attributes={name: first[name] for name in names},
+        fitted=read[0].fitted,
         unreadable={key: reason for m in read for key, reason in m.unreadable.items()},
         history=read[0].history,
     )

@@ -8,7 +8,7 @@ that one's patient and study, whatever it is called.
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +56,14 @@ class Answer:
     set: int | None = None
 
 
+def asked_as(index: Index, compat: str) -> Index:
+    """Return the index with ``compat`` in its space: how queries are to be fed, whatever the catalogue was."""
+    embedding = index.embedding
+    return replace(index, embedding=replace(embedding, space=replace(embedding.space, compat=compat)))
+
+
 def from_embedding(embedding: Embedding, index: Index) -> Queries:
-    """Return the images of an embedding as queries.
+    """Return the images of an embedding as queries, with a warning if they were fed otherwise than the catalogue.
 
     Raises
     ------
@@ -69,6 +75,15 @@ def from_embedding(embedding: Embedding, index: Index) -> Queries:
         raise ArtifactError(
             f"{embedding.name}: embedded by {here.model_name} ({here.encoder}, space {here.fingerprint[:12]}), "
             f"the index by {there.model_name} ({there.encoder}, space {there.fingerprint[:12]})"
+        )
+    if there.compat not in ("none", here.compat):
+        raise ArtifactError(
+            f"{embedding.name}: its vectors are made already, without compat={there.compat}; "
+            f"embed its images with --set compat={there.compat}"
+        )
+    if here.compat != "none":
+        log.warning(
+            "%s: embedded with compat=%s: its maps were fed otherwise than the catalogue's", embedding.name, here.compat
         )
     return Queries(embedding.vectors, embedding.items, here.source)
 
@@ -85,6 +100,7 @@ def find_encoder(chosen: str | None, index: Index, index_path: str, settings: Se
         If the model that was named is of another space, or none is found; the message says where was looked.
     """
     space = index.embedding.space
+    settings = replace(settings, compat=space.compat)
     if space.model_name in BUILT_IN:
         if chosen not in (None, space.model_name):
             raise ArtifactError(f"{chosen}: another model than the index was made with ({space.model_name})")

@@ -3,65 +3,90 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cbir_cli.artifacts import explanation, files
+from cbir_cli.artifacts import explanation, files, saliency
 from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import CbirError, UsageError
-from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN
+from cbir_cli.records import UNCERTAIN
 from cbir_cli.reports import figures, gallery, page, tables
+from cbir_cli.stages import report_maps
 
+TITLE = "Similar images, and why"
 METHODS = {"ssim": "SSIM", "cnn": "CNN", "cnn(ig)": "CNN(IG)", "ig": "IG"}
 _NUMBERS = ("mean", "min", "max", "sd", "random")
-_WORDS = {POSITIVE: "", NEGATIVE: "no ", UNCERTAIN: "possibly "}
 
 
-def page_of(names: Sequence[str], *, raters: str | None, rater: str | None, label: str | None, title: str) -> str:
+def page_of(
+    names: Sequence[str],
+    *,
+    raters: str | None,
+    rater: str | None,
+    label: str | None,
+    title: str | None,
+    root: str | None,
+    images: str | None,
+    k: int,
+) -> str:
     """Return the page of some files.
 
     Parameters
     ----------
     names : sequence of str
-        Explanation artifacts (a row each, in this order), score tables (``.tsv`` or ``.json`` of ``cbir evaluate``) and
-        models (their training curves).
+        Explanation artifacts (a row each, in this order), saliency artifacts (a column each), score tables (``.tsv`` or
+        ``.json`` of ``cbir evaluate``) and models (their training curves).
     raters, rater : str, optional
         Rank table, and who in it is the reference.
     label : str, optional
-        Label that frames agree on.
-    title : str
+        Label that frames agree on, and that images of saliency artifacts are chosen by.
+    title : str, optional
+        By default as what is shown.
+    root, images, k
+        As ``report_maps.board_of`` has them, for saliency artifacts.
 
     Raises
     ------
     UsageError
         If a file is of another kind, or there is nothing to show.
+    CbirError
+        As ``report_maps.board_of``.
     """
     ranks = _orders(read_ranks(raters), rater) if raters else {}
     made: list[tuple[str, Explanation]] = []
+    maps: list[saliency.Maps] = []
     curves: list[tuple[str, models.Model]] = []
     scores: list[dict[str, Any]] = []
-    for name in names:
-        if name == files.STDIO or files.is_artifact(Path(name)):
-            with files.open_artifact(name, explanation.KIND, models.KIND) as artifact:
-                if artifact.kind == explanation.KIND:
-                    made.append((name, explanation.read(artifact)))
-                    continue
-            curves.append((name, models.read(name)))
-        else:
-            scores += read_scores(name)
+    with ExitStack() as stack:
+        for name in names:
+            if name != files.STDIO and not files.is_artifact(Path(name)):
+                scores += read_scores(name)
+                continue
+            artifact = stack.enter_context(files.open_artifact(name, explanation.KIND, models.KIND, saliency.KIND))
+            if artifact.kind == explanation.KIND:
+                made.append((name, explanation.read(artifact)))
+            elif artifact.kind == saliency.KIND:
+                maps.append(saliency.read(artifact))
+            else:
+                curves.append((name, models.read(name)))
+        if not maps and (root is not None or images is not None):
+            raise UsageError("--root and --images are for maps, and no saliency artifact is given")
+        board = report_maps.board_of(maps, root=root, images=images, k=k, label=label) if maps else None
+        notes = [*_notes(made), *report_maps.notes_of(maps)]
     cases = _cases(made, ranks, label)
     drawn = _boxes(scores) + [
         (f"Training of {Path(name).stem}", _curves(model)) for name, model in curves if model.epochs
     ]
-    if not (cases or drawn or scores):
-        raise UsageError("nothing to show: give explanation artifacts, score tables or trained models")
-    return page.page(title=title, cases=cases, tables=_tables(scores), figures=drawn, notes=_notes(made))
+    if not (cases or board or drawn or scores):
+        raise UsageError("nothing to show: give explanation artifacts, maps, score tables or trained models")
+    heading = title if title is not None else TITLE if cases or not board else "Saliency maps"
+    return page.page(title=heading, cases=cases, board=board, tables=_tables(scores), figures=drawn, notes=notes)
 
 
 def read_scores(name: str) -> list[dict[str, Any]]:
@@ -142,7 +167,7 @@ def _case(
         query_row = int(one.query[pairs[0]])
         codes = one.queries.stated(query_row, chosen)
         on_query = one.map_of(pairs[0], ON_QUERY)
-        tile = gallery.Tile(key[2], one.query_images[query_row], on_query, _words(codes))
+        tile = gallery.Tile(key[2], one.query_images[query_row], on_query, gallery.words(codes))
         if query is None or (query.map is None and on_query is not None):
             query = tile
         neighbours = []
@@ -150,7 +175,7 @@ def _case(
             result = int(one.result[pair])
             found = str(one.results.ids[result])
             stated = one.results.stated(result, chosen)
-            picture = gallery.Tile(found, one.result_images[result], one.map_of(pair, ON_RESULT), _words(stated))
+            picture = gallery.Tile(found, one.result_images[result], one.map_of(pair, ON_RESULT), gallery.words(stated))
             pictures.setdefault(found, gallery.Tile(found, picture.image, None, picture.label))
             agrees = None if not codes or codes.keys() != stated.keys() else codes == stated
             if UNCERTAIN in (*codes.values(), *stated.values()):
@@ -193,10 +218,6 @@ def _label_of(one: Explanation, label: str | None) -> list[str]:
     return [t for t in one.targets if t in one.queries.label_names] or (
         one.results.label_names if len(one.results.label_names) == 1 else []
     )
-
-
-def _words(codes: Mapping[str, int]) -> str:
-    return ", ".join(f"{_WORDS[code]}{name}" for name, code in codes.items())
 
 
 def _agreement(one: str, other: str) -> bool | None:

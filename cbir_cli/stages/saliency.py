@@ -1,18 +1,158 @@
 """From images to a saliency artifact: the library behind ``cbir saliency``."""
 
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from cbir_cli import engines, images, maps, registry
 from cbir_cli.artifacts import history, saliency
+from cbir_cli.artifacts.model import Model
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
+from cbir_cli.errors import ImageError, SourceError, UsageError
+from cbir_cli.progress import Progress
 from cbir_cli.records import Record
+from cbir_cli.stages import preview as previews
 from cbir_cli.stages import streaming
 from cbir_cli.stages.embed import table_of
-from cbir_cli.stages.encoders import Mapper
+from cbir_cli.stages.encoders import Mapper, Settings
 
 log = logging.getLogger("cbir")
+
+FIT_IMAGES = 512
+"""How many images a method is fitted to at most, if nothing is said."""
+
+_FIT_BATCH = 16
+"""Images that a method is given at a time to be fitted to; always the same, as it decides the last bits."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How maps are to be made.
+
+    Attributes
+    ----------
+    method : str
+    parameters : dict
+        Those that differ from the method's defaults, and ``seed`` where the method draws.
+    form : str
+        One of ``maps.INPUTS``.
+    fit_images : int
+        How many images the method is fitted to at most; 0 where it is not fitted.
+    """
+
+    method: str
+    parameters: dict[str, Any]
+    form: str
+    fit_images: int
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a method has learnt.
+
+    Attributes
+    ----------
+    values : dict of str to ndarray
+    facts : dict
+        From what, for the history.
+    unreadable : dict of str to str
+        Why each image that could not be read was left out.
+    """
+
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def choose(method: str, pairs: Sequence[str], *, seed: int = 0) -> Choice:
+    """Return what ``--method``, ``--set`` and ``--seed`` say.
+
+    Raises
+    ------
+    UsageError
+        If there is no such method or parameter, or a value is not one.
+    """
+    method, way = registry.canonical(method), registry.load("saliency", method)
+    stage = {"input": maps.INPUTS[0], **({"fit_images": FIT_IMAGES} if hasattr(way, "fit") else {})}
+    known = {**registry.parameters(way.explain), **stage}
+    given = registry.settings(pairs, known, f"saliency method {method}")
+    form, most = given.pop("input", maps.INPUTS[0]), given.pop("fit_images", stage.get("fit_images", 0))
+    if form not in maps.INPUTS:
+        raise registry.unknown("input", form, maps.INPUTS)
+    if "fit_images" in stage and most < 1:
+        raise UsageError(f"--set fit_images={most}: expected at least 1")
+    if engines.takes(way.explain, "generator"):
+        given["seed"] = seed
+    return Choice(method, given, form, most)
+
+
+def trained_on(model: Model, records: Sequence[Record], pseudonyms: Pseudonyms) -> list[Record]:
+    """Return the images whose patients the model trained on, or all if there are none."""
+    seen = [r for r in records if model.split.get(pseudonyms(r.patient) or r.id) == "train"]
+    return seen or list(records)
+
+
+def learn(
+    choice: Choice, model: Model, records: Sequence[Record], *, source: str, workers: int, fail: bool = False
+) -> Learnt:
+    """Fit a method to images.
+
+    Parameters
+    ----------
+    choice : Choice
+    model : Model
+    records : sequence of Record
+        If there are too many, those are taken whose ids have the lowest hashes: a choice that depends neither on the
+        order of the images nor on anything else, and favours none of them.
+    source : str
+        Where they are from, as the history remembers it.
+    workers : int
+        Threads that decode; the result does not depend on it.
+    fail : bool
+        Raise at the first image that cannot be read instead of leaving it out.
+
+    Raises
+    ------
+    ImageError
+        At the first unreadable image if ``fail``.
+    SourceError
+        If no image can be read.
+    """
+    lowest = sorted(records, key=lambda record: hashlib.sha256(record.id.encode()).digest())[: choice.fit_images]
+    unreadable: dict[str, str] = {}
+
+    def read() -> Iterator[np.ndarray]:
+        progress = Progress(len(lowest), "fit")
+        for some, outcomes in images.stream(lowest, model.input.load, workers=workers, batch=_FIT_BATCH):
+            for record, outcome in zip(some, outcomes, strict=True):
+                if isinstance(outcome, ImageError):
+                    error = streaming.named(record, outcome)
+                    if fail:
+                        raise error
+                    unreadable[record.id] = str(error)
+            good = [o for o in outcomes if not isinstance(o, ImageError)]
+            if good:
+                yield model.input.prepare(np.stack(good))
+            progress.advance(len(some))
+        progress.close()
+        if len(unreadable) == len(lowest):
+            raise SourceError(f"none of the images that saliency method {choice.method} is to be fitted to can be read")
+
+    log.info("fitting %s to %d images", choice.method, len(lowest))
+    way = registry.load("saliency", choice.method)
+    values = engines.fit_method(model.architecture, model.weights, len(model.outputs), way.fit, read)
+    for reason in unreadable.values():
+        log.warning("%s", reason)
+    return Learnt(values, {"fit": source, "fit_images": len(lowest) - len(unreadable)}, unreadable)
+
+
+def mapper(choice: Choice, model: Model, learnt: Learnt, settings: Settings) -> Mapper:
+    """Return what makes the maps that were chosen, with a network."""
+    return Mapper(model, choice.method, choice.parameters, settings, form=choice.form, fitted=learnt.values)
 
 
 def map_images(
@@ -23,6 +163,8 @@ def map_images(
     *,
     source: str,
     reader: str,
+    learnt: Learnt = Learnt(),
+    preview: str | None = None,
 ) -> dict[str, str]:
     """Make a map of each image and write the artifact.
 
@@ -35,6 +177,10 @@ def map_images(
     pseudonyms : Pseudonyms
     source, reader : str
         As the artifact remembers them.
+    learnt : Learnt
+        What the mapper's method was fitted to, for the history.
+    preview : str, optional
+        Folder that gets a picture of each image beside its map.
 
     Returns
     -------
@@ -44,10 +190,10 @@ def map_images(
     model, size = mapper.model, mapper.model.input.size
 
     def process(pixels: np.ndarray) -> dict[str, np.ndarray]:
-        maps, scale = mapper(pixels)
-        return {"maps": maps, "scale": scale}
+        made, scale = mapper(pixels)
+        return {"maps": made, "scale": scale}
 
-    fields = {"maps": ((size, size), "<f2"), "scale": ((), "<f4")}
+    fields = {"maps": (maps.shape(mapper.form, size, size), "<f2"), "scale": ((), "<f4")}
     with streaming.extract(records, model.input.load, process, fields, job) as done:
         flat = int(np.count_nonzero(done.rows["scale"] == 0))
         if flat:
@@ -56,9 +202,17 @@ def map_images(
             )
         entry = history.entry(
             "saliency",
-            {"source": source, "reader": reader, "method": mapper.method, **mapper.parameters},
+            {
+                "source": source,
+                "reader": reader,
+                "method": mapper.method,
+                "input": mapper.form,
+                **mapper.parameters,
+                **learnt.facts,
+            },
             inputs={"model": model.fingerprint},
-            libraries=("numpy", "pillow", "torch", "zennit"),
+            seed=mapper.parameters.get("seed"),
+            libraries=("numpy", "pillow", "torch"),
         )
         saliency.write(
             job.output,
@@ -68,14 +222,20 @@ def map_images(
             attributes={
                 "method": mapper.method,
                 "parameters": mapper.parameters,
+                "input": mapper.form,
                 "target": model.outputs[0] if len(model.outputs) == 1 else "highest output",
                 "model": model.fingerprint,
                 "model-space": model.space(),
                 "source": source,
                 "reader": reader,
             },
+            fitted=mapper.fitted,
             unreadable=done.unreadable,
             history=history.join(model.history, [entry]),
             shard=job.shard,
         )
+        if preview is not None:
+            previews.write_previews(
+                preview, done.records, model.input.load, done.rows["maps"], done.rows["scale"], method=mapper.method
+            )
         return done.unreadable

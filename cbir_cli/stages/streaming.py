@@ -110,7 +110,7 @@ def extract(
             )
             finished = True
         finally:
-            partial.close(remove=finished)
+            partial.close(remove=finished or not partial.done)  # nothing to resume from
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -165,7 +165,7 @@ def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Ru
             f"{maps.name}: its patients were hidden with another key than those of {first.name}, so training and "
             "validation patients cannot be told apart; use the same CBIR_KEY for both"
         )
-    stage = Saliency(first, maps.method, maps.parameters)
+    stage = Saliency(first, maps.method, maps.parameters, maps.input, maps.fitted)
     table = maps.items
     records = table.records()
     rows, targets = _selected(task, records)

@@ -1,6 +1,7 @@
 """A reader takes nothing for granted: whatever is missing or of another kind in an artifact is one clear error."""
 
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -117,6 +118,13 @@ def test_what_was_written_is_read(chain, tmp_path):
     models.write(str(tmp_path / "ig.h5"), model)
     assert files.verify(str(tmp_path / "ig.h5")) == files.verify(str(chain / "ig.h5"))
     assert model.saliency.model.split == models.read(str(chain / "cnn.h5")).split
+    with files.open_artifact(str(chain / "maps.h5")) as artifact:
+        one = saliency.read(artifact)
+        names = ("method", "parameters", "input", "target", "model", "model-space", "source", "reader")
+        attributes = {name: artifact.file.attrs[name] for name in names}
+        more = {"attributes": attributes, "unreadable": one.unreadable, "history": artifact.history}
+        saliency.write(str(tmp_path / "maps.h5"), one.maps, one.scale, one.items, **more)
+    assert (tmp_path / "maps.h5").read_bytes() == (chain / "maps.h5").read_bytes()
     with files.open_artifact(str(chain / "ex.h5")) as artifact:
         explanation.write(str(tmp_path / "ex.h5"), explanation.read(artifact), history=artifact.history)
     assert (tmp_path / "ex.h5").read_bytes() == (chain / "ex.h5").read_bytes()
@@ -126,6 +134,56 @@ def test_what_was_written_is_read(chain, tmp_path):
             str(tmp_path / "emb.h5"), one.vectors, one.items, one.space, logits=one.logits, history=artifact.history
         )
     assert (tmp_path / "emb.h5").read_bytes() == (chain / "cnn.emb.h5").read_bytes()
+
+
+FITTED = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array(7)}
+
+
+def test_what_a_method_has_learnt_is_read_as_it_was(chain, tmp_path):
+    with files.open_artifact(str(chain / "maps.h5")) as artifact:
+        one = saliency.read(artifact)
+        attributes = {name.replace("_", "-"): getattr(one, name) for name in
+                      ("method", "parameters", "target", "model", "model_space", "source", "reader")}  # fmt: skip
+        three = np.stack([one.maps[()]] * 3, axis=1)
+        saliency.write(
+            str(tmp_path / "maps.h5"),
+            three,
+            one.scale,
+            one.items.take(np.arange(len(one.items.ids))),
+            attributes={**attributes, "input": "rgb"},
+            fitted=FITTED,
+            unreadable={},
+            history=[],
+        )
+    model = models.read(str(chain / "ig.h5"))
+    fitted = replace(model.saliency, fitted=FITTED, input="rgb")
+    models.write(str(tmp_path / "ig.h5"), replace(model, saliency=fitted))
+    again = models.read(str(tmp_path / "ig.h5")).saliency
+    with files.open_artifact(str(tmp_path / "maps.h5")) as artifact:
+        maps = saliency.read(artifact)
+        np.testing.assert_array_equal(maps.maps, three)
+        assert artifact.file["maps"].chunks == (1, 3, 32, 32)
+    for found in (maps, again):
+        assert found.input == "rgb" and found.fitted.keys() == FITTED.keys()
+        for name, value in FITTED.items():
+            assert found.fitted[name].dtype == value.dtype
+            np.testing.assert_array_equal(found.fitted[name], value)
+    assert maps.space == again.space() == fitted.space()
+    others = [replace(fitted, fitted={**FITTED, "a": np.array(8)}), replace(fitted, fitted={}), model.saliency]
+    others += [replace(fitted, input="positive"), replace(fitted, fitted={"a": FITTED["b"], "b": FITTED["a"]})]
+    assert len({one.space() for one in (fitted, *others)}) == 6
+
+
+@pytest.mark.parametrize("shape", [(40, 3, 32, 32), (40, 1, 32, 32), (40, 32, 31), (40, 3, 32, 31), (39, 32, 32)])
+@pytest.mark.parametrize("form", ["sum-repeat", "positive", "rgb"])
+def test_maps_of_another_shape_than_their_form(chain, tmp_path, shape, form):
+    path = tmp_path / "maps.h5"
+    shutil.copy(chain / "maps.h5", path)
+    with h5py.File(path, "r+") as file:
+        del file["maps"]
+        file["maps"] = np.zeros(shape, np.float16)
+        file.attrs["input"] = form
+    assert outcome("maps.h5", path) == ("read" if shape == (40, 3, 32, 32) and form == "rgb" else "refused")
 
 
 def test_a_vector_that_is_not_finite_is_not_written(chain, tmp_path):

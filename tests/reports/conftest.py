@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from cbir_cli.reports.board import Board, Column, Line
 from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row, Tile
 
 HOSTILE = (
@@ -54,6 +55,25 @@ def gallery() -> Callable[..., list[Case]]:
             query = Tile(names(90 + q), picture(90 + q), blob(90 + q), "Effusion")
             cases.append(Case(query, "Effusion", rows))
         return cases
+
+    return build
+
+
+@pytest.fixture
+def board() -> Callable[..., Board]:
+    """Build a board of images by methods: every second method has maps with both signs, the last image a zero map."""
+
+    def build(lines: int = 3, columns: int = 3, name: Callable[[int], str] = "item_{:02d}.png".format) -> Board:
+        heads = [Column(f"method-{c}", f"start {c}" if c else "") for c in range(columns)]
+        rows = []
+        for i in range(lines):
+            maps = [blob(10 * i + c, signed=bool(c % 2)) for c in range(columns)]
+            if i == lines - 1:
+                maps[-1] = np.zeros((48, 48), np.float32)
+            rows.append(
+                Line(Tile(name(i), picture(i), None, "Effusion"), maps, [f"largest {c}" for c in range(columns)])
+            )
+        return Board(heads, rows, "Chosen by hand.")
 
     return build
 

@@ -321,3 +321,72 @@ def test_alternative_texts(browser: Browser, html: str) -> None:
         " && !e.getAttribute('aria-label')).map(e => e.outerHTML)"
     )
     assert unnamed == []
+
+
+def test_columns_of_maps_can_be_shown_alone(browser: Browser, board) -> None:
+    shown = (
+        "return [...document.querySelectorAll('.grid thead th')].filter(h => h.checkVisibility())"
+        ".map(h => h.querySelector('h3').textContent)"
+    )
+    wide = "return document.querySelector('.grid td:not([hidden]) .picture').getBoundingClientRect().width"
+    browser.open(page(title="t", cases=[], board=board(columns=6)))
+    assert browser.run(shown) == ["Image", *(f"method-{c}" for c in range(6))]
+    narrow = browser.run(wide)
+    browser.keys("2")
+    assert browser.run(shown) == ["Image", "method-1"]
+    assert browser.run(wide) > 1.2 * narrow  # the room is given to what is left
+    browser.keys("0")
+    browser.run("document.querySelector('#columns input').click()")
+    assert browser.run(shown) == ["Image", *(f"method-{c}" for c in range(1, 6))]
+    browser.slide("opacity", 20)
+    opacity = "return getComputedStyle(document.querySelector('.grid .overlay')).opacity"
+    assert float(browser.run(opacity)) == pytest.approx(0.2)
+    browser.keys(LEFT, RIGHT, "f")  # mean nothing without queries
+    assert browser.complaints() == []
+
+
+def test_digits_choose_methods_where_there_are_queries(browser: Browser, gallery, board) -> None:
+    browser.open(page(title="t", cases=gallery(), board=board()))
+    browser.keys("2")
+    heads = "return [...document.querySelectorAll('.grid thead th')].filter(h => h.checkVisibility()).length"
+    assert browser.run(heads) == 4
+    assert browser.run("return [...document.querySelectorAll('#case-1 .row')].filter(r => !r.hidden).length") == 1
+
+
+@pytest.mark.parametrize("width", [1920, 1366, 820, 390])
+@pytest.mark.parametrize("columns", [1, 3, 14])
+def test_a_board_stays_within_the_page_and_its_heads_in_sight(
+    browser: Browser, board, width: int, columns: int
+) -> None:
+    names = "a-rather/long folder/" + "unbroken" * 6 + "{}.png"
+    browser.open(page(title="t", cases=[], board=board(6, columns, names.format)), width, 900)
+    for zoom in (100, 200, 60):
+        browser.slide("size", zoom)
+        root, heads, cells = browser.run(
+            "const e = document.documentElement, grid = document.querySelector('.grid');"
+            "grid.scrollTo(0, 0);"
+            "const box = x => { const r = x.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };"
+            "const cells = [...grid.querySelectorAll('.picture, .grid p, h3, .bar')].map(box);"
+            "grid.scrollTo(400, 300);"
+            "const r = grid.querySelector('thead th').getBoundingClientRect(), g = grid.getBoundingClientRect();"
+            "return [[e.scrollWidth, e.clientWidth], [r.left - g.left, r.top - g.top], cells]"
+        )
+        assert root[0] <= root[1]
+        assert max(abs(v) for v in heads) <= 2  # the corner stays where it is
+        box = np.array(cells)
+        apart = (box[:, None, 0] >= box[None, :, 2] - 0.5) | (box[:, None, 1] >= box[None, :, 3] - 0.5)
+        assert not (~(apart | apart.T) & ~np.eye(len(box), dtype=bool)).any()
+
+
+def test_a_board_on_paper_is_whole(browser: Browser, board) -> None:
+    browser.open(page(title="t", cases=[], board=board(6, 8)), 1047, 720)
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        size = browser.run(
+            "const g = document.querySelector('.grid'), e = document.documentElement;"
+            "return [g.scrollHeight - g.clientHeight, g.scrollWidth - g.clientWidth, e.scrollWidth - e.clientWidth]"
+        )
+        assert max(size) <= 1
+        browser.picture()
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

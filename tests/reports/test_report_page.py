@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.reports import figures, tables
+from cbir_cli.reports import figures, overlay, pictures, tables
 from cbir_cli.reports import page as module
+from cbir_cli.reports.board import Board, Column, Line
 from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row, Tile
 from cbir_cli.reports.page import page
 
@@ -75,7 +76,7 @@ def test_the_stored_picture_is_the_one_given() -> None:
 def test_many_pictures_become_jpeg_and_the_page_says_so(gallery, monkeypatch) -> None:
     exact = page(title="t", cases=gallery(1))
     assert "JPEG" not in exact
-    monkeypatch.setattr(module, "LOSSLESS_PIXELS", 1000)
+    monkeypatch.setattr(pictures, "LOSSLESS_PIXELS", 1000)
     html = page(title="t", cases=gallery(1))
     assert "data:image/jpeg" in html and "stored as JPEG" in html
     assert 0.2 < len(html) / len(exact) < 0.9
@@ -182,7 +183,7 @@ def test_lines_of_at_most_six() -> None:
 
 
 def test_twenty_queries_of_three_methods_stay_well_under_ten_megabytes(monkeypatch) -> None:
-    monkeypatch.setattr(module, "LOSSLESS_PIXELS", module.LOSSLESS_PIXELS / 5)  # a fifth of them is measured here
+    monkeypatch.setattr(pictures, "LOSSLESS_PIXELS", pictures.LOSSLESS_PIXELS / 5)  # a fifth of them is measured here
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:224, :224] / 224
 
@@ -234,3 +235,58 @@ def test_arrays_that_cannot_be_shown_are_refused(image: np.ndarray, values: np.n
 def test_a_distance_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ShapeError, match="finite distance"):
         Neighbour(Tile("a", pixels(0)), 1, float("inf"))
+
+
+# --- maps side by side ------------------------------------------------------------------------------------------------
+
+
+def test_a_board_says_everything_and_stores_each_picture_once(board) -> None:
+    html = page(title="t", cases=[], board=board())
+    reader = Reader(html)
+    for words in ("Maps side by side", "Chosen by hand.", "item_02.png", "Effusion", "method-2", "start 1", "largest 0",
+                  "map is zero everywhere", "below zero", "Research use only"):  # fmt: skip
+        assert words in reader.text, words
+    assert "largest 2" in reader.text and reader.text.count("largest 2") == 2  # not below the map that is zero
+    stored = [attrs["id"] for tag, attrs in reader.elements if tag == "image"]
+    assert len([name for name in stored if name.startswith("i")]) == 3
+    uses = [attrs["href"] for tag, attrs in reader.elements if tag == "use"]
+    assert set(uses) == {f"#{name}" for name in stored} and uses.count("#i0") == 1 + 3
+    assert 'id="controls"' in html and 'id="columns"' in html and 'id="choose"' not in html
+
+
+def test_the_maps_of_a_column_share_a_scale_of_their_own() -> None:
+    small, large = np.eye(8), 4 * np.eye(8)[::-1]
+    lines = [Line(Tile(str(i), pixels(i)), [values, -large], ["", ""]) for i, values in enumerate((small, large))]
+    html = page(title="t", cases=[], board=Board([Column("a"), Column("b")], lines))
+    data = dict(re.findall(r'<image id="(m\d+)"[^>]*base64,([^"]+)"', html))
+    for values, scale in ((small, overlay.Scale(4.0, False, False)), (-large, overlay.Scale(4.0, True, False))):
+        assert base64.b64encode(overlay.heat(values, scale, (32, 32))).decode() in data.values()
+    assert re.findall(r"</svg><span>([^<]*)</span><span>([^<]*)</span></div>", html) == [("0", "4"), ("−4", "4")]
+
+
+def test_a_board_stands_beside_all_else(gallery, board) -> None:
+    table = tables.Table("Scores", ("a", "b"), (("x", "1"),))
+    parts = ("cases", "maps", "scores", "about")
+    both = page(title="t", cases=gallery(), board=board(), tables=[table])
+    assert all(f'href="#{name}"' in both and f'id="{name}"' in both for name in parts)
+    assert all(f'id="{name}"' in both for name in ("methods", "columns"))
+    assert 'id="columns"' not in page(title="t", cases=[], board=board(columns=1))
+    without = page(title="t", cases=gallery(), tables=[table])
+    assert 'id="maps"' not in without and 'id="columns"' not in without and "side by side" not in without
+
+
+def test_hostile_names_on_a_board_never_become_markup(hostile) -> None:
+    for evil in hostile:
+        line = Line(Tile(evil, pixels(0), None, evil), [np.eye(8)] * 2, [evil] * 2)
+        reader = Reader(page(title=evil, cases=[], board=Board([Column(evil, evil)] * 2, [line], evil)))
+        assert [t for t, _ in reader.elements if t in ("script", "img")] == ["script"]
+        assert not [a for _, attrs in reader.elements for a in attrs if a.startswith("on")]
+        assert reader.text.count(evil) >= 8
+
+
+def test_a_board_that_does_not_fit_together_is_refused() -> None:
+    tile = Tile("scan-7", pixels(0))
+    with pytest.raises(ShapeError, match="scan-7: 1 maps and 1 notes for 2 columns"):
+        Board([Column("a"), Column("b")], [Line(tile, [np.eye(4)], [""])])
+    with pytest.raises(ShapeError, match="scan-7"):
+        Line(tile, [np.full((4, 4), np.nan)], [""])

@@ -1,11 +1,10 @@
 """Deep Taylor against iNNvestigate's maps, a plain float64 twin, and zennit's own rule."""
 
-from collections import OrderedDict
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from networks import FILES, FIXTURES, load, net_a
+from plain import Plain
 from torch import nn
 from torchvision.models import DenseNet, densenet121
 from zennit.core import Composite
@@ -14,7 +13,6 @@ from zennit.rules import Pass, ZPlus
 from cbir_cli.errors import CbirError, ShapeError, UsageError
 from cbir_cli.saliency.deep_taylor import explain
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "innvestigate"
 OLD, NEW = "innvestigate-1.0.9", "innvestigate-2"
 
 
@@ -54,69 +52,26 @@ def images(count, size, seed=0, dtype=torch.float32):
 # --- maps that iNNvestigate computed -------------------------------------------------------------------------------
 
 
-class FlattenAsKeras(nn.Module):
-    def forward(self, x):
-        return x.permute(0, 2, 3, 1).flatten(1)
-
-
-def net_a(inplace):
-    return nn.Sequential(
-        OrderedDict(
-            conv1=nn.Conv2d(3, 8, 3, padding=1),
-            relu1=nn.ReLU(inplace),
-            pool1=nn.MaxPool2d(2),
-            conv2=nn.Conv2d(8, 12, 3, padding=1),
-            relu2=nn.ReLU(inplace),
-            pool2=nn.AvgPool2d(2),
-            conv3=nn.Conv2d(12, 8, 3),
-            relu3=nn.ReLU(inplace),
-            flatten=FlattenAsKeras(),
-            fc1=nn.Linear(32, 16),
-            relu4=nn.ReLU(inplace),
-            fc2=nn.Linear(16, 1),
-        )
-    )
-
-
-def net_b(inplace):
-    layers = OrderedDict()
-    for i, (before, after, stride) in enumerate([(3, 8, 1), (8, 12, 2), (12, 16, 2)], 1):
-        layers[f"conv{i}"] = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=i == 2)
-        layers[f"bn{i}"] = nn.BatchNorm2d(after)
-        layers[f"relu{i}"] = nn.ReLU(inplace)
-    return nn.Sequential(layers | OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(16, 1)))
-
-
-def net_c(inplace):
-    return DenseNet(growth_rate=4, block_config=(3, 3), num_init_features=8, num_classes=1)
-
-
 @pytest.mark.parametrize("inplace", [False, True], ids=["relu", "relu-inplace"])
 @pytest.mark.parametrize(
-    ("name", "net", "dialect", "key"),
+    ("net", "dialect", "key"),
     [
-        ("net_a_conv_relu_pool_dense", net_a, NEW, "map_deep_taylor"),
-        ("net_a_conv_relu_pool_dense", net_a, OLD, "map_deep_taylor"),  # no batch norm: the dialects agree
-        ("net_b_conv_bn_relu", net_b, NEW, "map_deep_taylor"),
-        ("net_b_conv_bn_relu", net_b, OLD, "map_deep_taylor_v109"),
-        ("net_c_mini_densenet", net_c, NEW, "map_deep_taylor"),
-        ("net_c_mini_densenet", net_c, OLD, "map_deep_taylor_v109"),
+        ("a", NEW, "map_deep_taylor"),
+        ("a", OLD, "map_deep_taylor"),  # no batch norm: the dialects agree
+        ("a", "zbox", "map_deep_taylor_bounded"),
+        ("b", NEW, "map_deep_taylor"),
+        ("b", OLD, "map_deep_taylor_v109"),
+        ("c", NEW, "map_deep_taylor"),
+        ("c", OLD, "map_deep_taylor_v109"),
     ],
 )
-def test_maps_are_those_of_innvestigate(name, net, dialect, key, inplace):
-    with np.load(FIXTURES / f"{name}.npz") as file:
-        stored = dict(file)
-    model = net(inplace)
-    weights = {k[2:]: torch.from_numpy(v) for k, v in stored.items() if k.startswith("w:")}
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    assert not unexpected and all(k.endswith("num_batches_tracked") for k in missing)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eps = 1.001e-5  # Keras' default
-    x = torch.from_numpy(stored["x_nhwc"].transpose(0, 3, 1, 2).copy())
-    np.testing.assert_allclose(model.eval()(x).detach(), stored["logits_keras"], atol=2e-6)
-    found = explain(model, x, dialect=dialect, start="relu-logit").numpy().transpose(0, 2, 3, 1)
-    expected = stored[key]
+def test_maps_are_those_of_innvestigate(net, dialect, key, inplace):
+    with np.load(FIXTURES / f"{FILES[net]}.npz") as file:
+        expected = file[key]
+        ends = {"low": tuple(file["bounds"][:1]), "high": tuple(file["bounds"][1:])} if dialect == "zbox" else {}
+    model, x, logits = load(net, inplace=inplace)
+    np.testing.assert_allclose(model(x).detach(), logits, atol=2e-6)
+    found = explain(model, x, dialect=dialect, start="relu-logit", **ends).numpy().transpose(0, 2, 3, 1)
     assert expected[:3].any(axis=(1, 2, 3)).all()
     assert np.abs(found - expected).max() <= 3e-6 * np.abs(expected).max()
     assert not found[3].any()  # the last logit is negative
@@ -288,6 +243,22 @@ def test_densenet121_is_that_of_zennit():
     found = explain(model, x)
     assert expected.max() > 0
     assert (found - expected).abs().max() <= 3e-6 * expected.max()
+
+
+# --- DenseNet-121, the whole of it, against the rules written down in numpy ------------------------------------------
+
+
+@pytest.mark.densenet121
+def test_densenet121_at_full_size_is_that_of_the_plain_rules():
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = shaken(densenet121(num_classes=1), 1)
+    x = torch.nn.functional.interpolate(images(1, 56, 1), size=224, mode="bilinear")
+    logit, expected = Plain(model.state_dict(), (6, 12, 24, 16)).explain(x[0].double().numpy())
+    assert model(x).item() == pytest.approx(logit, rel=1e-4, abs=1e-5)
+    assert expected.min() >= 0 and expected.max() > 0
+    found = explain(model, x)[0].numpy()
+    assert np.abs(found - expected).max() <= 1e-5 * expected.max()
 
 
 # --- the model is handed back as it came ---------------------------------------------------------------------------

@@ -6,7 +6,8 @@
   const get = (id) => document.getElementById(id);
   const root = document.documentElement;
   const given = [...document.querySelectorAll(".case")];
-  const boxes = [...document.querySelectorAll("#methods input")];
+  const boxesOf = (id) => [...document.querySelectorAll(`#${id} input`)];
+  const boxes = boxesOf("methods").length ? boxesOf("methods") : boxesOf("columns");  // what the digits choose from
   let order = given, current = 0;
 
   // One query at a time, or all of them below each other.
@@ -49,8 +50,14 @@
   }
 
   function methods() {
-    const shown = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
+    const shown = new Set(boxesOf("methods").filter((box) => box.checked).map((box) => box.value));
     document.querySelectorAll("[data-method]").forEach((part) => { part.hidden = !shown.has(part.dataset.method); });
+  }
+
+  function columns() {
+    const shown = new Set(boxesOf("columns").filter((box) => box.checked).map((box) => box.value));
+    document.querySelectorAll("[data-column]").forEach((part) => { part.hidden = !shown.has(part.dataset.column); });
+    document.querySelector(".grid table").style.setProperty("--columns", shown.size + 1);
   }
 
   function maps() { root.classList.toggle("plain", !get("overlay").checked); }
@@ -65,10 +72,9 @@
   on("opacity", "input", opacity);
   on("size", "input", () => root.style.setProperty("--zoom", get("size").value / 100));
   on("methods", "change", methods);
+  on("columns", "change", columns);
 
   const keys = {
-    ArrowLeft: () => go(current - 1),
-    ArrowRight: () => go(current + 1),
     f() {
       if (!get("order")) return;
       get("order").value = get("order").value === "failures" ? "given" : "failures";
@@ -79,14 +85,18 @@
     "-"() { if (get("opacity")) { get("opacity").stepDown(2); opacity(); } },
   };
   keys["="] = keys["+"];  // the same key without shift
+  if (given.length > 1) {
+    keys.ArrowLeft = () => go(current - 1);
+    keys.ArrowRight = () => go(current + 1);
+  }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.target.matches("select")) return;  // typing chooses an option there
-    if (event.target.matches("input[type=range]") && event.key.startsWith("Arrow")) return;
+    if (event.target.matches("input[type=range], .scroll") && event.key.startsWith("Arrow")) return;
     const digit = /^[0-9]$/.test(event.key) ? Number(event.key) : -1;
     if (boxes.length && digit >= 0 && digit <= boxes.length) {
       boxes.forEach((box, i) => { box.checked = digit === 0 || i === digit - 1; });
-      methods();
+      if (get("methods")) methods(); else columns();
       return;
     }
     const action = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];

@@ -1,0 +1,297 @@
+"""A backward pass in which operations hand relevance down by rules instead of by their gradient.
+
+``Propagation`` stands between a network and torch's functions while the network runs. It replaces the graph node of the
+operations that have a rule, and leaves the others (padding, concatenation, maxima, reshaping) their gradient. It sees a
+functional ReLU, a pooling or the sum of a residual branch just as it sees a module, and it changes nothing on the
+network: no hooks, no copies of layers, no other forward methods.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
+
+from cbir_cli.errors import CbirError
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a batch norm holds, (C, 1, 1) each: ``(x - mean) / sqrt(variance + eps) * weight + bias``."""
+
+    mean: Tensor
+    variance: Tensor
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An operation that is linear in its input: a convolution, a dense layer, a batch norm, an average.
+
+    Attributes
+    ----------
+    run : callable
+        (inputs, weight, bias or None) to outputs: the operation with other weights.
+    weight, bias : Tensor or None
+        Its own; an average has none. Those of a batch norm are what it multiplies by and adds, (C, 1, 1).
+    kind : str
+        ``convolution``, ``dense``, ``norm`` or ``average``.
+    order : int
+        Which of the network's convolutions and dense layers it is, from 0; -1 for other layers.
+    positive : bool
+        Whether its inputs are known to be non-negative, since they come from a ReLU.
+    statistics : Statistics or None
+        Of a batch norm.
+    """
+
+    run: Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
+    weight: Tensor | None
+    bias: Tensor | None
+    kind: str
+    order: int = -1
+    positive: bool = False
+    statistics: Statistics | None = None
+
+
+Rule = Callable[[Layer, Tensor, Tensor], Tensor]
+"""(layer, inputs, relevance of the outputs) to the relevance of the inputs."""
+ActivationRule = Callable[[Tensor, Tensor], Tensor]
+"""(inputs of a ReLU, relevance of its outputs) to the relevance of its inputs."""
+
+
+def passed(*given: Any) -> Any:
+    """Return the relevance as it is: the rule, of a layer or an activation, that needs nothing but the relevance."""
+    return given[-1]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What hands relevance down where; None is the gradient.
+
+    Attributes
+    ----------
+    kernel : Rule
+        Convolutions and dense layers.
+    norm : Rule
+        Batch norm.
+    relu, fused_relu : ActivationRule
+        A ReLU; the same where it directly follows a convolution or dense layer, which Keras holds as one layer.
+    average : Rule
+        Average pooling, and the mean over positions.
+    add : callable
+        (one summand, the other, relevance of the sum) to the relevance of each.
+    """
+
+    kernel: Rule | None = None
+    norm: Rule | None = None
+    relu: ActivationRule | None = None
+    fused_relu: ActivationRule | None = None
+    average: Rule | None = None
+    add: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+
+
+KERNELS = {
+    torch.conv1d: "convolution",
+    torch.conv2d: "convolution",
+    torch.conv3d: "convolution",
+    torch.conv_transpose1d: "convolution",
+    torch.conv_transpose2d: "convolution",
+    torch.conv_transpose3d: "convolution",
+    F.linear: "dense",
+}
+_RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
+_AVERAGES = {
+    F.avg_pool1d,
+    F.avg_pool2d,
+    F.avg_pool3d,
+    F.adaptive_avg_pool1d,
+    F.adaptive_avg_pool2d,
+    F.adaptive_avg_pool3d,
+    torch.mean,
+    Tensor.mean,
+}
+_SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__}
+_OTHERS = {
+    F.silu: "SiLU",
+    F.gelu: "GELU",
+    F.hardtanh: "ReLU6",
+    F.hardswish: "Hardswish",
+    F.hardsigmoid: "Hardsigmoid",
+    F.leaky_relu: "LeakyReLU",
+    F.elu: "ELU",
+    F.layer_norm: "LayerNorm",
+    F.group_norm: "GroupNorm",
+    F.scaled_dot_product_attention: "attention",
+    torch.sigmoid: "sigmoid",
+    Tensor.sigmoid: "sigmoid",
+    torch.tanh: "tanh",
+    Tensor.tanh: "tanh",
+    F.softmax: "softmax",
+}
+
+
+class Propagation(TorchFunctionMode):
+    """Context in which a network's forward and backward pass follow the rules.
+
+    Parameters
+    ----------
+    rules : Rules
+    method : str
+        For messages.
+
+    Raises
+    ------
+    CbirError
+        When the network uses an activation that the rules are not defined for.
+    """
+
+    def __init__(self, rules: Rules, method: str) -> None:
+        super().__init__()
+        self._rules, self._method = rules, method
+        self._kernels = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do as the function does, with another node in the graph where there is a rule."""
+        kwargs, rules = kwargs or {}, self._rules
+        if func in KERNELS:
+            return self._kernel(func, *args, **kwargs)
+        if func in _RELUS:
+            return self._relu(func, *args, **kwargs)
+        if func is F.batch_norm and rules.norm:
+            return self._norm(rules.norm, *args, **kwargs)
+        if func in _AVERAGES and rules.average:
+            return self._average(rules.average, func, *args, **kwargs)
+        if func in _SUMS and rules.add and not kwargs and _alike(args):
+            return self._replace(_plain(torch.add, *args), rules.add, *args)
+        if func in _OTHERS:
+            raise CbirError(f"{self._method}: is defined for networks of ReLUs; this one uses {_OTHERS[func]}")
+        return func(*args, **kwargs)
+
+    def _kernel(
+        self, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **named: Any
+    ) -> Tensor:
+        if self._rules.kernel:
+            layer = Layer(
+                lambda inputs, weight, bias: func(inputs, weight, bias, *rest, **named),
+                weight.detach(),
+                None if bias is None else bias.detach(),
+                KERNELS[func],
+                self._kernels,
+                _is_marked(input, "positive"),
+            )
+            output = self._follow(self._rules.kernel, layer, input, _plain(func, input, weight, bias, *rest, **named))
+        else:
+            output = func(input, weight, bias, *rest, **named)
+        self._kernels += 1
+        return _mark(output, "kernel")
+
+    def _relu(self, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        rule = self._rules.fused_relu if _is_marked(input, "kernel") else self._rules.relu
+        if rule:
+            output = self._replace(_plain(torch.relu, input), _alone(rule), input, keep=rule is not passed)
+        else:
+            output = func(input, *args, **kwargs)
+        return _mark(output, "positive")
+
+    def _norm(
+        self,
+        rule: Rule,
+        input: Tensor,
+        mean: Tensor | None,
+        variance: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        if training or mean is None or variance is None:
+            raise CbirError(f"{self._method}: a batch norm without running statistics has no rule")
+        shape = (-1, *[1] * (input.ndim - 2))
+        held = Statistics(
+            mean.reshape(shape),
+            variance.reshape(shape),
+            (torch.ones_like(mean) if weight is None else weight.detach()).reshape(shape),
+            (torch.zeros_like(mean) if bias is None else bias.detach()).reshape(shape),
+            eps,
+        )
+        # In evaluation a batch norm is a multiplication and an addition.
+        scale = (held.variance + eps).rsqrt() * held.weight
+        layer = Layer(multiply, scale, held.bias - held.mean * scale, "norm", statistics=held)
+        output = _plain(F.batch_norm, input, mean, variance, weight, bias, False, momentum, eps)
+        return self._follow(rule, layer, input, output)
+
+    def _average(self, rule: Rule, func: Any, input: Tensor, *rest: Any, **named: Any) -> Tensor:
+        layer = Layer(lambda inputs, weight, bias: func(inputs, *rest, **named), None, None, "average")
+        return self._follow(rule, layer, input, _plain(func, input, *rest, **named))
+
+    def _follow(self, rule: Rule, layer: Layer, input: Tensor, output: Tensor) -> Tensor:
+        return self._replace(output, _alone(partial(rule, layer)), input, keep=rule is not passed)
+
+    def _replace(
+        self, output: Tensor, rule: Callable[..., tuple[Tensor, ...]], *inputs: Tensor, keep: bool = True
+    ) -> Tensor:
+        return cast(Tensor, _Node.apply(self, output, rule, keep, *inputs))
+
+
+def multiply(inputs: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Return ``inputs * weight + bias``: what a batch norm does after training."""
+    scaled = inputs if weight is None else inputs * weight
+    return scaled if bias is None else scaled + bias
+
+
+def _alike(args: tuple[Any, ...]) -> bool:
+    """Return whether these are two maps of one shape, as a residual block adds them."""
+    if len(args) != 2 or not all(isinstance(a, Tensor) and a.requires_grad for a in args):
+        return False
+    return bool(args[0].shape == args[1].shape)
+
+
+def _mark(tensor: Tensor, name: str) -> Tensor:
+    """Remember where a tensor comes from, for as long as nothing changes it in place."""
+    setattr(tensor, f"_cbir_{name}", tensor._version)
+    return tensor
+
+
+def _is_marked(tensor: Tensor, name: str) -> bool:
+    return getattr(tensor, f"_cbir_{name}", None) == tensor._version
+
+
+def _alone(rule: Callable[..., Tensor]) -> Callable[..., tuple[Tensor]]:
+    return lambda *given: (rule(*given),)
+
+
+def _plain(func: Callable[..., Tensor], *args: Any, **named: Any) -> Tensor:
+    with torch.no_grad():
+        return func(*args, **named)
+
+
+class _Node(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        within: Propagation,
+        output: Tensor,
+        rule: Callable[..., tuple[Tensor, ...]],
+        keep: bool,
+        *inputs: Tensor,
+    ) -> Tensor:
+        ctx.within, ctx.rule = within, rule
+        ctx.save_for_backward(*inputs if keep else ())
+        # Declared as changed in place, the output is an ordinary tensor to autograd: in-place operations may follow.
+        ctx.mark_dirty(output)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor | None, ...]:
+        with ctx.within:  # a DenseNet that saves memory runs parts of its forward pass again to have them
+            saved = ctx.saved_tensors
+        return None, None, None, None, *ctx.rule(*saved, relevance)

@@ -1,0 +1,218 @@
+"""Score saliency maps against masks of the lesions: the library behind ``cbir evaluate --masks``.
+
+A mask belongs to the image whose path it has, or the end of that path: ``images/a/1.png`` goes with ``images/a/1``,
+``a/1`` or ``1`` below the folder of masks, with the ending of any image format; the longest that is there counts. A
+name that fits twice is an error, since a wrong mask would give a wrong score without a word. In a mask, what is not
+zero is lesion.
+
+The map is brought to the size of its mask, by bilinear interpolation, and not the mask to the size of the map: so does
+the code of the CT-liver paper, and a lesion keeps its shape. Relevance over three channels is summed first.
+
+One map and one mask are in memory at a time.
+"""
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_cli import evaluation, images
+from cbir_cli.artifacts import files, saliency
+from cbir_cli.artifacts.run import Key
+from cbir_cli.data import directory
+from cbir_cli.errors import ImageError, SourceError, UsageError
+from cbir_cli.evaluation import Metric
+from cbir_cli.progress import track
+from cbir_cli.records import Flow
+from cbir_cli.scores import Score, summarise
+
+_JPEG = (".jpg", ".jpeg", ".jpe")
+_LOG = logging.getLogger("cbir")
+
+
+def evaluate(names: Sequence[str], masks: str, metrics: Sequence[str] | None = None) -> list[Score]:
+    """Score the maps of some artifacts.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Maps artifacts; ``-`` is standard input.
+    masks : str
+        Folder of masks.
+    metrics : sequence of str, optional
+        As on the command line; relevance rank accuracy and the pointing game by default.
+
+    Returns
+    -------
+    list of Score
+        A row for each artifact and metric, with the value of each image. Images without a mask or with an empty one are
+        left out, and that is said.
+
+    Raises
+    ------
+    UsageError
+        If a metric is unknown or scores no maps.
+    SourceError
+        If a name fits twice, no image of an artifact has a mask, all masks are empty, or a mask is its image itself.
+    ImageError
+        If a mask cannot be decoded.
+    """
+    parsed = evaluation.parse_metrics(metrics or evaluation.EXPLANATION_DEFAULTS)
+    for metric in parsed:
+        if metric.folder != evaluation.EXPLANATION:
+            raise UsageError(f"metric {metric} scores {metric.what}, not saliency maps (--masks)")
+    known = _masks_below(Path(masks))
+    scores: list[Score] = []
+    for name in names:
+        with files.open_artifact(name, saliency.KIND) as artifact:
+            scores += _score(saliency.read(artifact), Path(masks), known, parsed)
+    if len({frozenset(score.values) for score in scores}) > 1:
+        _LOG.warning("the files were scored on different images: their scores do not compare")
+    return scores
+
+
+def pair(relatives: Sequence[str], known: Mapping[str, Sequence[str]], folder: Path) -> dict[int, str]:
+    """Find the mask of each image.
+
+    Parameters
+    ----------
+    relatives : sequence of str
+        Paths of the images below their source.
+    known : mapping of str to sequence of str
+        Paths of the masks below their folder, by the path without its ending.
+    folder : Path
+        For messages.
+
+    Returns
+    -------
+    dict of int to str
+        Path of the mask, by the row of the image; images without a mask are not in it.
+
+    Raises
+    ------
+    SourceError
+        If two masks fit one image, or two images one mask.
+    """
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, relative in enumerate(relatives):
+        if (key := next((key for key in _keys(relative) if key in known), None)) is not None:
+            rows[key].append(row)
+    for key, several in rows.items():
+        if len(known[key]) > 1:
+            raise SourceError(f"{folder}: ambiguous: {_list(known[key])} all fit the image {relatives[several[0]]}")
+        if len(several) > 1:
+            names = _list([relatives[row] for row in several])
+            raise SourceError(
+                f"{folder}: ambiguous: {known[key][0]} fits the images {names}; name masks by their paths"
+            )
+    return {row: known[key][0] for row, key in sorted((row, key) for key, (row,) in rows.items())}
+
+
+def at_size(stored: NDArray[np.float16], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Relevance of every pixel of a mask, from a map as it is stored.
+
+    Parameters
+    ----------
+    stored : ndarray (S, S) or (3, S, S), float16
+        The map; channels are summed.
+    shape : tuple of int
+        Height and width of the mask.
+
+    Returns
+    -------
+    ndarray (H, W), float32
+        By bilinear interpolation between the centres of pixels; averaged over more of them where the mask is smaller.
+    """
+    from PIL import Image
+
+    relevance = stored.astype(np.float32)
+    relevance = relevance.sum(axis=0) if relevance.ndim == 3 else relevance
+    if relevance.shape == shape:
+        return relevance
+    return np.array(Image.fromarray(relevance).resize(shape[::-1], Image.Resampling.BILINEAR))
+
+
+def _score(maps: saliency.Maps, folder: Path, known: Mapping[str, list[str]], metrics: Sequence[Metric]) -> list[Score]:
+    with files.reading(maps.name):
+        ids, relatives, contents = (c.tolist() for c in (maps.items.ids, maps.items["path"], maps.items["content"]))
+    found = pair(relatives, known, folder)
+    if not found:
+        sought = list(dict.fromkeys(_stem(key) for key in (relatives[0], Path(relatives[0]).name))) if relatives else []
+        hint = f"; of {relatives[0]} it would be {' or '.join(sought)}, with the ending of an image" if sought else ""
+        raise SourceError(f"{maps.name}: none of {len(ids)} images has a mask in {folder}{hint}")
+    values: dict[str, dict[Key, float]] = {str(metric): {} for metric in metrics}
+    chance: dict[str, dict[Key, float]] = {str(metric): {} for metric in metrics}
+    empty = 0
+    for row, relative in track(found.items(), len(found), f"{maps.name}: maps"):
+        lesion = _mask(folder / relative, contents[row])
+        if not lesion.any():
+            empty += 1
+            continue
+        with files.reading(maps.name):
+            if not np.isfinite(stored := maps.maps[row]).all():
+                raise ValueError(f"the map of {ids[row]} is not finite")
+        relevance, key = at_size(stored, lesion.shape)[None], (None, None, ids[row])
+        for metric in metrics:
+            value = metric.module.score(relevance, lesion[None]).tolist()[0]
+            if value is not None:  # else the metric is not defined for this map
+                values[str(metric)][key] = value
+                chance[str(metric)][key] = metric.module.expected(lesion[None]).tolist()[0]
+    if empty == len(found):
+        raise SourceError(f"{maps.name}: all {empty} masks are empty")
+    counts = (len(found) - empty, len(ids), len(ids) - len(found), empty)
+    _LOG.info("%s: %d of %d images scored; left out: %d without a mask, %d with an empty one", maps.name, *counts)
+    if lossy := sum(os.path.splitext(relative)[1].lower() in _JPEG for relative in found.values()):
+        _LOG.warning("%d masks are JPEG, whose noise around a lesion is not zero and counts as lesion; use PNG", lossy)
+    return [
+        summarise(
+            values[name],
+            chance[name],
+            method=maps.name,
+            metric=name,
+            against=f"masks {folder}",
+            left_out=len(ids) - len(values[name]),
+            unit="image",
+        )
+        for name in values
+    ]
+
+
+def _mask(path: Path, content: str) -> NDArray[np.bool_]:
+    """Return where a mask is not zero (H, W), unless it is the very file that the map explains."""
+    try:
+        if content and images.content_hash(path) == content:
+            raise SourceError(f"{path}: is the image itself, not its mask")
+        pixels = images.decode(path)
+    except ImageError as error:
+        raise ImageError(f"mask {error}") from error
+    lesion = pixels != 0
+    return lesion.any(axis=2) if lesion.ndim == 3 else lesion
+
+
+def _masks_below(folder: Path) -> dict[str, list[str]]:
+    """Return the paths of all images below a folder, relative to it, by the path without its ending."""
+    known: dict[str, list[str]] = defaultdict(list)
+    for record in directory.read(folder, flow=Flow()):
+        known[_stem(record.relative)].append(record.relative)
+    return dict(known)
+
+
+def _keys(relative: str) -> Iterator[str]:
+    """Yield what the mask of an image may be called, the longest first; dots need not be the start of an ending."""
+    parts = relative.split("/")
+    for start in range(len(parts)):
+        end = "/".join(parts[start:])
+        yield end
+        yield _stem(end)
+
+
+def _stem(relative: str) -> str:
+    return os.path.splitext(relative)[0]
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

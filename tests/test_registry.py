@@ -1,0 +1,60 @@
+"""Names of methods: modules, families, spellings."""
+
+import pytest
+
+from cbir_cli import registry
+from cbir_cli.errors import UsageError
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder ``saliency`` with a method, a family, a name that no module can have, and a helper."""
+    inside = tmp_path / "saliency"
+    inside.mkdir()
+    (inside / "my_way.py").write_text("def explain(): ...\ndef other(): ...\n")
+    (inside / "kin.py").write_text("def one_two(): ...\ndef three(): ...\ndef _four(): ...\ndef fit(): ...\n")
+    (inside / "c_plus_plus.py").write_text("def explain(): ...\n")
+    (inside / "_helper.py").write_text("def explain(): ...\n")
+    monkeypatch.setattr(registry, "_ROOT", tmp_path)
+
+
+@pytest.mark.usefixtures("folder")
+def test_names_are_modules_and_members_of_families():
+    assert registry.names("saliency") == ["c++", "kin.one-two", "kin.three", "my-way"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "listed", "module"),
+    [
+        ("deep_taylor", "deep-taylor", "deep_taylor"),
+        ("deep-taylor", "deep-taylor", "deep_taylor"),
+        ("lrp.alpha_2_beta_1", "lrp.alpha-2-beta-1", "lrp.alpha_2_beta_1"),
+        ("grad-cam++", "grad-cam++", "grad_cam_plus_plus"),
+        ("grad_cam++", "grad-cam++", "grad_cam_plus_plus"),
+    ],
+)
+def test_spellings(typed, listed, module):
+    assert registry.canonical(typed) == listed
+    assert registry.module_name(typed) == module
+    registry.load("saliency", typed)
+
+
+def test_a_member_of_a_family_is_its_function():
+    from cbir_cli.saliency import lrp, pattern
+
+    epsilon = registry.load("saliency", "lrp.epsilon")
+    assert epsilon.explain is lrp.epsilon and epsilon.EXPLAINS == lrp.EXPLAINS
+    assert epsilon.__doc__.startswith("LRP-epsilon:") and epsilon.__doc__.endswith(lrp.__doc__)
+    assert registry.load("saliency", "pattern.net").fit is pattern.fit
+
+
+def test_every_method_has_its_folders_function():
+    for folder, function in registry.FUNCTIONS.items():
+        for name in registry.names(folder):
+            assert callable(getattr(registry.load(folder, name), function)), f"{folder} {name}"
+
+
+@pytest.mark.parametrize("name", ["lrp", "lrp.", "lrp._explain", "lrp.replace", "_rules", "deep-tailor", "fit"])
+def test_other_names_are_refused(name):
+    with pytest.raises(UsageError, match=r"unknown saliency method .* known: .*lrp\.epsilon"):
+        registry.load("saliency", name)
