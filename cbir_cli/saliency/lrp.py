@@ -187,7 +187,7 @@ def _explain(
     _output.check_start(start, _output.STARTS, method)
     if dialect not in _DIALECTS:
         raise unknown(f"dialect of {method}", dialect, _DIALECTS)
-    norm = _rules.z if dialect == "innvestigate-1.0.8" else _as_fused(fused_norm)
+    norm = _norm if dialect == "innvestigate-1.0.8" else _as_fused(fused_norm)
     rules = Rules(kernel=kernel, norm=norm, relu=passed, fused_relu=passed, average=_rules.z, add=_rules.add)
     return _output.attribute(model, images, target, method=method, start=start, rules=rules)
 
@@ -197,6 +197,17 @@ def _by_kind(convolution: Rule, dense: Rule) -> Rule:
         return (dense if layer.kind == "dense" else convolution)(layer, inputs, relevance)
 
     return rule
+
+
+def _norm(layer: Layer, inputs: Tensor, relevance: Tensor) -> Tensor:
+    """Share a batch norm's relevance by the z rule, with the stabiliser of iNNvestigate 1: ``x k R / y``."""
+    held = layer.statistics
+    if held is None:
+        return _rules.z(layer, inputs, relevance)
+    outputs = layer.run(inputs, layer.weight, layer.bias)
+    divisor = (inputs - held.mean) * outputs  # its k is (y - bias) / (x - mean)
+    divisor = torch.where(divisor >= 0, divisor + 1e-7, divisor - 1e-7)
+    return inputs * (outputs - held.bias) * relevance / divisor
 
 
 def _as_fused(rule: Rule) -> Rule:

@@ -241,8 +241,8 @@ def test_a_network_without_feature_maps_is_refused():
 def test_a_map_that_is_not_finite_is_an_error():
     model, x = conv_net(), images(2, 16).float()
     x[0, 0, 3, 3] = torch.nan
-    with pytest.raises(CbirError, match="grad-cam: the relevance is not finite"):
+    with pytest.raises(CbirError, match="grad-cam: a value is not finite"):
         explain(model, x)
     model[-1].bias.data[1] = torch.nan
-    with pytest.raises(CbirError, match="grad-cam: the relevance is not finite"):
+    with pytest.raises(CbirError, match="grad-cam: a value is not finite"):
         explain(model, x[1:], 1)

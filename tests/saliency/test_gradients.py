@@ -253,7 +253,7 @@ def test_input_that_does_not_fit(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_result_that_is_not_finite_is_an_error(method):
     huge = Function(lambda x: (1e300 * x).pow(2).sum((1, 2, 3))[:, None])
-    with pytest.raises(CbirError, match=r"-?gradients?: the relevance|smoothgrad: the relevance"):
+    with pytest.raises(CbirError, match=r"-?gradients?: a value|smoothgrad: a value"):
         run(method, huge, 1e9 + images(1, 4))
     with pytest.raises(CbirError, match="not finite"):  # the gradient is finite, its square is not
         gradient.explain(Function(lambda x: 1e200 * x.sum((1, 2, 3))[:, None]), images(1, 4), postprocess="square")
