@@ -17,7 +17,7 @@ from torch import nn
 from zennit.core import Composite
 from zennit.rules import Pass, ZPlus
 
-from cbir_cli import engines, registry
+from cbir_cli import engines, mappers, registry
 from cbir_cli.saliency.deep_taylor import explain
 
 
@@ -81,7 +81,7 @@ def main():
     images = np.random.default_rng(0).normal(size=(options.images, 3, options.size, options.size)).astype(np.float32)
     pixels = torch.from_numpy(images)
     weights = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
-    mapper = engines.saliency_mapper("densenet121", weights, 1, explain, device="cpu", threads=options.threads)
+    mapper = mappers.saliency_mapper("densenet121", weights, 1, explain, device="cpu", threads=options.threads)
 
     expected = zennit(module, pixels[:1])
     difference = (explain(module, pixels[:1]) - expected).abs().max() / expected.max()

@@ -13,13 +13,13 @@ import time
 import torch
 from deep_taylor import forward_backward, network
 
-from cbir_cli import engines, registry
+from cbir_cli import mappers, registry
 
 
 def options_of(method, module, pixels):
     """Return what a method needs beside model and images."""
     given = {}
-    if engines.takes(method.explain, "generator"):
+    if mappers.takes(method.explain, "generator"):
         given["generator"] = torch.Generator().manual_seed(0)
     if hasattr(method, "fit"):
         given["fitted"] = method.fit(module, [pixels])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from cbir_cli import engines, registry
+from cbir_cli import engines, mappers, registry
 from cbir_cli.errors import CbirError, ShapeError, UsageError, WeightsError
 from cbir_cli.maps import INPUTS, finish
 from cbir_cli.saliency.deep_taylor import explain
@@ -192,7 +192,7 @@ def test_auto_device_is_the_gpu_if_there_is_one(monkeypatch):
 
 def mapper(architecture="densenet-small", **options):
     given = {"device": "cpu", "threads": 2} | options
-    return engines.saliency_mapper(architecture, weights(architecture), 2, explain, **given)
+    return mappers.saliency_mapper(architecture, weights(architecture), 2, explain, **given)
 
 
 def test_maps_are_those_of_the_method():
@@ -236,7 +236,7 @@ def test_a_short_micro_batch_is_filled_up():
         threads.add(torch.get_num_threads())
         return explain(module, pixels, **parameters)
 
-    run = engines.saliency_mapper(
+    run = mappers.saliency_mapper(
         "densenet-tiny", weights("densenet-tiny"), 2, recorded, device="cpu", threads=1, micro_batch=4
     )
     maps, scale = run(batch)
@@ -256,7 +256,7 @@ def test_each_thread_explains_with_its_own_copy():
         return pixels
 
     given = ("densenet-tiny", weights("densenet-tiny"), 2)
-    engines.saliency_mapper(*given, recorded, device="cpu", threads=2)(images(4, 32))
+    mappers.saliency_mapper(*given, recorded, device="cpu", threads=2)(images(4, 32))
     assert len(used) == len({thread for thread, _ in used}) == len({module for _, module in used}) == 2
 
 
@@ -279,15 +279,15 @@ def noise(module, images, target=None, *, scale=1.0, generator):
 def test_draws_follow_from_the_seed_alone(size):
     given = ("densenet-tiny", weights("densenet-tiny"), 2, noise)
     options = {"device": "cpu", "threads": 3, "micro_batch": size}
-    maps, scale = engines.saliency_mapper(*given, **options, seed=7, parameters={"scale": 2.0})(images(6, 32))
+    maps, scale = mappers.saliency_mapper(*given, **options, seed=7, parameters={"scale": 2.0})(images(6, 32))
     drawn = 2 * torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(7))
     expected, largest = finish(drawn[None].numpy())
     for one, much in zip(maps, scale, strict=True):
         np.testing.assert_array_equal(one, expected[0])
         assert much == largest[0]
-    other = engines.saliency_mapper(*given, **options, seed=8)(images(1, 32))[0]
+    other = mappers.saliency_mapper(*given, **options, seed=8)(images(1, 32))[0]
     assert not np.array_equal(other[0], expected[0])
-    assert engines.saliency_mapper(*given, **options, seed=2**70)(images(1, 32))[0].any()
+    assert mappers.saliency_mapper(*given, **options, seed=2**70)(images(1, 32))[0].any()
 
 
 def test_a_method_is_told_what_it_was_fitted_to_and_no_other_is():
@@ -299,11 +299,11 @@ def test_a_method_is_told_what_it_was_fitted_to_and_no_other_is():
 
     values = {"mean": np.arange(3, dtype=np.float32), "norm": np.ones((2, 2))}
     given = ("densenet-tiny", weights("densenet-tiny"), 2)
-    engines.saliency_mapper(*given, fitted_to, device="cpu", fitted=values)(images(1, 32))
+    mappers.saliency_mapper(*given, fitted_to, device="cpu", fitted=values)(images(1, 32))
     assert {name: type(value) for name, value in seen.items()} == {"mean": torch.Tensor, "norm": torch.Tensor}
     for name, value in values.items():
         np.testing.assert_array_equal(seen[name], value)
-    engines.saliency_mapper(*given, explain, device="cpu", fitted=values, seed=3)(images(1, 32))
+    mappers.saliency_mapper(*given, explain, device="cpu", fitted=values, seed=3)(images(1, 32))
 
 
 def test_fitting_sees_every_batch_as_often_as_it_likes_on_one_thread():
@@ -317,7 +317,7 @@ def test_fitting_sees_every_batch_as_often_as_it_likes_on_one_thread():
         with torch.no_grad():
             return {"mean": mean, "spread": spread, "logits": torch.cat([module(batch) for batch in given])}
 
-    found = engines.fit_method("densenet-tiny", weights("densenet-tiny"), 2, fit, lambda: iter(batches))
+    found = mappers.fit_method("densenet-tiny", weights("densenet-tiny"), 2, fit, lambda: iter(batches))
     whole = np.concatenate(batches)
     np.testing.assert_allclose(found["mean"], whole.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(found["spread"], whole.var(axis=0), atol=1e-5)
@@ -329,9 +329,9 @@ def test_fitting_to_what_is_not_finite():
     given = ("densenet-tiny", weights("densenet-tiny"), 2)
     torch.set_num_threads(2)
     with pytest.raises(CbirError, match=r"fitted to \(b\) is not finite"):
-        engines.fit_method(*given, lambda *_: {"a": torch.ones(2), "b": torch.tensor([1, torch.nan])}, lambda: [])
+        mappers.fit_method(*given, lambda *_: {"a": torch.ones(2), "b": torch.tensor([1, torch.nan])}, lambda: [])
     with pytest.raises(ShapeError, match="too small"):
-        engines.fit_method(*given, lambda _, batches: list(batches), lambda: [images(1, 4)])
+        mappers.fit_method(*given, lambda _, batches: list(batches), lambda: [images(1, 4)])
     assert torch.get_num_threads() == 2
 
 

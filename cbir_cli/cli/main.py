@@ -22,7 +22,7 @@ COMMANDS = {
     "index": "make vectors searchable",
     "query": "rank the catalogue for each query image",
     "explain": "show why each image was retrieved",
-    "evaluate": "score ranked lists and classifiers",
+    "evaluate": "score ranked lists, classifiers and saliency maps",
     "report": "turn artifacts into one HTML page",
     "split": "draw patient-safe queries, catalogues and training sets",
     "merge": "join the shards of one artifact",

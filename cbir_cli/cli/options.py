@@ -5,7 +5,7 @@ spelling            commands
 ==================  ====================================================================
 ``-o --output``     train saliency finetune-ig embed index merge explain report
 ``-m --model``      saliency finetune-ig embed query explain split
-``-k``              query explain
+``-k``              query explain report
 ``--method``        saliency explain
 ``--kind``          index phantom
 ``--epochs``        train finetune-ig

@@ -214,7 +214,7 @@ class Mapper:
         form: str = "sum-repeat",
         fitted: Mapping[str, np.ndarray] = MappingProxyType({}),
     ) -> None:
-        from cbir_cli import engines
+        from cbir_cli import mappers
 
         self.model, self.method, self.form, self.fitted = model, registry.canonical(method), form, dict(fitted)
         self._settings = settings
@@ -222,7 +222,7 @@ class Mapper:
         if hasattr(way, "fit") and not fitted:
             raise UsageError(f"saliency method {method} has to be fitted to images first")
         self._explain = way.explain
-        seed = {"seed": 0} if engines.takes(way.explain, "generator") else {}
+        seed = {"seed": 0} if mappers.takes(way.explain, "generator") else {}
         self.parameters = {**registry.parameters(way.explain), **seed, **parameters}
 
     def of(self, model: Model) -> "Mapper":
@@ -231,10 +231,10 @@ class Mapper:
 
     @cached_property
     def _maps(self) -> Any:
-        from cbir_cli import engines
+        from cbir_cli import mappers
 
         model, settings = self.model, self._settings
-        return engines.saliency_mapper(
+        return mappers.saliency_mapper(
             model.architecture,
             model.weights,
             len(model.outputs),

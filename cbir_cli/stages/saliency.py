@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli import engines, images, maps, registry
+from cbir_cli import images, mappers, maps, registry
 from cbir_cli.artifacts import history, saliency
 from cbir_cli.artifacts.model import Model
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
@@ -85,7 +85,7 @@ def choose(method: str, pairs: Sequence[str], *, seed: int = 0) -> Choice:
         raise registry.unknown("input", form, maps.INPUTS)
     if "fit_images" in stage and most < 1:
         raise UsageError(f"--set fit_images={most}: expected at least 1")
-    if engines.takes(way.explain, "generator"):
+    if mappers.takes(way.explain, "generator"):
         given["seed"] = seed
     return Choice(method, given, form, most)
 
@@ -144,7 +144,7 @@ def learn(
 
     log.info("fitting %s to %d images", choice.method, len(lowest))
     way = registry.load("saliency", choice.method)
-    values = engines.fit_method(model.architecture, model.weights, len(model.outputs), way.fit, read)
+    values = mappers.fit_method(model.architecture, model.weights, len(model.outputs), way.fit, read)
     for reason in unreadable.values():
         log.warning("%s", reason)
     return Learnt(values, {"fit": source, "fit_images": len(lowest) - len(unreadable)}, unreadable)

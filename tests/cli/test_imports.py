@@ -42,8 +42,10 @@ LIGHT = [
     ["index", "cnn.emb.h5", "-o", "/dev/null"],
     ["evaluate", "ig.tsv", "--raters", "ranks.csv"],
     ["evaluate", "ig.tsv", "--split", "split.tsv", "--items", "ig.idx.h5"],
+    ["evaluate", "maps.h5", "--masks", "set/masks"],
     ["split", "cnn.emb.h5", "--task", "pleural", "--catalogue", "4"],
     ["report", "ex.h5", "-o", "/dev/null"],
+    ["report", "maps.h5", "-o", "/dev/null"],
     ["embed", "-m", "ssim", "--image-size", "32", "nih:set", "-o", "/dev/null"],
     ["embed", "-m", "cnn.h5", "maps.h5", "-o", "/dev/null"],
 ]
