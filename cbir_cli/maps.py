@@ -92,6 +92,12 @@ def as_pixels(maps: ArrayLike) -> NDArray[np.float32]:
     return np.moveaxis(values, 1, -1) if values.ndim == 4 else values
 
 
+def summed(stored: ArrayLike) -> NDArray[np.float32]:
+    """Return one value a pixel (H, W), float32, of one stored map (H, W) or (3, H, W): channels are summed."""
+    values = np.asarray(stored, dtype=np.float32)
+    return values if values.ndim == 2 else values.sum(axis=0)
+
+
 def shown(maps: ArrayLike) -> NDArray[np.float32]:
     """Return stored maps as a person sees them: one value a pixel.
 

@@ -11,8 +11,8 @@ B. Hu, B. Vasu, A. Hoogs. X-MIR: EXplainable Medical Image Retrieval. WACV 2022.
 Differs from the authors' code
 ------------------------------
 Theirs draws a layer's weights from a truncated normal distribution; here they are those of the same network freshly
-made, which is where training started, batch norms and their statistics included. A layer is what the second dot of a
-weight's name ends: a whole block in a DenseNet or ResNet.
+made, batch norms and their statistics included. A layer is what the second dot of a weight's name ends: a whole block
+in a DenseNet or ResNet.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -140,17 +140,17 @@ def settings(pairs: Iterable[str], defaults: Mapping[str, Any], what: str) -> di
 
 
 def _value(pair: str, text: str, default: Any) -> Any:
+    if isinstance(default, str):
+        return text
+    if isinstance(default, tuple):
+        return tuple(_value(pair, item.strip(), default[0]) for item in text.strip("[]").split(","))
     try:
         value = tomllib.loads(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:
         value = text
-    if isinstance(default, str):
-        return text
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if default is None or type(value) is type(default):
         return value
-    if isinstance(default, tuple):
-        items = value if isinstance(value, list) else [_value(pair, t, default[0]) for t in text.split(",")]
-        return tuple(items)
-    raise UsageError(f"--set {pair}: expected a {type(default).__name__}, found {text!r}")
+    kind = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(type(default).__name__)
+    raise UsageError(f"--set {pair}: expected {kind or type(default).__name__}, found {text!r}")

@@ -33,11 +33,9 @@ import numpy as np
 from cbir_cli.artifacts import _anndata, files, items
 from cbir_cli.artifacts.history import Entry
 from cbir_cli.artifacts.model import read_fitted, saliency_space, write_fitted
+from cbir_cli.maps import INPUTS, shape
 
 KIND = "cbir-saliency"
-
-_CHANNELS: dict[str, tuple[int, ...]] = {"sum-repeat": (), "positive": (), "rgb": (3,)}
-"""Channels of a map of each form."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +105,10 @@ def read(artifact: files.Artifact) -> Maps:
     with files.reading(artifact.name):
         maps, table = file["maps"], items.read(file, artifact.name)
         form = str(file.attrs["input"])
-        if form not in _CHANNELS:
-            raise ValueError(f"expected input {', '.join(_CHANNELS)}, found {form!r}")
-        channels = _CHANNELS[form]
-        if maps.ndim != 3 + len(channels) or maps.shape[1:-2] != channels or maps.dtype != np.float16:
+        if form not in INPUTS:
+            raise ValueError(f"expected input {', '.join(INPUTS)}, found {form!r}")
+        if maps.shape[1:] != shape(form, *maps.shape[-1:] * 2) or maps.dtype != np.float16:
             raise ValueError(f"maps of shape {maps.shape}, {maps.dtype} for input {form}")
-        if maps.shape[-2] != maps.shape[-1]:
-            raise ValueError(f"maps of shape {maps.shape}")
         if len(maps) != len(table.ids) or file["scale"].shape != (len(maps),) or file["scale"].dtype != np.float32:
             raise ValueError(f"{len(maps)} maps for {len(table.ids)} images")
         return Maps(

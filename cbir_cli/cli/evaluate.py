@@ -43,6 +43,7 @@ def run(
             "--metrics", help="Such as ndcg@4,p@5,r-precision,f1,relevance-rank; the usual ones that fit by default."
         ),
     ] = None,
+    settings: options.Set = None,
     format: options.FormatOption = None,
 ) -> None:
     """Score ranked lists, classifiers and saliency maps.
@@ -52,7 +53,8 @@ def run(
     point at the lesion in a mask (relevance rank accuracy, pointing game). What chance gets stands beside every score.
 
     The mask of images/a/1.png is images/a/1, a/1 or 1 in DIR, with the ending of any image format; the longest that is
-    there counts. Images without a mask, or with an empty one, are left out and counted.
+    there counts. Images without a mask, or with an empty one, are left out and counted. --set reaches the parameters of
+    these metrics: sign=absolute, and tolerance=15 of the pointing game.
     """
     from cbir_cli import scores
     from cbir_cli.cli import asking, terminal
@@ -68,6 +70,7 @@ def run(
         label=label,
         masks=masks,
         metrics=metrics.split(",") if metrics else None,
+        settings=settings or [],
     )
     chosen = options.table_format(format)
     if chosen == "table":

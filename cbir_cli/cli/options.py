@@ -205,9 +205,9 @@ def with_common(run: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def table_format(chosen: TableFormat | RunFormat | None) -> str:
+def table_format(chosen: TableFormat | RunFormat | None, output: str = "-") -> str:
     """Return the format to print in: as chosen, else a table on a terminal and TSV elsewhere."""
-    return chosen.value if chosen else "table" if sys.stdout.isatty() else "tsv"
+    return chosen.value if chosen else "table" if output == "-" and sys.stdout.isatty() else "tsv"
 
 
 def model_path(chosen: str | None) -> str:

@@ -41,6 +41,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    format: options.FormatOption = None,
     seed: options.Seed = 0,
     device: options.DeviceOption = options.Device.auto,
     batch_size: options.BatchSize = 16,
@@ -71,7 +72,7 @@ def run(
     """
     from cbir_cli.artifacts import files, pseudonyms
     from cbir_cli.artifacts import model as models
-    from cbir_cli.cli import asking, sources
+    from cbir_cli.cli import asking, sources, terminal
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import encoders, randomisation, streaming
     from cbir_cli.stages import preview as previews
@@ -79,6 +80,10 @@ def run(
 
     if randomize and (preview is not None or shard or resume):
         raise UsageError("--randomize prints a table; it does not go with --preview, --shard and --resume")
+    if format and not randomize:
+        raise UsageError("--format is that of the table of --randomize")
+    if format is options.TableFormat.table and output != "-":
+        raise UsageError("--format table is for a terminal; a file takes tsv or json")
     files.check_output(output, text=randomize is not None)
     part, fail = options.shard_of(shard), on_error is options.OnError.fail
     asking.check_one_stdin(source or "", fit or "")
@@ -89,39 +94,44 @@ def run(
     hide = pseudonyms.from_environment(keep=keep_ids)
     images = sources.read_images(source, patient=patient, null=null)
     sources.warn_of_other_key(network, hide.check)
-    learnt = mapping.Learnt()
-    if choice.fit_images:
-        own = fit is None
-        given = images if own else sources.read_images(fit, null=null)
-        records = mapping.trained_on(network, images.records, hide) if own else given.records
-        learnt = mapping.learn(
-            choice,
-            network,
-            records,
-            source=sources.stored_source(given),
-            workers=options.cores(workers),
-            fail=fail,
-        )
-    if preview is not None:
-        previews.check(preview, [record.id for record in images.records])
-    mapper = mapping.mapper(choice, network, learnt, encoders.Settings("torch", device.value, threads))
+    given = images if fit is None else sources.read_images(fit, null=null)
+    fitted_to = (
+        mapping.trained_on(network, images.records, hide) if choice.fit_images and fit is None else given.records
+    )
+    cores = options.cores(workers)
+    place = encoders.Settings("torch", device.value, threads)
+
+    def learn(model: models.Model) -> mapping.Learnt:
+        source = sources.stored_source(given)
+        return mapping.learn(choice, model, fitted_to, source=source, workers=cores, fail=fail)
+
     if randomize:
         rows, unreadable = randomisation.randomise(
-            mapper,
+            lambda model: mapping.mapper(choice, model, learn(model), place),
+            network,
             images.records,
             randomize.value,
             seed=seed,
             batch=batch_size,
-            workers=options.cores(workers),
+            workers=cores,
             fail=fail,
         )
-        files.write_text(output, randomisation.table(rows))
-        return sources.status_for({**learnt.unreadable, **unreadable}, on_error.value)
+        chosen = options.table_format(format, output)
+        if chosen == "table":
+            terminal.show_table(randomisation.COLUMNS, [randomisation.cells(row) for row in rows])
+        else:
+            spell = randomisation.json_lines if chosen == "json" else randomisation.tsv
+            files.write_text(output, spell(rows))
+        return sources.status_for(unreadable, on_error.value)
+    if preview is not None:
+        previews.check(preview, [record.id for record in images.records])
+    learnt = learn(network)
+    mapper = mapping.mapper(choice, network, learnt, place)
     job = streaming.Job(
         output=output,
         header={"command": "saliency", "space": mapper.space(), "keep_ids": keep_ids},
         batch=batch_size,
-        workers=options.cores(workers),
+        workers=cores,
         shard=part,
         resume=resume,
         fail=fail,

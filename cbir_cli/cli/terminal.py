@@ -55,6 +55,13 @@ def show_scores(scores: Sequence[Score]) -> None:
     tables.show(tables.Table("", ("metric", *names.values(), "random"), rows, note), console)
 
 
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of text under the names of their columns."""
+    from cbir_cli.reports import tables
+
+    tables.show(tables.Table("", columns, rows), _console())
+
+
 def _console() -> "Console":
     from rich.console import Console
 

@@ -1,9 +1,9 @@
 """A backward pass in which operations hand relevance down by rules instead of by their gradient.
 
 ``Propagation`` stands between a network and torch's functions while the network runs. It replaces the graph node of the
-operations that have a rule, and leaves the others (padding, concatenation, maxima, reshaping) their gradient. It sees a
-functional ReLU, a pooling or the sum of a residual branch just as it sees a module, and it changes nothing on the
-network: no hooks, no copies of layers, no other forward methods.
+operations that have a rule, leaves padding, concatenation, maxima and the like their gradient, and refuses all others.
+It sees a functional ReLU, a pooling or the sum of a residual branch just as it sees a module, and it changes nothing on
+the network: no hooks, no copies of layers, no other forward methods.
 """
 
 from collections.abc import Callable
@@ -118,23 +118,84 @@ _AVERAGES = {
     Tensor.mean,
 }
 _SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__}
-_OTHERS = {
-    F.silu: "SiLU",
-    F.gelu: "GELU",
-    F.hardtanh: "ReLU6",
-    F.hardswish: "Hardswish",
-    F.hardsigmoid: "Hardsigmoid",
-    F.leaky_relu: "LeakyReLU",
-    F.elu: "ELU",
-    F.layer_norm: "LayerNorm",
-    F.group_norm: "GroupNorm",
-    F.scaled_dot_product_attention: "attention",
-    torch.sigmoid: "sigmoid",
-    Tensor.sigmoid: "sigmoid",
-    torch.tanh: "tanh",
-    Tensor.tanh: "tanh",
-    F.softmax: "softmax",
+_POOLINGS = {
+    F.max_pool1d,
+    F.max_pool2d,
+    F.max_pool3d,
+    F.adaptive_max_pool1d,
+    F.adaptive_max_pool2d,
+    F.adaptive_max_pool3d,
+    torch.max_pool1d,
+    torch.max_pool2d,
+    torch.max_pool3d,
+    torch.amax,
+    Tensor.amax,
 }
+_REARRANGEMENTS = {
+    F.pad,
+    F.interpolate,
+    F.dropout,
+    F.dropout2d,
+    F.dropout3d,
+    F.alpha_dropout,
+    F.feature_alpha_dropout,
+    torch.cat,
+    torch.concat,
+    torch.concatenate,
+    torch.stack,
+    torch.flatten,
+    torch.reshape,
+    torch.permute,
+    torch.transpose,
+    torch.movedim,
+    torch.squeeze,
+    torch.unsqueeze,
+    torch.clone,
+    torch.sum,
+    Tensor.flatten,
+    Tensor.reshape,
+    Tensor.view,
+    Tensor.permute,
+    Tensor.transpose,
+    Tensor.movedim,
+    Tensor.squeeze,
+    Tensor.unsqueeze,
+    Tensor.expand,
+    Tensor.contiguous,
+    Tensor.clone,
+    Tensor.to,
+    Tensor.float,
+    Tensor.double,
+    Tensor.sum,
+    Tensor.__getitem__,
+    Tensor.T.__get__,  # type: ignore[attr-defined]
+    Tensor.mT.__get__,  # type: ignore[attr-defined]
+}
+_DIFFERENCES = {
+    torch.sub,
+    Tensor.sub,
+    Tensor.sub_,
+    Tensor.__sub__,
+    Tensor.__isub__,
+    Tensor.__rsub__,
+    torch.neg,
+    Tensor.neg,
+}
+_PRODUCTS = {
+    torch.mul,
+    torch.div,
+    Tensor.mul,
+    Tensor.mul_,
+    Tensor.div,
+    Tensor.div_,
+    Tensor.__mul__,
+    Tensor.__imul__,
+    Tensor.__rmul__,
+    Tensor.__truediv__,
+    Tensor.__itruediv__,
+}
+_LINEAR = {F.batch_norm, *_RELUS, *_AVERAGES, *_SUMS, *_POOLINGS, *_REARRANGEMENTS, *_DIFFERENCES}
+"""Where there is no rule, their gradient is the rule."""
 
 
 class Propagation(TorchFunctionMode):
@@ -149,7 +210,7 @@ class Propagation(TorchFunctionMode):
     Raises
     ------
     CbirError
-        When the network uses an activation that the rules are not defined for.
+        When the network uses an operation that the rules are not defined for.
     """
 
     def __init__(self, rules: Rules, method: str) -> None:
@@ -170,9 +231,10 @@ class Propagation(TorchFunctionMode):
             return self._average(rules.average, func, *args, **kwargs)
         if func in _SUMS and rules.add and not kwargs and _alike(args):
             return self._replace(_plain(torch.add, *args), rules.add, *args)
-        if func in _OTHERS:
-            raise CbirError(f"{self._method}: is defined for networks of ReLUs; this one uses {_OTHERS[func]}")
-        return func(*args, **kwargs)
+        output = func(*args, **kwargs)
+        if isinstance(output, Tensor) and output.requires_grad and not _is_linear(func, args):
+            raise CbirError(f"{self._method}: is defined for networks of ReLUs; this one uses {_name(func)}")
+        return output
 
     def _kernel(
         self, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **named: Any
@@ -239,6 +301,17 @@ class Propagation(TorchFunctionMode):
         self, output: Tensor, rule: Callable[..., tuple[Tensor, ...]], *inputs: Tensor, keep: bool = True
     ) -> Tensor:
         return cast(Tensor, _Node.apply(self, output, rule, keep, *inputs))
+
+
+def _is_linear(func: Any, args: tuple[Any, ...]) -> bool:
+    """Return whether an operation is linear in its inputs, or takes their maxima, as every rule assumes."""
+    if func in _PRODUCTS:  # with a constant
+        return sum(isinstance(a, Tensor) and a.requires_grad for a in args) == 1
+    return func in _LINEAR
+
+
+def _name(func: Any) -> str:
+    return str(getattr(func, "__name__", func)).strip("_")
 
 
 def multiply(inputs: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -54,10 +54,9 @@ def alpha_beta(alpha: float, beta: float) -> Rule:
     """
 
     def rule(layer: Layer, inputs: Tensor, relevance: Tensor) -> Tensor:
-        shared = _share(layer, _activators(layer, inputs), layer.bias, relevance)
+        shared = alpha * _share(layer, _activators(layer, inputs), layer.bias, relevance)
         if beta:
-            inhibitors = _share(layer, _inhibitors(layer, inputs), layer.bias, relevance)
-            shared = alpha * shared - beta * inhibitors
+            shared = shared - beta * _share(layer, _inhibitors(layer, inputs), layer.bias, relevance)
         return shared
 
     return rule

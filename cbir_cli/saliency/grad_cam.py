@@ -41,7 +41,8 @@ def explain(model: nn.Module, images: Tensor, target: Tensor | int | None = None
     Returns
     -------
     Tensor (N, 1, H, W), of the images' dtype
-        Logits per unit of the feature map's mean, at least 0. All zero where nothing in the map speaks for the output.
+        Logits, at least 0: with a global average before a linear output, the positions of the feature map add up to the
+        logit less its bias, before negative ones are left out. All zero where nothing speaks for the output.
 
     Raises
     ------

@@ -196,13 +196,22 @@ class _Observation(TorchFunctionMode):
         return output
 
     def _begin(
-        self, func: Any, output: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any
+        self,
+        func: Any,
+        output: Tensor,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        *others: Any,  # of the operations that are refused
     ) -> None:
-        if func is F.linear and x.ndim == 2:
-            inputs = x[:, :, None]
-        elif func is torch.conv2d and (len(rest) < 4 or rest[3] == 1) and not any(isinstance(r, str) for r in rest):
-            stride, padding, dilation = (*rest, *(1, 0, 1)[len(rest) :])[:3]
-            inputs = F.unfold(x, weight.shape[2:], dilation=dilation, padding=padding, stride=stride)
+        if func is F.linear and input.ndim == 2:
+            inputs = input[:, :, None]
+        elif func is torch.conv2d and groups == 1 and not isinstance(padding, str):
+            inputs = F.unfold(input, weight.shape[2:], dilation=dilation, padding=padding, stride=stride)
         else:
             raise CbirError("pattern: patterns are defined for 2-D convolutions of one group and for linear layers")
         values = output if bias is None else output - bias.reshape(1, -1, *[1] * (output.ndim - 2))

@@ -79,7 +79,7 @@ def embed_images(
             "embed",
             {"source": source, "reader": reader, "encoder": space.encoder, "size": encoder.input.size, **_quirk(space)},
             inputs={"model": space.model_fingerprint},
-            libraries=("numpy", "onnxruntime", "pillow"),
+            libraries=("pillow", *encoder.libraries),
         )
         embeddings.write(
             job.output,
@@ -120,7 +120,7 @@ def embed_maps(encoder: Network, maps: saliency.Maps, output: str, *, labels: Se
             **_quirk(space),
         },
         inputs={"model": space.model_fingerprint, "maps": maps.fingerprint},
-        libraries=("numpy", "onnxruntime"),
+        libraries=encoder.libraries,
     )
     embeddings.write(
         output,

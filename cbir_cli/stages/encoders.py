@@ -58,6 +58,10 @@ class Encoder(Protocol):
     def rows(self, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return ``X`` (N, D) and, where the model classifies, ``logits`` (N, C) of pixels (N, S, S)."""
 
+    @property
+    def libraries(self) -> list[str]:
+        """Names of the libraries that the vectors come from, for the history."""
+
     def maps(self, pixels: np.ndarray) -> np.ndarray:
         """Return saliency maps (N, S, S) float32 of pixels (N, S, S), to be shown; UsageError where there are none."""
 
@@ -163,6 +167,12 @@ class Network:
         """See ``Encoder.fields``."""
         return {"X": ((self.width,), "<f4"), "logits": ((len(self.model.outputs),), "<f4")}
 
+    @property
+    def libraries(self) -> list[str]:
+        """See ``Encoder.libraries``."""
+        maps = ["torch"] if self.model.saliency and not self._from_file else []
+        return ["numpy", self._features.engine, *maps]
+
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         """Return the vectors (N, D) alone."""
         return np.asarray(self.rows(pixels)["X"])
@@ -225,10 +235,6 @@ class Mapper:
         seed = {"seed": 0} if mappers.takes(way.explain, "generator") else {}
         self.parameters = {**registry.parameters(way.explain), **seed, **parameters}
 
-    def of(self, model: Model) -> "Mapper":
-        """Return what makes maps in the same way with another network."""
-        return Mapper(model, self.method, self.parameters, self._settings, form=self.form, fitted=self.fitted)
-
     @cached_property
     def _maps(self) -> Any:
         from cbir_cli import mappers
@@ -282,6 +288,11 @@ class Ssim:
     def fields(self) -> Fields:
         """See ``Encoder.fields``."""
         return {"X": ((self.width,), "<f4")}
+
+    @property
+    def libraries(self) -> list[str]:
+        """See ``Encoder.libraries``."""
+        return ["numpy"]
 
     def maps(self, pixels: np.ndarray) -> np.ndarray:
         """Raise: SSIM has no saliency maps."""

@@ -51,6 +51,7 @@ def evaluate(
     label: str | None = None,
     masks: str | None = None,
     metrics: Sequence[str] | None = None,
+    settings: Sequence[str] = (),
 ) -> list[Score]:
     """Score files: ranked lists, classifiers by the logits of an embedding, or saliency maps against masks.
 
@@ -70,6 +71,8 @@ def evaluate(
         Folder of masks of the lesions; goes with none of the above.
     metrics : sequence of str, optional
         All that fit by default.
+    settings : sequence of str
+        ``KEY=VALUE`` of parameters of the metrics of saliency maps.
 
     Returns
     -------
@@ -86,7 +89,9 @@ def evaluate(
         others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split, "--label": label}
         if given := [option for option, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} does not go with --masks")
-        return localisation.evaluate(names, masks, metrics)
+        return localisation.evaluate(names, masks, metrics, settings)
+    if settings:
+        raise UsageError("--set reaches metrics of saliency maps alone (--masks)")
     ranks = read_ranks(raters) if raters else []
     rows = read_split(split) if split else []
     known = known_items(items) if items else None

@@ -52,9 +52,7 @@ class Pictures:
             if not path.exists():
                 raise SourceError(f"{path}: no such image; give the folder that the images are in with --root DIR")
             if content_hash(path) != content:
-                raise SourceError(
-                    f"{path}: is not the image that was embedded as {key}; give its folder with --root DIR"
-                )
+                raise SourceError(f"{path}: is not the image that {key} was made from; --root DIR names another folder")
             pixels[row] = self.input.load(path)
         return pixels
 

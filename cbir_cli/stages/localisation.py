@@ -16,16 +16,18 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import evaluation, images
+from cbir_cli import evaluation, images, registry
 from cbir_cli.artifacts import files, saliency
 from cbir_cli.artifacts.run import Key
 from cbir_cli.data import directory
 from cbir_cli.errors import ImageError, SourceError, UsageError
 from cbir_cli.evaluation import Metric
+from cbir_cli.maps import summed
 from cbir_cli.progress import track
 from cbir_cli.records import Flow
 from cbir_cli.scores import Score, summarise
@@ -34,7 +36,9 @@ _JPEG = (".jpg", ".jpeg", ".jpe")
 _LOG = logging.getLogger("cbir")
 
 
-def evaluate(names: Sequence[str], masks: str, metrics: Sequence[str] | None = None) -> list[Score]:
+def evaluate(
+    names: Sequence[str], masks: str, metrics: Sequence[str] | None = None, settings: Sequence[str] = ()
+) -> list[Score]:
     """Score the maps of some artifacts.
 
     Parameters
@@ -45,6 +49,8 @@ def evaluate(names: Sequence[str], masks: str, metrics: Sequence[str] | None = N
         Folder of masks.
     metrics : sequence of str, optional
         As on the command line; relevance rank accuracy and the pointing game by default.
+    settings : sequence of str
+        ``KEY=VALUE`` of parameters of the metrics; each goes to the metrics that have it.
 
     Returns
     -------
@@ -65,14 +71,29 @@ def evaluate(names: Sequence[str], masks: str, metrics: Sequence[str] | None = N
     for metric in parsed:
         if metric.folder != evaluation.EXPLANATION:
             raise UsageError(f"metric {metric} scores {metric.what}, not saliency maps (--masks)")
+    measures = _measures(parsed, settings)
     known = _masks_below(Path(masks))
     scores: list[Score] = []
     for name in names:
         with files.open_artifact(name, saliency.KIND) as artifact:
-            scores += _score(saliency.read(artifact), Path(masks), known, parsed)
+            scores += _score(saliency.read(artifact), Path(masks), known, measures)
     if len({frozenset(score.values) for score in scores}) > 1:
         _LOG.warning("the files were scored on different images: their scores do not compare")
     return scores
+
+
+def _measures(metrics: Sequence[Metric], pairs: Sequence[str]) -> dict[str, tuple[Metric, dict[str, Any]]]:
+    """Return each metric with the parameters that are set, by its name in the score table."""
+    own = {str(metric): registry.parameters(metric.module.score) for metric in metrics}
+    given = registry.settings(
+        pairs, {key: value for known in own.values() for key, value in known.items()}, "the metrics"
+    )
+    measures = {}
+    for metric in metrics:
+        chosen = {key: value for key, value in given.items() if key in own[str(metric)]}
+        name = ",".join([str(metric), *(f"{key}={value}" for key, value in chosen.items())])
+        measures[name] = (metric, chosen)
+    return measures
 
 
 def pair(relatives: Sequence[str], known: Mapping[str, Sequence[str]], folder: Path) -> dict[int, str]:
@@ -129,14 +150,18 @@ def at_size(stored: NDArray[np.float16], shape: tuple[int, int]) -> NDArray[np.f
     """
     from PIL import Image
 
-    relevance = stored.astype(np.float32)
-    relevance = relevance.sum(axis=0) if relevance.ndim == 3 else relevance
+    relevance = summed(stored)
     if relevance.shape == shape:
         return relevance
     return np.array(Image.fromarray(relevance).resize(shape[::-1], Image.Resampling.BILINEAR))
 
 
-def _score(maps: saliency.Maps, folder: Path, known: Mapping[str, list[str]], metrics: Sequence[Metric]) -> list[Score]:
+def _score(
+    maps: saliency.Maps,
+    folder: Path,
+    known: Mapping[str, list[str]],
+    measures: Mapping[str, tuple[Metric, dict[str, Any]]],
+) -> list[Score]:
     with files.reading(maps.name):
         ids, relatives, contents = (c.tolist() for c in (maps.items.ids, maps.items["path"], maps.items["content"]))
     found = pair(relatives, known, folder)
@@ -144,8 +169,8 @@ def _score(maps: saliency.Maps, folder: Path, known: Mapping[str, list[str]], me
         sought = list(dict.fromkeys(_stem(key) for key in (relatives[0], Path(relatives[0]).name))) if relatives else []
         hint = f"; of {relatives[0]} it would be {' or '.join(sought)}, with the ending of an image" if sought else ""
         raise SourceError(f"{maps.name}: none of {len(ids)} images has a mask in {folder}{hint}")
-    values: dict[str, dict[Key, float]] = {str(metric): {} for metric in metrics}
-    chance: dict[str, dict[Key, float]] = {str(metric): {} for metric in metrics}
+    values: dict[str, dict[Key, float]] = {name: {} for name in measures}
+    chance: dict[str, dict[Key, float]] = {name: {} for name in measures}
     empty = 0
     for row, relative in track(found.items(), len(found), f"{maps.name}: maps"):
         lesion = _mask(folder / relative, contents[row])
@@ -156,11 +181,13 @@ def _score(maps: saliency.Maps, folder: Path, known: Mapping[str, list[str]], me
             if not np.isfinite(stored := maps.maps[row]).all():
                 raise ValueError(f"the map of {ids[row]} is not finite")
         relevance, key = at_size(stored, lesion.shape)[None], (None, None, ids[row])
-        for metric in metrics:
-            value = metric.module.score(relevance, lesion[None]).tolist()[0]
+        for name, (metric, chosen) in measures.items():
+            value = metric.module.score(relevance, lesion[None], **chosen).tolist()[0]
             if value is not None:  # else the metric is not defined for this map
-                values[str(metric)][key] = value
-                chance[str(metric)][key] = metric.module.expected(lesion[None]).tolist()[0]
+                values[name][key] = value
+                expected = metric.module.expected
+                wanted = {key: v for key, v in chosen.items() if key in registry.parameters(expected)}
+                chance[name][key] = expected(lesion[None], **wanted).tolist()[0]
     if empty == len(found):
         raise SourceError(f"{maps.name}: all {empty} masks are empty")
     counts = (len(found) - empty, len(ids), len(ids) - len(found), empty)

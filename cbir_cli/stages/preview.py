@@ -13,6 +13,7 @@ import numpy as np
 
 from cbir_cli.errors import CbirError, ImageError, UsageError
 from cbir_cli.images import grey
+from cbir_cli.maps import summed
 from cbir_cli.progress import track
 from cbir_cli.records import Record
 from cbir_cli.reports import preview
@@ -99,7 +100,7 @@ def write_previews(
     check(folder, ids)
     place, written = Path(folder), 0
     # One run, one set of colours: a map that happens to have no negative value is drawn as its neighbours are.
-    signed = any(bool((_flat(one) < 0).any()) for one in maps)
+    signed = any(bool((summed(one) < 0).any()) for one in maps)
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -113,16 +114,10 @@ def write_previews(
             log.warning("no preview of %s: %s", record.id, error)
             continue
         caption = f"{method}   {record.id}"
-        _replace(place / name, preview.preview(pixels, _flat(one) * size, caption=caption, signed=signed))
+        _replace(place / name, preview.preview(pixels, summed(one) * size, caption=caption, signed=signed))
         written += 1
     log.info("%d previews are in %s", written, folder)
     return written
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    """Sum the channels of a map, if it has any; (S, S) float32."""
-    wide = np.asarray(values, np.float32)
-    return wide if wide.ndim == 2 else wide.sum(axis=0)
 
 
 def _file_name(key: str, *, alone: bool) -> str:

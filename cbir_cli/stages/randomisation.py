@@ -1,12 +1,16 @@
 """How much maps change when layers lose what they have learnt: the library behind ``cbir saliency --randomize``."""
 
+import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
 from cbir_cli import images, randomisation
+from cbir_cli.artifacts.model import Model
 from cbir_cli.errors import CbirError, ImageError
 from cbir_cli.progress import Progress
 from cbir_cli.records import Record
@@ -14,8 +18,6 @@ from cbir_cli.stages.encoders import Mapper
 from cbir_cli.stages.streaming import named
 
 log = logging.getLogger("cbir")
-
-COLUMNS = ("layer", "images", "spearman", "spearman_abs", "flat")
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,32 @@ class Row:
     spearman_abs: float | None
     flat: int
 
-    def line(self) -> str:
-        """Return the row as TSV."""
-        means = ["" if value is None else f"{value:.4f}" for value in (self.spearman, self.spearman_abs)]
-        return "\t".join([self.layer, str(self.images), *means, str(self.flat)])
+
+COLUMNS = [field.name for field in fields(Row)]
 
 
 def randomise(
-    mapper: Mapper, records: Sequence[Record], way: str, *, seed: int, batch: int, workers: int, fail: bool = False
+    make: Callable[[Model], Mapper],
+    model: Model,
+    records: Sequence[Record],
+    way: str,
+    *,
+    seed: int,
+    batch: int,
+    workers: int,
+    fail: bool = False,
 ) -> tuple[list[Row], dict[str, str]]:
     """Compare the maps of a network with those of networks that have lost layers.
 
+    One network and one batch of images are in memory at a time; the trained network's maps lie in a temporary file.
+
     Parameters
     ----------
-    mapper : Mapper
-        Makes the maps of the trained network.
+    make : callable
+        Model to what makes its maps. A method that is fitted to images has to be fitted to them with that model: else
+        it would go on showing what the layer had learnt.
+    model : Model
+        The trained network.
     records : sequence of Record
     way : str
         ``cascade`` or ``independent``.
@@ -79,52 +92,69 @@ def randomise(
     """
     from cbir_cli.models import _weights
 
-    model = mapper.model
     module = _weights.fresh(model.architecture, len(model.outputs), seed=seed)
     fresh = {name: value.numpy() for name, value in module.state_dict().items()}
-    ordered = {name: model.weights[name] for name in fresh}
-    lost = [(layer, mapper.of(replace(model, weights=w))) for layer, w in randomisation.networks(ordered, fresh, way)]
-    signed: dict[str, list[np.ndarray]] = {layer: [] for layer, _ in lost}
-    bare: dict[str, list[np.ndarray]] = {layer: [] for layer, _ in lost}
+    lost = list(randomisation.networks({name: model.weights[name] for name in fresh}, fresh, way))
     unreadable: dict[str, str] = {}
-    progress = Progress(len(records) * len(lost), "maps")
-    for some, outcomes in images.stream(records, model.input.load, workers=workers, batch=batch):
-        pixels = []
-        for record, outcome in zip(some, outcomes, strict=True):
-            if isinstance(outcome, ImageError):
-                error = named(record, outcome)
-                if fail:
-                    raise error
-                log.warning("%s", error)
-                unreadable[record.id] = str(error)
-            else:
-                pixels.append(outcome)
-        if pixels:
-            stacked = np.stack(pixels)
-            maps, _ = mapper(stacked)
-            for layer, other in lost:
-                others, _ = other(stacked)
-                signed[layer].append(randomisation.correlation(maps, others))
-                bare[layer].append(randomisation.correlation(maps, others, sign=False))
-                progress.advance(len(some))
-    progress.close()
-    if len(unreadable) == len(records):
-        raise CbirError("no image could be read")
-    return _rows(signed, bare), unreadable
+    progress = Progress(len(records) * (1 + len(lost)), "maps")
+
+    def batches(some: Sequence[Record]) -> Iterator[np.ndarray]:
+        for part, outcomes in images.stream(some, model.input.load, workers=workers, batch=batch):
+            for record, outcome in zip(part, outcomes, strict=True):
+                if isinstance(outcome, ImageError):
+                    error = named(record, outcome)
+                    if fail:
+                        raise error
+                    log.warning("%s", error)
+                    unreadable[record.id] = str(error)
+            good = [outcome for outcome in outcomes if not isinstance(outcome, ImageError)]
+            if good:
+                yield np.stack(good)
+            progress.advance(len(part))
+
+    with closing(progress), tempfile.TemporaryFile() as trained:
+        mapper, shape = make(model), (0,)
+        for pixels in batches(records):
+            maps, _ = mapper(pixels)
+            shape = maps.shape[1:]
+            trained.write(maps.tobytes())
+        if len(unreadable) == len(records):
+            raise CbirError("no image could be read")
+        readable = [record for record in records if record.id not in unreadable]
+        trained.flush()
+        before = np.memmap(trained, np.float16, "r", shape=(len(readable), *shape))
+        rows = []
+        for layer, weights in lost:
+            mapper = make(replace(model, weights=weights))
+            done, signed, bare = 0, [], []
+            for pixels in batches(readable):
+                maps, _ = mapper(pixels)
+                pair = before[done : done + len(maps)], maps
+                signed.append(randomisation.correlation(*pair))
+                bare.append(randomisation.correlation(*pair, sign=False))
+                done += len(maps)
+            rows.append(_row(layer, np.concatenate(signed), np.concatenate(bare)))
+    return rows, unreadable
 
 
-def table(rows: Sequence[Row]) -> str:
+def cells(row: Row) -> list[str]:
+    """Return a row as text, four decimals, empty where not defined."""
+    return ["" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in asdict(row).values()]
+
+
+def tsv(rows: Sequence[Row]) -> str:
     """Return the rows as TSV, with a header."""
-    return "".join(f"{line}\n" for line in ["\t".join(COLUMNS), *(row.line() for row in rows)])
+    return "".join("\t".join(line) + "\n" for line in [COLUMNS, *map(cells, rows)])
 
 
-def _rows(signed: Mapping[str, list[np.ndarray]], bare: Mapping[str, list[np.ndarray]]) -> list[Row]:
-    rows = []
-    for layer, parts in signed.items():
-        with_sign, without = np.concatenate(parts), np.concatenate(bare[layer])
-        known, ranked = with_sign[np.isfinite(with_sign)], without[np.isfinite(without)]
-        rows.append(Row(layer, len(known), _mean(known), _mean(ranked), len(with_sign) - len(known)))
-    return rows
+def json_lines(rows: Sequence[Row]) -> str:
+    """Return the rows as JSON, one object a line, unrounded."""
+    return "".join(json.dumps(asdict(row)) + "\n" for row in rows)
+
+
+def _row(layer: str, signed: np.ndarray, bare: np.ndarray) -> Row:
+    ranked = np.isfinite(signed) & np.isfinite(bare)
+    return Row(layer, int(ranked.sum()), _mean(signed[ranked]), _mean(bare[ranked]), int((~ranked).sum()))
 
 
 def _mean(values: np.ndarray) -> float | None:

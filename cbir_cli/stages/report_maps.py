@@ -9,7 +9,7 @@ import numpy as np
 from cbir_cli.artifacts.saliency import Maps
 from cbir_cli.errors import CbirError, UsageError
 from cbir_cli.images import InputSpec
-from cbir_cli.maps import shown
+from cbir_cli.maps import shown, summed
 from cbir_cli.records import POSITIVE
 from cbir_cli.reports import board, gallery
 from cbir_cli.stages import explain
@@ -138,9 +138,8 @@ def _files(opened: Sequence[Maps], rows: _Rows, ids: Sequence[str], root: str | 
 
 def _cell(one: Maps, row: int) -> tuple[np.ndarray, str]:
     """Return a map of one value a pixel, and its largest magnitude in words."""
-    stored = np.asarray(one.maps[row], np.float32)
-    summed = stored if stored.ndim == 2 else stored.sum(axis=0)
-    largest = float(np.abs(summed).max()) * float(one.scale[row])
+    stored = one.maps[row]
+    largest = float(np.abs(summed(stored)).max()) * float(one.scale[row])
     return shown(stored[None])[0], f"largest {largest:.2g}"
 
 

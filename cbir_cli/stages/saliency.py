@@ -93,13 +93,15 @@ def choose(method: str, pairs: Sequence[str], *, seed: int = 0) -> Choice:
 def trained_on(model: Model, records: Sequence[Record], pseudonyms: Pseudonyms) -> list[Record]:
     """Return the images whose patients the model trained on, or all if there are none."""
     seen = [r for r in records if model.split.get(pseudonyms(r.patient) or r.id) == "train"]
+    if not seen:
+        log.warning("the model trained on none of these images; the method is fitted to any of them")
     return seen or list(records)
 
 
 def learn(
     choice: Choice, model: Model, records: Sequence[Record], *, source: str, workers: int, fail: bool = False
 ) -> Learnt:
-    """Fit a method to images.
+    """Fit a method to images, where it has to be.
 
     Parameters
     ----------
@@ -142,6 +144,8 @@ def learn(
         if len(unreadable) == len(lowest):
             raise SourceError(f"none of the images that saliency method {choice.method} is to be fitted to can be read")
 
+    if not choice.fit_images:
+        return Learnt()
     log.info("fitting %s to %d images", choice.method, len(lowest))
     way = registry.load("saliency", choice.method)
     values = mappers.fit_method(model.architecture, model.weights, len(model.outputs), way.fit, read)

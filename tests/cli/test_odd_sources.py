@@ -152,7 +152,7 @@ def test_explain_takes_no_other_image_for_the_one_that_was_embedded(cbir, made, 
     line = ["explain", made / "odd:idx.h5", made / "odd emb.h5", "-m", made / "ig.h5", "-k", "1", "-q"]
     ran = cbir(*line, cwd=tmp_path)
     assert ran.status == 1
-    assert ran.error.startswith("cbir explain: odd/#hash.png: is not the image that was embedded as #hash")
+    assert ran.error.startswith("cbir explain: odd/#hash.png: is not the image that #hash was made from")
 
 
 def test_queries_of_another_source_are_found_under_it(good, made, chain, tmp_path):

@@ -142,7 +142,7 @@ def test_another_image_under_the_same_name_is_refused(cbir, good, made, tmp_path
     key = Board(good("report", "maps.h5", "-k", "1", cwd=made).out).ids[0]
     Image.new("L", (64, 64)).save(copy / "images" / f"{key}.png")
     ran = cbir("report", made / "maps.h5", "-k", "1", "--root", copy)
-    assert ran.status == 1 and f"{key}.png: is not the image that was embedded as {key}" in ran.error
+    assert ran.status == 1 and f"{key}.png: is not the image that {key} was made from" in ran.error
     good("saliency", "-m", "cnn.h5", f"nih:{copy}", "-o", tmp_path / "other.h5", cwd=made)
     ran = cbir("report", "maps.h5", tmp_path / "other.h5", "--images", key, cwd=made)
     assert (ran.status, ran.error) == (

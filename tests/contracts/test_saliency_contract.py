@@ -1,6 +1,7 @@
 """What holds for every saliency method."""
 
 import inspect
+import re
 
 import pytest
 import torch
@@ -67,7 +68,8 @@ def test_signature_and_words(method):
     assert all(p.default is not p.empty or p.name in ("generator", "fitted") for p in rest)
     assert "Reference\n---------" in method.__doc__
     for name in parameters:
-        assert f"{name}" in method.__doc__ + method.explain.__doc__, f"{name} is not described"
+        entry = rf"^ *(\w+, )*{name}(, \w+)* : "
+        assert re.search(entry, f"{method.__doc__}\n{method.explain.__doc__}", re.M), f"{name} is not described"
 
 
 def test_maps(method, model, images):

@@ -109,7 +109,7 @@ def test_what_is_refused(method):
     model, x = conv_net().double(), images(1, 16)
     with pytest.raises(UsageError, match="known: one, logit, probability"):
         method.explain(model, x, start="relu")
-    with pytest.raises(CbirError, match="networks of ReLUs; this one uses SiLU"):
+    with pytest.raises(CbirError, match="networks of ReLUs; this one uses silu"):
         method.explain(nn.Sequential(nn.Conv2d(3, 2, 3), nn.SiLU(), nn.Flatten(), nn.Linear(392, 1)).double(), x)
     model[0].weight.data[0, 0, 0, 0] = torch.nan
     with pytest.raises(CbirError, match="not finite"):

@@ -120,14 +120,11 @@ def test_batch_norm_by_the_z_rule():
 def test_a_sum_is_shared_in_proportion():
     class Sum(nn.Module):
         def forward(self, x):
-            return (x * 2 + x * x).flatten(1)[:, :1]
+            return (x * 2 + x / -4).flatten(1)[:, :1]
 
-    x = images(1, 1, 3)
-    one, other = 2 * x[0, 0, 0, 0], x[0, 0, 0, 0] ** 2
-    # Each product hands its share down by its gradient.
-    expected = (one * 2 + other * 2 * x[0, 0, 0, 0]) / (one + other)
-    found = lrp.z(Sum(), x, start="one")[0, 0, 0, 0]
-    torch.testing.assert_close(found, expected)
+    # Of 1.75 x the summands are 8/7 and -1/7, and each product hands its share down by its gradient.
+    found = lrp.z(Sum(), images(1, 1, 3), start="one")[0, 0, 0, 0]
+    assert found.item() == pytest.approx(8 / 7 * 2 + 1 / 7 / 4)
 
 
 @pytest.mark.parametrize("build", [resnet18, vgg11_bn], ids=["resnet18", "vgg11_bn"])
@@ -143,19 +140,40 @@ def test_networks_of_torchvision(build, name):
     assert model.training
 
 
-@pytest.mark.parametrize(
-    ("layer", "message"),
-    [
-        (nn.SiLU(), "uses SiLU"),
-        (nn.Sigmoid(), "uses sigmoid"),
-        (nn.BatchNorm2d(3, track_running_stats=False), "running statistics"),
-    ],
-)
-def test_what_the_rules_are_not_defined_for_is_refused(layer, message):
-    model = nn.Sequential(nn.Conv2d(3, 3, 1), layer, nn.Flatten())
-    for name in ("lrp.z", "deep-taylor"):
-        with pytest.raises(CbirError, match=message):
-            explain(name, model, images(2, 4, dtype=torch.float32))
+class Does(nn.Module):
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+
+    def forward(self, x):
+        return self.what(x)
+
+
+ACTIVATIONS = [
+    nn.CELU(), nn.ELU(), nn.GELU(), nn.GLU(1), nn.Hardshrink(), nn.Hardsigmoid(), nn.Hardswish(), nn.Hardtanh(),
+    nn.LeakyReLU(), nn.LogSigmoid(), nn.Mish(), nn.PReLU(), nn.ReLU6(), nn.RReLU(), nn.SELU(), nn.SiLU(), nn.Sigmoid(),
+    nn.Softmax(1), nn.Softplus(), nn.Softshrink(), nn.Softsign(), nn.Tanh(), nn.Tanhshrink(), nn.Threshold(0.1, 0),
+]  # fmt: skip
+OTHERS = [
+    nn.InstanceNorm2d(4), nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.LocalResponseNorm(2),
+    Does(F.relu6), Does(lambda x: torch.softmax(x, 1)), Does(lambda x: x.softmax(1)), Does(lambda x: x.clamp(min=0)),
+    Does(lambda x: x @ x), Does(lambda x: x * x.mean((2, 3), keepdim=True)), Does(lambda x: x.tanh()),
+    Does(lambda x: x.exp()), Does(lambda x: x**2), Does(lambda x: torch.maximum(x, -x)), Does(lambda x: x.abs()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", [*ACTIVATIONS, *OTHERS], ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("name", ["lrp.z", "deep-taylor", "deconvnet", "guided-backprop"])
+def test_what_the_rules_are_not_defined_for_is_refused(name, layer):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), layer, nn.Flatten())
+    with pytest.raises(CbirError, match="for networks of ReLUs; this one uses "):
+        explain(name, model, images(2, 4, dtype=torch.float32))
+
+
+def test_a_batch_norm_without_statistics_has_no_rule():
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False), nn.Flatten())
+    with pytest.raises(CbirError, match="running statistics"):
+        explain("lrp.z", model, images(2, 4, dtype=torch.float32))
 
 
 @pytest.mark.parametrize(

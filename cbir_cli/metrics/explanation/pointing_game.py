@@ -32,7 +32,7 @@ from cbir_cli.errors import ShapeError
 from cbir_cli.metrics.explanation._check import lesion, pairs
 
 
-def score(maps: ArrayLike, masks: ArrayLike, *, sign: str = "positive", tolerance: float = 0) -> "np.ma.MaskedArray":
+def score(maps: ArrayLike, masks: ArrayLike, *, sign: str = "positive", tolerance: float = 0.0) -> "np.ma.MaskedArray":
     """Share of each map's most relevant pixels that hit the lesion; there is one such pixel unless some are equal.
 
     Parameters
@@ -68,7 +68,7 @@ def score(maps: ArrayLike, masks: ArrayLike, *, sign: str = "positive", toleranc
     return np.ma.MaskedArray(shares, mask=~defined)
 
 
-def expected(masks: ArrayLike, *, tolerance: float = 0) -> "np.ma.MaskedArray":
+def expected(masks: ArrayLike, *, tolerance: float = 0.0) -> "np.ma.MaskedArray":
     """Exact mean of the pointing game over all orders of a map's pixels: the share of the image that is a hit.
 
     Parameters
