@@ -304,6 +304,8 @@ def test_command_line_parses(path, line):
     known = {"saliency": ["input", "fit_images"], "embed": ["compat"], "query": ["compat"]}.get(command, [])
     if command in ("train", "finetune-ig"):
         known = tasks.load(values.get("task") or "pleural").settings()
+    elif command == "evaluate":
+        known = ["sign", "tolerance"]
     elif values.get("settings") and command in generate.CHOICES:
         (folder,) = generate.CHOICES[command]
         name = values.get("method") or values.get("kind") or "ig"

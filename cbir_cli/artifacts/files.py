@@ -78,23 +78,27 @@ class Artifact:
         return np.memmap(dataset.file.filename, dataset.dtype, "r", offset, dataset.shape)
 
 
-def check_output(target: str, *, text: bool = False) -> None:
+def check_output(target: str, *inputs: str | Path | None, text: bool = False) -> None:
     """Refuse an output that cannot be written before any work is done.
 
     Parameters
     ----------
     target : str
         Path or ``-``.
+    *inputs : str, path or None
+        What the command reads, as it was named; what is no file is passed over.
     text : bool
         What is written is text, which may go to a terminal and be appended.
 
     Raises
     ------
     UsageError
-        If HDF5 would go to a terminal, or be appended to a file that already holds something.
+        If HDF5 would go to a terminal, be appended to a file that already holds something, or replace an input.
     CbirError
         If the folder does not exist or cannot be written.
     """
+    if target != STDIO and (there := _identity(target)) and there in map(_identity, inputs):
+        raise UsageError(f"-o {target}: is one of the inputs; name another file")
     if target == STDIO:
         if text:
             return
@@ -203,7 +207,7 @@ def write_text(target: str, text: str) -> None:
 
 
 @contextmanager
-def open_artifact(source: str, *kinds: str, name: str = "") -> Iterator[Artifact]:
+def open_artifact(source: str, *kinds: str, name: str = "", whole: bool = False) -> Iterator[Artifact]:
     """Open an artifact from a path or, as ``-``, from standard input.
 
     Parameters
@@ -214,6 +218,9 @@ def open_artifact(source: str, *kinds: str, name: str = "") -> Iterator[Artifact
         Kinds that are accepted; all when none is named.
     name : str
         For messages; the source by default.
+    whole : bool
+        Read every byte to prove that none has changed, which `verify` does at leisure; for what is small and decides
+        everything, as a model does.
 
     Yields
     ------
@@ -226,6 +233,8 @@ def open_artifact(source: str, *kinds: str, name: str = "") -> Iterator[Artifact
     """
     name = name or ("standard input" if source == STDIO else source)
     with _readable(source) as path:
+        if whole:
+            _check_seal(path, name)
         try:
             file = h5py.File(path, "r", locking=False)
         except OSError as error:
@@ -267,9 +276,13 @@ def verify(source: str) -> str:
     """
     with _readable(source) as path:
         name = "standard input" if source == STDIO else source
-        if is_artifact(Path(path)) and not _payload.check_seal(path):
-            raise ArtifactError(f"{name}: damaged: its bytes are not those that were written")
+        _check_seal(path, name)
         return _verify_payload(path, name)
+
+
+def _check_seal(path: str, name: str) -> None:
+    if is_artifact(Path(path)) and not _payload.check_seal(path):
+        raise ArtifactError(f"{name}: damaged: its bytes are not those that were written")
 
 
 def _verify_payload(path: str, name: str) -> str:
@@ -359,6 +372,15 @@ def _copy_out(path: str, target: str) -> None:
         else:
             with open(target, "wb") as out:
                 shutil.copyfileobj(whole, out, 1 << 20)
+
+
+def _identity(path: str | Path | None) -> tuple[int, int] | None:
+    """Return what tells a regular file from others, whatever name it goes by."""
+    try:
+        status = os.stat(path or "")
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def _is_device(path: Path) -> bool:

@@ -125,9 +125,9 @@ def read(source: str) -> Model:
     Raises
     ------
     ArtifactError
-        If the file is not a whole model artifact.
+        If the file is not a whole model artifact, or one of its bytes has changed.
     """
-    with files.open_artifact(source, KIND) as artifact:
+    with files.open_artifact(source, KIND, whole=True) as artifact:
         with files.reading(artifact.name):
             return _read_group(artifact.file, artifact.name, artifact.fingerprint, artifact.history)
 

@@ -50,7 +50,7 @@ def run(
     from cbir_cli.stages import embed as embedding
     from cbir_cli.stages import encoders, streaming
 
-    files.check_output(output)
+    files.check_output(output, source, model)
     part = options.shard_of(shard)
     compat = registry.settings(settings or [], {"compat": "none"}, "cbir embed").get("compat", "none")
     where = encoders.Settings(engine.value, device.value, threads, compat)
@@ -66,7 +66,7 @@ def run(
         return 0
     hide = pseudonyms.from_environment(keep=keep_ids)
     encoder = encoders.open_encoder(name, where, image_size=image_size)
-    images = sources.read_images(source, patient=patient, null=null)
+    images = sources.read_images(source, patient=patient, null=null, output=output)
     if isinstance(encoder, encoders.Network):
         sources.warn_of_other_key(encoder.model, hide.check)
     job = streaming.Job(

@@ -51,7 +51,7 @@ def run(
     from cbir_cli.stages import explain as explaining
     from cbir_cli.stages import query as retrieval
 
-    files.check_output(output)
+    files.check_output(output, index, query, model, split)
     asking.check_one_stdin(index, query, split or "")
     table = split_tables.read_split(split) if split else None
     with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as asked:

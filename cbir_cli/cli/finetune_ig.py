@@ -33,18 +33,13 @@ def run(
     The second network starts from the first and learns the same task from the first one's maps, on the first one's
     patients. The result is an interpretability-guided (IG) model: it holds both networks, and one file embeds an image.
     """
-    import os
-
     from cbir_cli.artifacts import files
     from cbir_cli.artifacts import model as models
     from cbir_cli.cli import sources
-    from cbir_cli.errors import UsageError
     from cbir_cli.stages import train as fitting
 
-    files.check_output(output)
     path = options.network_path(model)
-    if os.path.exists(output) and os.path.samefile(path, output):
-        raise UsageError(f"{output}: is the first network itself; name another file with -o")
+    files.check_output(output, path, maps, init)
     network = models.read(path)
     task = fitting.inherited_task(network, settings or [], epochs=epochs, batch_size=batch_size)
     run = fitting.Run(

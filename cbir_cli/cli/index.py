@@ -21,7 +21,7 @@ def run(
     from cbir_cli.artifacts import embeddings, files, history, index
     from cbir_cli.errors import ArtifactError
 
-    files.check_output(output)
+    files.check_output(output, embedding)
     backend = registry.load("index", kind)
     parameters = registry.settings(settings or [], registry.parameters(backend.build), f"index kind {kind}")
     with files.open_artifact(embedding, embeddings.KIND) as artifact:

@@ -22,6 +22,6 @@ def run(
     from cbir_cli.cli import asking
     from cbir_cli.stages import merge as merging
 
-    files.check_output(output)
+    files.check_output(output, *shards)
     asking.check_one_stdin(*shards)
     merging.merge(shards, output)

@@ -53,7 +53,7 @@ def run(
     from cbir_cli.stages import report as reporting
 
     files = files or ["-"]
-    artifacts.check_output(output, text=True)
+    artifacts.check_output(output, *files, raters, text=True)
     asking.check_one_stdin(*files, raters or "")
     html = reporting.page_of(files, raters=raters, rater=rater, label=label, title=title, root=root, images=images, k=k)
     artifacts.write_text(output, html)

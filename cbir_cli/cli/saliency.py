@@ -84,7 +84,7 @@ def run(
         raise UsageError("--format is that of the table of --randomize")
     if format is options.TableFormat.table and output != "-":
         raise UsageError("--format table is for a terminal; a file takes tsv or json")
-    files.check_output(output, text=randomize is not None)
+    files.check_output(output, source, model, fit, text=randomize is not None)
     part, fail = options.shard_of(shard), on_error is options.OnError.fail
     asking.check_one_stdin(source or "", fit or "")
     choice = mapping.choose(method, settings or [], seed=seed)
@@ -92,7 +92,7 @@ def run(
         raise UsageError(f"--fit {fit}: saliency method {method} is not fitted to images")
     network = models.read(options.network_path(model))
     hide = pseudonyms.from_environment(keep=keep_ids)
-    images = sources.read_images(source, patient=patient, null=null)
+    images = sources.read_images(source, patient=patient, null=null, output=output)
     sources.warn_of_other_key(network, hide.check)
     given = images if fit is None else sources.read_images(fit, null=null)
     fitted_to = (

@@ -19,16 +19,21 @@ UNREADABLE_STATUS = 3
 
 
 def read_images(
-    text: str | None, *, patient: str | None = None, null: bool = False, flow_follows: bool = False
+    text: str | None,
+    *,
+    patient: str | None = None,
+    null: bool = False,
+    flow_follows: bool = False,
+    output: str = files.STDIO,
 ) -> Source:
     """Read an image source, or ``$CBIR_DATA`` when none is named, and show its flow table.
 
-    With ``flow_follows`` the caller leaves out more images and shows the table then.
+    With ``flow_follows`` the caller leaves out more images and shows the table then. No image may be the ``output``.
 
     Raises
     ------
     UsageError
-        If neither is given.
+        If neither is given, or an image would be replaced by the output.
     SourceError
         If it holds no image.
     """
@@ -40,6 +45,8 @@ def read_images(
         say_flow(source.flow)
     if not source.records:
         raise SourceError(f"{text}: no image is left")
+    if output != files.STDIO and os.path.exists(output):
+        files.check_output(output, *(record.path for record in source.records))
     return source
 
 

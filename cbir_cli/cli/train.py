@@ -48,10 +48,10 @@ def run(
 
     if not task:
         raise UsageError(f"no task: give --task NAME ({', '.join(tasks.names())}) or the path of a task file")
-    files.check_output(output)
+    files.check_output(output, init)
     chosen = fitting.resolve_task(task, settings or [], epochs=epochs, image_size=image_size, batch_size=batch_size)
     hide = pseudonyms.from_environment(keep=keep_ids)
-    images = sources.read_images(source, patient=patient, null=null, flow_follows=True)
+    images = sources.read_images(source, patient=patient, null=null, flow_follows=True, output=output)
     run = fitting.Run(
         output=output,
         seed=seed,

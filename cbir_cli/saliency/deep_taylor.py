@@ -30,6 +30,7 @@ Where a layer's input is non-negative the second half of the z+ rule is zero and
 In a DenseNet, where only the classifier has a bias, the dialects 1.0.8 and 1.0.9 differ in the scale of a map alone.
 """
 
+import math
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -72,13 +73,14 @@ def explain(
     target : Tensor (N,) of int64, int or None
         Output explained for each image. None takes the highest logit, which is the only one of a binary model.
     dialect : str
-        ``innvestigate-1.0.9`` (the releases that the papers used), ``innvestigate-1.0.8``, ``innvestigate-2`` or
-        ``zbox``, as in the table above.
+        ``innvestigate-1.0.9`` (the releases that the papers used); ``innvestigate-1.0.8``, with biases in the rule;
+        ``innvestigate-2``, with batch norm as its gradient; ``zbox``, with the z^B rule in the first layer.
     start : str
         Relevance at the output: ``probability`` (sigmoid of the logit), ``relu-logit`` (all-zero map where the logit
         is negative) or ``one``.
     low, high : tuple of float, one for each channel or one for all
-        Smallest and largest value that a pixel can have, for ``zbox``; black and white after ImageNet's normalisation.
+        Smallest and largest value that a pixel can have; black and white after ImageNet's normalisation. Only ``zbox``
+        asks for them.
 
     Returns
     -------
@@ -109,6 +111,8 @@ def _bounded_first(images: Tensor, low: tuple[float, ...], high: tuple[float, ..
     """Return the z^B rule for the first layer and the z+ rule for the others."""
     if not {len(low), len(high)} <= {1, images.shape[1]}:
         raise UsageError(f"low and high of deep-taylor: expected 1 or {images.shape[1]} values")
+    if not all(math.isfinite(end) for end in (*low, *high)):
+        raise UsageError("low and high of deep-taylor: expected finite numbers")
     ends = [images.new_tensor(end).reshape(-1, 1, 1) for end in (low, high)]
     slack = 1e-3  # of normalised pixels, which are rounded
     if (images < ends[0] - slack).any() or (images > ends[1] + slack).any():

@@ -52,6 +52,7 @@ iNNvestigate 2 fuses a batch norm into one linear layer with the square of the v
 lacks the weight. That is kept under ``dialect="innvestigate-2"``; by default a batch norm is what it computes.
 """
 
+import math
 from dataclasses import replace
 
 import torch
@@ -225,6 +226,6 @@ def _as_fused(rule: Rule) -> Rule:
 
 
 def _positive(epsilon: float, method: str) -> float:
-    if not epsilon > 0:
-        raise UsageError(f"epsilon of {method}: expected a number above 0, found {epsilon}")
+    if not 0 < epsilon < math.inf:
+        raise UsageError(f"epsilon of {method}: expected a finite number above 0, found {epsilon}")
     return epsilon

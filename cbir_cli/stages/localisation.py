@@ -190,8 +190,16 @@ def _score(
                 chance[name][key] = expected(lesion[None], **wanted).tolist()[0]
     if empty == len(found):
         raise SourceError(f"{maps.name}: all {empty} masks are empty")
-    counts = (len(found) - empty, len(ids), len(ids) - len(found), empty)
-    _LOG.info("%s: %d of %d images scored; left out: %d without a mask, %d with an empty one", maps.name, *counts)
+    seen = sum(maps.items["seen"][row] in ("train", "validation") for row in found)
+    _LOG.info(
+        "%s: %d of %d images scored%s; left out: %d without a mask, %d with an empty one",
+        maps.name,
+        len(found) - empty,
+        len(ids),
+        f", {seen} of them of patients that the network was trained or selected on" if seen else "",
+        len(ids) - len(found),
+        empty,
+    )
     if lossy := sum(os.path.splitext(relative)[1].lower() in _JPEG for relative in found.values()):
         _LOG.warning("%d masks are JPEG, whose noise around a lesion is not zero and counts as lesion; use PNG", lossy)
     return [

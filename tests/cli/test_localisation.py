@@ -85,10 +85,9 @@ def test_scores_of_the_phantom_are_those_of_the_definition(good, chain):
         ids, maps = file["obs/_index"].asstr()[()].tolist(), file["maps"][()].astype(np.float64)
     names = sorted(path.stem for path in (chain / "set/masks").iterdir())
     assert 0 < len(names) < len(ids) == 40
-    assert (
-        ran.error
-        == f"maps.h5: {len(names)} of 40 images scored; left out: {40 - len(names)} without a mask, 0 with an empty one"
-    )
+    words = f", {len(names)} of them of patients that the network was trained or selected on"
+    left_out = f"left out: {40 - len(names)} without a mask, 0 with an empty one"
+    assert ran.error == f"maps.h5: {len(names)} of 40 images scored{words}; {left_out}"
     ranks, hits, chance = {}, {}, {}
     for name in names:
         lesion = np.asarray(Image.open(chain / f"set/masks/{name}.png")) > 0
