@@ -68,7 +68,7 @@ class Extracted:
 
 @contextmanager
 def extract(
-    records: Sequence[Record], load: Callable[[Path], np.ndarray], process: Process, fields: Fields, job: Job
+    records: Sequence[Record], load: Callable[[Record], np.ndarray], process: Process, fields: Fields, job: Job
 ) -> Iterator[Extracted]:
     """Decode, process and collect images in order; what is collected is gone when the block ends well.
 
@@ -76,7 +76,7 @@ def extract(
     ----------
     records : sequence of Record
     load : callable
-        Path to pixels; raises ImageError.
+        Record to pixels; raises ImageError.
     process : Process
     fields : Fields
         Shape and dtype of a row of each field.
@@ -95,7 +95,7 @@ def extract(
     records = records[len(records) * (part - 1) // parts : len(records) * part // parts]
     temporary = tempfile.mkdtemp(prefix="cbir-") if job.output == STDIO else None
     folder = Path(temporary, "rows") if temporary else Path(f"{job.output}.partial")
-    identity = hashlib.sha256("\n".join(f"{r.id}\t{r.relative}" for r in records).encode()).hexdigest()
+    identity = hashlib.sha256("\n".join(f"{r.id}\t{r.place}" for r in records).encode()).hexdigest()
     try:
         partial = Partial(folder, {**job.header, "images": identity}, fields, resume=job.resume)
         finished = False
@@ -117,13 +117,13 @@ def extract(
 
 
 def _fill(
-    partial: Partial, records: Sequence[Record], load: Callable[[Path], np.ndarray], process: Process, job: Job
+    partial: Partial, records: Sequence[Record], load: Callable[[Record], np.ndarray], process: Process, job: Job
 ) -> None:
-    hashes: dict[Path, str] = {}
+    hashes: dict[str, str] = {}
 
-    def load_and_hash(path: Path) -> np.ndarray:
-        pixels = load(path)
-        hashes[path] = images.content_hash(path)
+    def load_and_hash(record: Record) -> np.ndarray:
+        pixels = load(record)
+        hashes[record.id] = images.content_hash(record.path, record.part)
         return pixels
 
     left = [r for r in records if r.id not in partial.done]
@@ -141,7 +141,7 @@ def _fill(
             good = [o for o in outcomes if not isinstance(o, ImageError)]
             empty = {name: np.empty((0, *shape), dtype) for name, (shape, dtype) in partial.fields.items()}
             rows = process(np.stack(good)) if good else empty
-            partial.append([r.id for r in some], errors, rows, [{"content": hashes.pop(r.path, "")} for r in some])
+            partial.append([r.id for r in some], errors, rows, [{"content": hashes.pop(r.id, "")} for r in some])
             progress.advance(len(some))
     finally:
         progress.close()
