@@ -55,14 +55,14 @@ class Images:
     def __init__(self, records: Sequence[Record], targets: ArrayLike, spec: InputSpec) -> None:
         self.records, self.spec = records, spec
         self.targets = _targets(targets, len(records))
-        self.fingerprint = digest(record.relative.encode() for record in records)
+        self.fingerprint = digest(record.place.encode() for record in records)
 
     def __len__(self) -> int:
         return len(self.records)
 
     def pixels(self, indices: Indices) -> Pixels:
         """Return (B, S, S) float32 in [0, 1]; an unreadable one raises ImageError, which names the file."""
-        return np.stack([self.spec.load(self.records[i].path) for i in indices])
+        return np.stack([self.spec.load(self.records[i]) for i in indices])
 
 
 class Maps:

@@ -4,12 +4,16 @@ Between stages a grey image is (S, S) float32 in [0, 1] and a batch of network i
 
 What decodes, and how far
 -------------------------
-PNG, JPEG, TIFF and BMP, as Pillow reads them. Grey of 1, 2, 4, 8 and 16 bits keeps all its bits and is divided by the
-largest value that they can hold (TIFF of 12 bits: 4095). Pillow keeps the upper 8 of 16 bits of *colour* and of grey
-with alpha, so those are right to 1/255 only. Palettes and CMYK become RGB; alpha is dropped, not blended, because the
-radiographs that carry it are grey and opaque. EXIF and TIFF orientation is applied. Colour profiles and gamma are not.
-Signed pixels, 32-bit integers, floats outside [0, 1] and files of several pages have no one right reading and are
-refused.
+DICOM (see ``dicom``), slices of NIfTI volumes (see ``volumes``), and PNG, JPEG, TIFF and BMP, as Pillow reads them; the
+content decides, not the ending. What follows is about the latter. Grey of 1, 2, 4, 8 and 16 bits keeps all its bits and
+is divided by the largest value that they can hold (TIFF of 12 bits: 4095). Pillow keeps the upper 8 of 16 bits of
+*colour* and of grey with alpha, so those are right to 1/255 only. Palettes and CMYK become RGB; alpha is dropped, not
+blended, because the radiographs that carry it are grey and opaque. EXIF and TIFF orientation is applied. Colour
+profiles and gamma are not. Signed pixels, 32-bit integers, floats outside [0, 1] and files of several pages have no one
+right reading and are refused.
+
+A window in Hounsfield units is for CT, from DICOM or a volume: with it, any other image is refused, since its pixels
+have been through a window that no one recorded.
 """
 
 import hashlib
@@ -18,32 +22,46 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import ndarray
 
+from cbir_cli import dicom, npz, volumes, windows
 from cbir_cli.errors import ArtifactError, ImageError, ShapeError, UsageError
 from cbir_cli.records import Record
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-_NOT_YET = {".dcm": "DICOM", ".dicom": "DICOM", ".nii": "NIfTI", ".nii.gz": "NIfTI"}
 _BUFFER = 2**18
 """Bytes read at once: most radiographs in one go, where Pillow would ask for dozens of small pieces."""
+_START = 2**12
+"""Bytes that tell what a file is; a compressed volume needs some hundred to show its header."""
+_ZIP = b"PK\x03\x04"
 _AHEAD = 3
 """Batches that may be decoded or waiting while the consumer holds one."""
 
 
-def decode(path: str | Path, *, minimum: int | None = None) -> ndarray:
+def decode(
+    path: str | Path,
+    *,
+    part: int | None = None,
+    window: tuple[float, float] | None = None,
+    minimum: int | None = None,
+) -> ndarray:
     """Pixels of an image file.
 
     Parameters
     ----------
     path : path
-        PNG, JPEG, TIFF or BMP; the content decides, not the ending.
+        DICOM, NIfTI, PNG, JPEG, TIFF or BMP; the content decides, not the ending.
+    part : int, optional
+        Frame or slice, from 0, of a file that holds several.
+    window : tuple of float, optional
+        LOW and HIGH in Hounsfield units, which become 0 and 1. Without it a DICOM file is shown in its own window.
     minimum : int, optional
         Side in pixels that the image will be reduced to. A JPEG of at least four times that is then decoded at a half,
         quarter or eighth of its size, never below twice ``minimum`` on either side. After `resize` the difference is
@@ -60,35 +78,48 @@ def decode(path: str | Path, *, minimum: int | None = None) -> ndarray:
         If the file is missing, empty, no image, damaged, too large, or has pixels whose scale is not known. One line
         that starts with the file's name.
     """
-    return _decode(Path(path), minimum, luma=False)
+    return _decode(Path(path), part, window, minimum, luma=False)
 
 
-def _decode(path: Path, minimum: int | None, *, luma: bool) -> ndarray:
+def _decode(
+    path: Path, part: int | None, window: tuple[float, float] | None, minimum: int | None, *, luma: bool
+) -> ndarray:
     name = path.name if path.name.isprintable() else ascii(path.name)
     try:
         if not path.is_file() and path.exists():
             raise ImageError("not a regular file")  # a named pipe would block for ever
         with path.open("rb", buffering=_BUFFER) as file:
-            _refuse(path, file)
-            return _pixels(file, minimum, luma)
+            start = file.read(_START)
+            file.seek(0)
+            if not start:
+                raise ImageError("empty file")
+            if dicom.is_dicom(start):
+                values = dicom.pixels(file, part=part, window=window)
+                return grey(values) if luma else values
+            if volumes.is_volume(start):
+                return volumes.pixels(path, part, window)
+            if start[:4] == _ZIP:
+                values = npz.decode(path, part)
+                values = grey(values) if luma else values
+            elif part is not None:
+                raise ImageError(f"is one image, it has no part {part}")
+            else:
+                values = _pixels(file, minimum, luma)
+            if window:
+                raise ImageError("no Hounsfield units, which the model's window asks for; give DICOM or NIfTI")
+            return values
     except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
+        reason = str(error).removeprefix(f"{path.name}: ")
+        raise ImageError(f"{name}: {reason}") from error
     except Exception as error:  # on a damaged file Pillow raises nearly anything: OSError, SyntaxError, struct.error...
         strerror = error.strerror if isinstance(error, OSError) else None
         reason = strerror or f"damaged image: {next(iter(str(error).splitlines()), type(error).__name__)}"
         raise ImageError(f"{name}: {reason}") from error
-
-
-def _refuse(path: Path, file: IO[bytes]) -> None:
-    """Name the reason for files that Pillow would only call unidentified."""
-    ending = "".join(path.suffixes[-2:]).lower()
-    kind = _NOT_YET.get(ending if ending in _NOT_YET else path.suffix.lower())
-    start = file.read(132)
-    if not start:
-        raise ImageError("empty file")
-    if kind or start[128:] == b"DICM":
-        raise ImageError(f"{kind or 'DICOM'} files are not read yet; convert to PNG or JPEG")
-    file.seek(0)
+    except BaseException as error:
+        if type(error).__module__ != "pyo3_runtime":
+            raise
+        # The RLE codec is written in Rust and panics on some damaged files, past every except Exception.
+        raise ImageError(f"{name}: damaged image: its RLE segments cannot be decoded") from error
 
 
 def _pixels(file: IO[bytes], minimum: int | None, luma: bool) -> ndarray:
@@ -98,7 +129,7 @@ def _pixels(file: IO[bytes], minimum: int | None, luma: bool) -> ndarray:
         # Naming the formats keeps Pillow from trying forty others, some of which start an outside program.
         image = Image.open(file, formats=("PNG", "JPEG", "TIFF", "BMP"))
     except UnidentifiedImageError:
-        raise ImageError("not a PNG, JPEG, TIFF or BMP image") from None
+        raise ImageError("not a DICOM, NIfTI, PNG, JPEG, TIFF or BMP image") from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"too large: {error}") from error
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
@@ -215,12 +246,15 @@ class InputSpec:
         Per channel, in units of [0, 1] pixels; the defaults are those of ImageNet.
     colour : str
         ``"grey"`` (one channel, copied to three) or ``"rgb"``.
+    window : tuple of 2 floats, or None
+        LOW and HIGH in Hounsfield units, which become 0 and 1; None for images that are no CT.
     """
 
     size: int = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     colour: str = "grey"
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
@@ -231,16 +265,18 @@ class InputSpec:
             raise UsageError(f"expected a mean and a std of 3 numbers, found {self.mean} and {self.std}")
         if not np.isfinite([self.mean, self.std]).all() or min(self.std) <= 0:
             raise UsageError(f"expected finite means and positive stds, found {self.mean} and {self.std}")
+        if self.window is not None:
+            windows.check(self.window)
 
-    def load(self, path: str | Path) -> ndarray:
-        """Pixels of a file at this size: (S, S), or (S, S, 3) for ``rgb``, float32 in [0, 1].
+    def load(self, record: Record) -> ndarray:
+        """Pixels of an image at this size: (S, S), or (S, S, 3) for ``rgb``, float32 in [0, 1].
 
         Raises
         ------
         ImageError
             If the file cannot be decoded.
         """
-        pixels = _decode(Path(path), self.size, luma=self.colour == "grey")
+        pixels = _decode(record.path, record.part, self.window, self.size, luma=self.colour == "grey")
         pixels = resize(pixels, self.size)
         return pixels if pixels.ndim == 3 or self.colour == "grey" else np.repeat(pixels[..., None], 3, axis=2)
 
@@ -273,7 +309,10 @@ class InputSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, text and lists, as an artifact stores them."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        stored = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        window = stored.pop("window")
+        # Left out where there is none, so that a model without keeps the fingerprint that it had before windows.
+        return stored if window is None else {**stored, "window": list(window)}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "InputSpec":
@@ -285,11 +324,12 @@ class InputSpec:
             If a field is missing, unknown, or has a value that cannot be.
         """
         names = [f.name for f in fields(cls)]
-        if sorted(stored) != sorted(names):
+        if sorted({"window": None, **stored}) != sorted(names):
             raise ArtifactError(f"image input: expected {', '.join(names)}, found {', '.join(stored) or 'nothing'}")
         try:
             mean, std = (tuple(float(v) for v in stored[key]) for key in ("mean", "std"))
-            return cls(int(stored["size"]), mean, std, str(stored["colour"]))  # type: ignore[arg-type]
+            window = None if stored.get("window") is None else tuple(float(v) for v in stored["window"])
+            return cls(int(stored["size"]), mean, std, str(stored["colour"]), window)  # type: ignore[arg-type]
         except (TypeError, ValueError, UsageError) as error:
             raise ArtifactError(f"image input: {error}") from error
 
@@ -297,7 +337,9 @@ class InputSpec:
 Batch = tuple[list[Record], list[ndarray | ImageError]]
 
 
-def stream(records: Iterable[Record], load: Callable[[Path], ndarray], *, workers: int, batch: int) -> Iterator[Batch]:
+def stream(
+    records: Iterable[Record], load: Callable[[Record], ndarray], *, workers: int, batch: int
+) -> Iterator[Batch]:
     """Decoded images in the order of their records, in batches, read ahead on threads.
 
     Threads suffice because Pillow and numpy release the interpreter's lock while they decode and resize. Records are
@@ -308,7 +350,7 @@ def stream(records: Iterable[Record], load: Callable[[Path], ndarray], *, worker
     ----------
     records : iterable of Record
     load : callable
-        Pixels of a file, given its path; for instance `InputSpec.load`.
+        Pixels of a record; for instance `InputSpec.load`.
     workers : int
         Threads; 0 decodes in the caller's thread. The result does not depend on it.
     batch : int
@@ -329,7 +371,7 @@ def stream(records: Iterable[Record], load: Callable[[Path], ndarray], *, worker
 
     def outcome(record: Record) -> tuple[Record, ndarray | ImageError]:
         try:
-            return record, load(record.path)
+            return record, load(record)
         except ImageError as error:
             return record, error
 
@@ -361,8 +403,8 @@ def _ahead(work: Callable[[Record], Any], records: Iterable[Record], workers: in
         pool.shutdown(cancel_futures=True)
 
 
-def content_hash(path: str | Path) -> str:
-    """First 16 hex digits of the SHA-256 of a file's bytes: the same image under another name.
+def content_hash(path: str | Path, part: int | None = None) -> str:
+    """First 16 hex digits of the SHA-256 of a file's bytes, and of the part's number: the same image elsewhere.
 
     Raises
     ------
@@ -370,7 +412,21 @@ def content_hash(path: str | Path) -> str:
         If the file cannot be read.
     """
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        if part is None:
+            return _digest(str(path))
+        status = Path(path).stat()
+        whole = _digest_again(str(path), status.st_mtime_ns, status.st_size)
+        return hashlib.sha256(f"{whole} {part}".encode()).hexdigest()[:16]
     except OSError as error:
         raise ImageError(f"{Path(path).name}: {error.strerror or error}") from error
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+@lru_cache(maxsize=256)
+def _digest_again(path: str, changed: int, size: int) -> str:
+    """Hash a file of several images once for all of them."""
+    return _digest(path)

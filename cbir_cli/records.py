@@ -33,6 +33,13 @@ class Record:
         Empty where unknown. ``view`` is AP, PA, LATERAL or as the data set spells it; ``sex`` is F, M or empty.
     age : int or None
         Years.
+    part : int or None
+        Which image of a file that holds several, from 0: the frame of a multi-frame file, or the slice along the third
+        axis of a volume after its reorientation. None for a file that is one image.
+    mask : Path or None
+        Mask of the lesion beside the data set, an image or a volume; of a volume the slice ``part`` counts.
+    boxes : tuple of tuple of 4 floats
+        Findings marked by boxes: x and y of the upper left corner, width and height, in pixels of the original image.
     """
 
     id: str
@@ -46,6 +53,14 @@ class Record:
     split: str = ""
     sex: str = ""
     age: int | None = None
+    part: int | None = None
+    mask: Path | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Path below the source, with the number of the part where the file holds several: no two images share it."""
+        return self.relative if self.part is None else f"{self.relative}#{self.part}"
 
 
 @dataclass

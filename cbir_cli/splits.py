@@ -1,4 +1,4 @@
-"""Patient-safe splits: train/validation/test sets, and catalogues with a query as the IG-CBIR paper makes them.
+"""Patient-safe splits: train/validation/test sets, and catalogues with a query.
 
 All draws are orders of SHA-256 digests of seed and name. A split is therefore a function of patients, ids and seed, the
 same on every machine and library version, whatever the order of the input.
@@ -19,7 +19,7 @@ the last positive image outside the catalogue as query, so its queries are alway
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,26 +52,41 @@ class SplitRow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
+class Image:
+    """An image of the pool: its id, class and patient."""
+
     id: str
     label: int
     patient: str
 
 
-def assign(patients: Sequence[str], *, seed: int, validation: float = 0.1, test: float = 0.0) -> list[Role]:
+def assign(
+    patients: Sequence[str],
+    *,
+    seed: int,
+    validation: float = 0.1,
+    test: float = 0.0,
+    classes: Sequence[int] | None = None,
+) -> list[Role]:
     """Give the set of each image from its patient and the seed alone.
 
     A patient lands in the same set whatever else is in the data, and a larger ``validation`` share moves no one out of
     the test set. Shares hold on average over patients: with few of them a set can be empty, which the caller checks.
 
+    With ``classes`` each class is cut at its shares instead, the patients of the class in the same order. The numbers
+    of patients are then those of the shares, rounded, in every class; a patient who joins moves at most one other
+    across each border.
+
     Parameters
     ----------
     patients : sequence of str
-        Patient of each image.
+        Patient of each image; or the study or hospital, where those are to be kept whole.
     seed : int
         Another seed, another split.
     validation, test : float
         Share of the patients in these sets; the rest is for training.
+    classes : sequence of int, optional
+        Class of each image. A patient is of the highest class of his images: of two classes positive, if one is.
 
     Returns
     -------
@@ -89,12 +104,28 @@ def assign(patients: Sequence[str], *, seed: int, validation: float = 0.1, test:
         raise UsageError(
             f"split: validation {validation:g} and test {test:g} must be shares that add up to less than 1"
         )
-    _known(patients)
-    roles: dict[str, Role] = {}
-    for patient in set(patients):
-        place = int.from_bytes(_digest(seed, patient)[:8], "big") / 2**64
-        roles[patient] = "test" if place < test else "validation" if place < test + validation else "train"
+    check_known(patients)
+    places = {patient: int.from_bytes(digest(seed, patient)[:8], "big") / 2**64 for patient in set(patients)}
+    if classes is not None:
+        places = _in_turn(places, patients, classes)
+    roles: dict[str, Role] = {
+        patient: "test" if place < test else "validation" if place < test + validation else "train"
+        for patient, place in places.items()
+    }
     return [roles[patient] for patient in patients]
+
+
+def _in_turn(places: Mapping[str, float], patients: Sequence[str], classes: Sequence[int]) -> dict[str, float]:
+    """Return the patients of each class at equal distances from 0 to 1, in the order of their places."""
+    highest: dict[str, int] = {}
+    for patient, label in zip(patients, classes, strict=True):
+        highest[patient] = max(label, highest.get(patient, label))
+    turns: dict[str, float] = {}
+    for label in set(highest.values()):
+        order = sorted((p for p, its in highest.items() if its == label), key=lambda p: (places[p], p))
+        # The middle of a step, so that n times a share is rounded and not cut off.
+        turns |= {patient: (number + 0.5) / len(order) for number, patient in enumerate(order)}
+    return turns
 
 
 def catalogues(
@@ -170,28 +201,36 @@ def catalogues(
     return rows
 
 
-def _digest(*parts: object) -> bytes:
+def digest(*parts: object) -> bytes:
+    """Return the SHA-256 of a seed and names: the order in which images and patients are drawn."""
     # Surrogates stand for bytes of file names that are not UTF-8; they hash like any other name.
     return hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
 
 
-def _known(patients: Sequence[str]) -> None:
+def check_known(patients: Sequence[str]) -> None:
+    """Refuse images whose patient is empty, that is unknown.
+
+    Raises
+    ------
+    SourceError
+        The message has the number.
+    """
     if unknown := sum(not patient for patient in patients):
         raise SourceError(f"split: the patient of {unknown} of {len(patients)} images is not known")
 
 
-def _pool(ids: Sequence[str], labels: Sequence[int], patients: Sequence[str]) -> list[_Image]:
+def _pool(ids: Sequence[str], labels: Sequence[int], patients: Sequence[str]) -> list[Image]:
     if not len(ids) == len(labels) == len(patients):
         raise SourceError(f"split: {len(ids)} ids, {len(labels)} labels and {len(patients)} patients do not match")
     if repeated := [name for name, count in Counter(ids).items() if count > 1]:
         raise SourceError(f"split: id {min(repeated)!r} is there more than once")
     if other := sum(label not in (0, 1) for label in labels):
         raise SourceError(f"split: the label of {other} images is neither 0 nor 1")
-    _known(patients)
-    return [_Image(*image) for image in zip(ids, map(int, labels), patients, strict=True)]
+    check_known(patients)
+    return [Image(*image) for image in zip(ids, map(int, labels), patients, strict=True)]
 
 
-def _quotas(pool: list[_Image], catalogue: int, stratify: bool, positives: int | None) -> dict[int | None, int]:
+def _quotas(pool: list[Image], catalogue: int, stratify: bool, positives: int | None) -> dict[int | None, int]:
     if catalogue < 1:
         raise UsageError(f"split: expected a catalogue of at least 1 image, found {catalogue}")
     if positives is not None:
@@ -206,20 +245,20 @@ def _quotas(pool: list[_Image], catalogue: int, stratify: bool, positives: int |
     return {1: positives, 0: catalogue - positives}
 
 
-def _queries(pool: list[_Image], seed: int, queries: int, label: int | None) -> list[_Image]:
+def _queries(pool: list[Image], seed: int, queries: int, label: int | None) -> list[Image]:
     candidates = [image for image in pool if label in (None, image.label)]
     if len(candidates) < queries:
         kind = "" if label is None else " positive" if label else " negative"
         raise SourceError(
             f"split: {queries} queries wanted for seed {seed}, but there are {len(candidates)}{kind} images"
         )
-    candidates.sort(key=lambda image: _digest(seed, "query", image.id))
-    return _spread(candidates)[:queries]
+    candidates.sort(key=lambda image: digest(seed, "query", image.id))
+    return spread(candidates)[:queries]
 
 
-def _draw(rest: list[_Image], quotas: dict[int | None, int], seed: int, number: int) -> list[_Image]:
-    order = sorted(rest, key=lambda image: _digest(seed, number, image.id))
-    faces: dict[str, _Image] = {}
+def _draw(rest: list[Image], quotas: dict[int | None, int], seed: int, number: int) -> list[Image]:
+    order = sorted(rest, key=lambda image: digest(seed, number, image.id))
+    faces: dict[str, Image] = {}
     for image in order:
         faces.setdefault(image.patient, image)
     chosen = []
@@ -232,12 +271,12 @@ def _draw(rest: list[_Image], quotas: dict[int | None, int], seed: int, number: 
             raise SourceError(_short(rest, quotas, seed))
         first = [image for image in images if faces[image.patient] is image]
         if len(first) < wanted:
-            first += _spread([image for image in images if faces[image.patient] is not image])
+            first += spread([image for image in images if faces[image.patient] is not image])
         chosen += first[:wanted]
     return chosen
 
 
-def _switch(faces: dict[str, _Image], order: list[_Image], label: int, wanted: int) -> None:
+def _switch(faces: dict[str, Image], order: list[Image], label: int, wanted: int) -> None:
     """Let patients with images of both classes stand for the class that is short."""
     short = wanted - sum(image.label == label for image in faces.values())
     for image in order if short > 0 else ():
@@ -246,7 +285,7 @@ def _switch(faces: dict[str, _Image], order: list[_Image], label: int, wanted: i
             short -= 1
 
 
-def _spread(order: Iterable[_Image]) -> list[_Image]:
+def spread(order: Iterable[Image]) -> list[Image]:
     """Put one image of every patient first, then the second ones, and so on; otherwise keep the order."""
     seen: Counter[str] = Counter()
     turns = []
@@ -256,7 +295,7 @@ def _spread(order: Iterable[_Image]) -> list[_Image]:
     return [image for _, image in sorted(turns, key=lambda turn: turn[0])]
 
 
-def _short(rest: list[_Image], quotas: dict[int | None, int], seed: int) -> str:
+def _short(rest: list[Image], quotas: dict[int | None, int], seed: int) -> str:
     wanted = sum(quotas.values())
     ones = sum(image.label for image in rest)
     parts = f" ({quotas[1]} positive, {quotas[0]} negative)" if 1 in quotas else ""

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from cbir_cli import registry, relevance
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import Key, RunRow
 from cbir_cli.errors import UsageError
+from cbir_cli.label_policy import IGNORED, collapse
 from cbir_cli.records import MISSING
 from cbir_cli.splits import SplitRow
 
@@ -36,6 +37,31 @@ class Catalogue:
 
     relevant: int
     size: int
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What becomes of labels that are uncertain or not stated when a run or classifier is scored; see ``label_policy``.
+
+    By default both are ignored: such an image makes no query, and as a result it is not relevant.
+    """
+
+    uncertain: str = "ignore"
+    blank: str = "ignore"
+
+    def __post_init__(self) -> None:
+        for kind, known in (("uncertain", ("ignore", "positive", "negative")), ("blank", ("ignore", "negative"))):
+            if getattr(self, kind) not in known:
+                raise registry.unknown(f"policy for {kind} labels", getattr(self, kind), known)
+
+    def __call__(self, code: int) -> int:
+        """Return the code that counts for a raw code; what is ignored stays as it is."""
+        target = int(collapse(code, uncertain=self.uncertain, blank=self.blank))
+        return code if target == IGNORED else target
+
+    def __str__(self) -> str:
+        parts = [f"{kind}={name}" for kind, name in asdict(self).items() if name != "ignore"]
+        return f" ({', '.join(parts)})" if parts else ""
 
 
 @dataclass(frozen=True)
@@ -169,6 +195,30 @@ def pick_label(rows: Iterable[RunRow], label: str | None = None) -> str | None:
     if label is None and len(known) > 1:
         raise Lacking(f"the run states several labels, choose one with --label: {', '.join(known)}")
     return label or (known[0] if known else None)
+
+
+def label_names(rows: Iterable[RunRow]) -> list[str]:
+    """Return the labels that a run states, sorted.
+
+    Raises
+    ------
+    Lacking
+        If it states none.
+    """
+    names = sorted({name for row in rows for name in (*row.query_labels, *row.labels)})
+    if not names:
+        raise Lacking("the run states no labels (a TREC run never does), so nothing says what is relevant")
+    return names
+
+
+def with_policy(rows: Iterable[RunRow], label: str, policy: Policy) -> list[RunRow]:
+    """Return a run with one label's codes as a policy takes them."""
+
+    def counted(labels: Mapping[str, int]) -> dict[str, int]:
+        code = policy(labels.get(label, MISSING))
+        return {**labels, label: code} if code != MISSING else dict(labels)
+
+    return [replace(row, query_labels=counted(row.query_labels), labels=counted(row.labels)) for row in rows]
 
 
 def count_catalogues(

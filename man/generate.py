@@ -423,7 +423,8 @@ def _methods() -> str:
     rows = ["| name | what | network | labels |", "| --- | --- | --- | --- |"]
     for path in sorted((PACKAGE / "tasks").glob("*.toml")):
         task = tomllib.loads(path.read_text("utf-8"))
-        rows.append(f"| `{path.stem}` | {task['title']} | `{task['architecture']}` | {', '.join(task['labels'])} |")
+        labels = ", ".join(task.get("labels") or task.get("outputs") or [task["label_set"]])
+        rows.append(f"| `{path.stem}` | {task['title']} | `{task['architecture']}` | {labels} |")
     parts.append("## Tasks\n\nFolder `cbir_cli/tasks/`.\n\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 

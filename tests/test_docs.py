@@ -301,7 +301,12 @@ def test_command_line_parses(path, line):
     for key, folder in (("method", "saliency"), ("method", "similarity"), ("kind", "index"), ("kind", "phantom")):
         if folder in generate.CHOICES.get(command, ()) and values.get(key) not in (None, "none"):
             assert registry.canonical(values[key]) in registry.names(folder)
-    known = {"saliency": ["input", "fit_images"], "embed": ["compat"], "query": ["compat"]}.get(command, [])
+    known = {
+        "saliency": ["input", "fit_images"],
+        "embed": ["compat"],
+        "query": ["compat"],
+        "split": ["uncertain", "blank", "unit"],
+    }.get(command, [])
     if command in ("train", "finetune-ig"):
         known = tasks.load(values.get("task") or "pleural").settings()
     elif command == "evaluate":

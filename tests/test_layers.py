@@ -7,7 +7,21 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cbir_cli"
 METHODS = ("data", "models", "objectives", "saliency", "similarity", "index", "metrics", "reports", "phantom")
-SHARED = ("errors", "registry", "records", "images", "maps", "masks", "relevance", "progress", "__init__")
+SHARED = (
+    "errors",
+    "registry",
+    "records",
+    "images",
+    "maps",
+    "masks",
+    "relevance",
+    "progress",
+    "dicom",
+    "volumes",
+    "windows",
+    "npz",
+    "__init__",
+)
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

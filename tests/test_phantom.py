@@ -14,7 +14,7 @@ from scipy.stats import kendalltau
 
 from cbir_cli import phantom
 from cbir_cli.errors import CbirError, SourceError, UsageError
-from cbir_cli.phantom import chest
+from cbir_cli.phantom import _cohort, chest
 from cbir_cli.phantom._anatomy import LEFT, Study, draw_patient
 from cbir_cli.phantom._canvas import Canvas, curve, ribbon
 from cbir_cli.phantom._projection import fluid_level, project
@@ -114,12 +114,12 @@ def test_same_seed_same_bytes_and_a_longer_set_starts_alike(tmp_path):
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_two_of_five_are_positive_and_studies_progress(seed):
-    patients = list(chest.cohort(seed, 400))
+    patients = list(_cohort.cohort(seed, 400))
     plans = list(itertools.chain(*patients))
     assert len(plans) == 400
     severity = np.array([max(p.severity) for p in plans])
     assert 0.34 < (severity > 0).mean() < 0.46
-    assert ((severity == 0) | ((severity >= chest.LEAST) & (severity <= 1))).all()
+    assert ((severity == 0) | ((severity >= _cohort.LEAST) & (severity <= 1))).all()
     positive = severity[severity > 0]
     assert (positive < 0.3).mean() > 0.2 and (positive > 0.5).mean() > 0.1, "mild ones and severe ones"
     courses = [[max(p.severity) for p in studies] for studies in patients if len(studies) > 1]
@@ -131,7 +131,7 @@ def test_two_of_five_are_positive_and_studies_progress(seed):
 
 
 def test_seeds_change_who_is_positive():
-    labels = [[max(p.severity) > 0 for p in itertools.chain(*chest.cohort(seed, 60))] for seed in (1, 2)]
+    labels = [[max(p.severity) > 0 for p in itertools.chain(*_cohort.cohort(seed, 60))] for seed in (1, 2)]
     assert labels[0] != labels[1]
 
 
@@ -193,13 +193,13 @@ def test_a_patient_keeps_his_body(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("patient", [1, 2, 3])
 def test_pose_devices_and_exposure_are_the_same_with_and_without_fluid(patient):
-    plan = chest.Plan(seed=1, patient=patient, follow_up=0, severity=(0.6, 0.2))
+    plan = _cohort.Plan(seed=1, patient=patient, follow_up=0, severity=(0.6, 0.2))
     body = draw_patient(np.random.default_rng(patient), 0.3)
-    sick, mask, truth = chest.render(plan, body, 64)
+    sick, found, truth = chest.render(plan, body, 64)
     well, nothing, other = chest.render(replace(plan, severity=(0.0, 0.0)), body, 64)
     free = list(truth)[list(truth).index("view") :]
     assert len(free) > 10 and [truth[c] for c in free] == [other[c] for c in free]
-    assert mask.any() and not nothing.any()
+    assert set(found) == {"effusion"} and found["effusion"].any() and not nothing
     assert (sick != well).any()
 
 
@@ -335,7 +335,7 @@ def test_an_empty_directory_and_missing_parents_will_do(tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch, error):
-    real, calls = chest._save, []
+    real, calls = chest.picture, []
 
     def fail(image, path):
         calls.append(path)
@@ -343,7 +343,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch, error):
             raise error(28, "No space left on device")
         real(image, path)
 
-    monkeypatch.setattr(chest, "_save", fail)
+    monkeypatch.setattr(chest, "picture", fail)
     with pytest.raises(CbirError if error is OSError else KeyboardInterrupt, match="No space left"):
         phantom.write(tmp_path / "set", n=8, size=32)
     assert len(calls) >= 3 and not list(tmp_path.iterdir())

@@ -2,10 +2,11 @@ import itertools
 from collections import Counter, defaultdict
 
 import pytest
+import sklearn.model_selection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbir_cli import splits
+from cbir_cli import split_presets, splits
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.splits import SplitRow, assign, catalogues
 
@@ -169,7 +170,7 @@ class TestCatalogues:
     @settings(max_examples=80, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1)), max_size=9), st.integers(0, 3), st.integers(0, 3))
     def test_patients_appear_once_whenever_that_can_be(self, images, positives, negatives):
-        rest = [splits._Image(f"i{n}", label, f"p{patient}") for n, (patient, label) in enumerate(images)]
+        rest = [splits.Image(f"i{n}", label, f"p{patient}") for n, (patient, label) in enumerate(images)]
         wanted = {1: positives, 0: negatives}
         if any(sum(image.label == label for image in rest) < count for label, count in wanted.items()):
             with pytest.raises(SourceError, match="cannot be drawn"):
@@ -231,3 +232,189 @@ class TestCatalogues:
     def test_a_pool_that_makes_no_sense_is_refused(self, ids, labels, patients, words):
         with pytest.raises(SourceError, match=words):
             catalogues(ids, labels, patients, catalogue=1, seeds=(1,))
+
+
+GROUPS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 1)), min_size=1, max_size=40)
+SHARES = st.sampled_from([(0.1, 0.2), (0.3, 0.0), (0.25, 0.5), (0.0, 0.0), (1 / 3, 1 / 3)])
+
+
+def highest(patients, classes):
+    of = {}
+    for patient, label in zip(patients, classes, strict=True):
+        of[patient] = max(label, of.get(patient, 0))
+    return of
+
+
+class TestStratified:
+    @settings(max_examples=60, deadline=None)
+    @given(GROUPS, SHARES, st.integers(0, 5), st.booleans(), st.randoms(use_true_random=False))
+    def test_one_set_a_patient_in_any_order(self, images, shares, seed, stratify, random):
+        validation, test = shares
+        order = list(range(len(images)))
+        random.shuffle(order)
+
+        def sets(rows):
+            patients = [f"p{images[i][0]}" for i in rows]
+            classes = [images[i][1] for i in rows] if stratify else None
+            roles = assign(patients, seed=seed, validation=validation, test=test, classes=classes)
+            found = defaultdict(set)
+            for patient, role in zip(patients, roles, strict=True):
+                found[patient].add(role)
+            assert all(len(roles) == 1 for roles in found.values())
+            return dict(found)
+
+        assert sets(range(len(images))) == sets(order) == sets(order)
+
+    @settings(max_examples=60, deadline=None)
+    @given(GROUPS, SHARES, st.integers(0, 5))
+    def test_each_class_has_its_shares_within_one_patient(self, images, shares, seed):
+        validation, test = shares
+        patients, classes = [f"p{p}" for p, _ in images], [label for _, label in images]
+        roles = dict(
+            zip(patients, assign(patients, seed=seed, validation=validation, test=test, classes=classes), strict=True)
+        )
+        of = highest(patients, classes)
+        for label in set(of.values()):
+            counts = Counter(roles[patient] for patient, its in of.items() if its == label)
+            for role, share in (("validation", validation), ("test", test), ("train", 1 - validation - test)):
+                assert abs(counts[role] - share * counts.total()) <= 1 + 1e-9
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.integers(0, 1), min_size=1, max_size=30), st.integers(0, 1), SHARES, st.integers(0, 5))
+    def test_a_new_patient_moves_no_one_or_one_across_each_border(self, classes, new, shares, seed):
+        validation, test = shares
+        patients = [f"p{i}" for i in range(len(classes))]
+        before = assign(patients, seed=seed, validation=validation, test=test, classes=classes)
+        after = assign([*patients, "new"], seed=seed, validation=validation, test=test, classes=[*classes, new])
+        moves = [(a, b) for a, b in zip(before, after, strict=False) if a != b]
+        assert len(moves) <= 2
+        assert all(
+            classes[i] == new for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b
+        )  # nobody of the other class
+        plain = assign(patients, seed=seed, validation=validation, test=test)
+        assert assign([*patients, "new"], seed=seed, validation=validation, test=test)[:-1] == plain
+
+    def test_the_order_is_that_of_the_plain_split(self):
+        patients = [f"p{i}" for i in range(500)]
+        plain = assign(patients, seed=3, validation=0.2, test=0.3)
+        strict = assign(patients, seed=3, validation=0.2, test=0.3, classes=[0] * 500)
+        assert Counter(strict) == {"test": 150, "validation": 100, "train": 250}
+        assert sum(a == b for a, b in zip(plain, strict, strict=True)) > 400
+
+
+def checked(ids, patients, rows):
+    """Sets of a table, after a look at who is on both sides."""
+    patient = dict(zip(ids, patients, strict=True))
+    sets = sets_of(rows)
+    for queries, images in sets.values():
+        assert not {patient[q] for q in queries} & {patient[i] for i in images}
+    return sets
+
+
+class TestPresets:
+    def test_ig_cbir_is_three_plain_draws_with_one_query(self):
+        ids, labels, patients = pool()
+        sets = checked(ids, patients, split_presets.ig_cbir(ids, labels, patients))
+        assert list(sets) == [(seed, number) for seed in PAPER_SEEDS for number in (1, 2, 3)]
+        for number, (size, positive) in enumerate([(10, 4), (20, 7), (30, 11)], start=1):
+            alone = sets_of(catalogues(ids, labels, patients, catalogue=size, seeds=PAPER_SEEDS))
+            for seed in PAPER_SEEDS:
+                assert sets[seed, number] == alone[seed, 1]
+                assert sets[seed, number][0] == sets[seed, 1][0]
+                assert sum(labels[ids.index(i)] for i in sets[seed, number][1]) == positive
+
+    def test_ig_cbir_code_is_the_authors_script(self):
+        # Their pool has 166 to 171 images, where their shares make catalogues of 10, 20 and 30.
+        ids = [f"i{n:03d}" for n in range(168)]
+        labels = [int(n % 5 < 2) for n in range(168)]
+        sets = sets_of(split_presets.ig_cbir_code(ids[::-1], labels[::-1]))
+        for seed in PAPER_SEEDS:
+            for number, share in enumerate((0.055, 0.115, 0.175), start=1):
+                rest, chosen, of_rest, _ = sklearn.model_selection.train_test_split(
+                    ids, labels, stratify=labels, test_size=share, random_state=seed
+                )
+                for name, label in zip(rest, of_rest, strict=True):
+                    if label == 1:
+                        query = name
+                assert sets[seed, number] == ([query], chosen)
+                assert len(chosen) == number * 10
+
+    def test_ig_cbir_code_without_enough(self):
+        with pytest.raises(SourceError, match="catalogue of 10 images cannot be drawn from 5"):
+            split_presets.ig_cbir_code(list("abcde"), [1, 0, 1, 0, 1])
+
+    @pytest.mark.parametrize(("queries", "share"), [(10, 0.36), (5, 0.5)])
+    def test_silva(self, queries, share):
+        ids, labels, patients = pool(patients=80, share=share)
+        sets = checked(ids, patients, split_presets.silva(ids, labels, patients, queries=queries))
+        assert list(sets) == [(seed, 1) for seed in range(1, queries + 1)]
+        ones = sum(labels) / len(labels)
+        for query, images in sets.values():
+            assert len(query) == 1 and len(images) == 10
+            assert abs(sum(labels[ids.index(i)] for i in images) - 10 * ones) <= 1
+        if queries == 10:  # of five, all may be of one class
+            assert len({labels[ids.index(query[0])] for query, _ in sets.values()}) == 2
+
+    def test_x_mir_leaves_out_the_patient(self):
+        # The proportions of COVIDx: some patients own several of the test images.
+        ids, labels, patients = pool(patients=20, images=2)
+        rows = split_presets.x_mir(ids, labels, patients)
+        sets = checked(ids, patients, rows)
+        assert [query for (query,), _ in sets.values()] == sorted(ids)
+        for (query,), images in sets.values():
+            owner = patients[ids.index(query)]
+            assert set(images) == {i for i, p in zip(ids, patients, strict=True) if p != owner}
+
+    def test_x_mir_balanced(self):
+        ids = [f"i{n:03d}" for n in range(90)]
+        classes = [0] * 60 + [1] * 20 + [2] * 10
+        draws = {}
+        for seed in (0, 1):
+            sets = sets_of(split_presets.x_mir(ids, classes, ids, per_class=10, seeds=[seed]))
+            draws[seed] = {query for (query,), _ in sets.values()}
+            assert Counter(classes[ids.index(i)] for i in draws[seed]) == {0: 10, 1: 10, 2: 10}
+            assert all(len(images) == 29 for _, images in sets.values())
+        assert draws[0] != draws[1]
+        with pytest.raises(SourceError, match="11 images of each class wanted, but a class has 10"):
+            split_presets.x_mir(ids, classes, ids, per_class=11)
+
+    def test_x_mir_of_one_patient_or_too_many_images(self):
+        with pytest.raises(SourceError, match="no image of another patient"):
+            split_presets.x_mir(["a", "b"], [0, 1], ["p", "p"])
+        many = [str(n) for n in range(split_presets.MOST + 1)]
+        with pytest.raises(UsageError, match="1002001 rows; --per-class"):
+            split_presets.x_mir(many, [0] * len(many), many)
+
+    def volumes(self, count, slices=12):
+        rows = [(f"liver_{v}", s) for v in range(count) for s in range(slices)]
+        ids = [f"{v}#{s:02d}" for v, s in rows]
+        return ids, [int(s % 2) for _, s in rows], [v for v, _ in rows]
+
+    def test_wickstrom(self):
+        ids, labels, volumes = self.volumes(131)
+        sets = checked(ids, volumes, split_presets.wickstrom(ids, labels, volumes, volumes))
+        queries, catalogue = sets[0, 1]
+        assert (len(queries), len(catalogue)) == (310, 1000)
+        assert {name.split("#")[0] for name in catalogue} == {f"liver_{n}" for n in range(100)}
+        chosen = Counter((name.split("#")[0], labels[ids.index(name)]) for name in queries + catalogue)
+        assert set(chosen.values()) == {5} and len(chosen) == 262
+
+    def test_wickstrom_takes_official_sets_and_keeps_patients_whole(self, caplog):
+        ids, labels, volumes = self.volumes(6, slices=4)
+        patients = [{"liver_1": "a", "liver_4": "a"}.get(v, v) for v in volumes]
+        held = [v in ("liver_4", "liver_2") for v in volumes]
+        queries, catalogue = checked(ids, patients, split_presets.wickstrom(ids, labels, patients, volumes, held))[0, 1]
+        assert {name.split("#")[0] for name in queries} == {"liver_1", "liver_2", "liver_4"}
+        assert len(queries + catalogue) == 24 and "6 volumes have fewer than 5 slices" in caplog.text
+
+    def test_wickstrom_of_one_volume(self):
+        ids, labels, volumes = self.volumes(1)
+        with pytest.raises(SourceError, match="no volume is left for the query"):
+            split_presets.wickstrom(ids, labels, volumes, volumes)
+
+    @pytest.mark.parametrize("name", ["ig_cbir", "silva", "x_mir"])
+    def test_order_of_the_input_does_not_matter(self, name):
+        ids, labels, patients = pool()
+        images = list(zip(ids, labels, patients, strict=True))
+        draw = getattr(split_presets, name)
+        assert draw(*zip(*images, strict=True)) == draw(*zip(*images[::-1], strict=True))

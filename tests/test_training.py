@@ -392,7 +392,7 @@ def test_images_come_decoded_in_order(tmp_path):
     data = images(tmp_path)
     pixels = data.pixels(np.array([4, 1]))
     assert pixels.shape == (2, 32, 32) and pixels.dtype == np.float32
-    np.testing.assert_array_equal(pixels[0], SPEC.load(tmp_path / "4.png"))
+    np.testing.assert_array_equal(pixels[0], SPEC.load(data.records[4]))
     assert len(run(data=data, validation=data).history) == 3
     with pytest.raises(ShapeError, match="expected 6 targets"):
         batches.Images(data.records, [0, 1], SPEC)

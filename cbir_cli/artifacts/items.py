@@ -14,7 +14,9 @@ column          type     content
 ``split``       text     the data set's own split
 ``sex``         text     F, M or empty
 ``age``         integer  years, or missing
+``part``        integer  frame or slice of the file, from 0; -1 where the file is one image
 ``content``     text     first 16 hexadecimal digits of the file's sha256: the same image under another name
+``phash``       text     perceptual hash, 16 hexadecimal digits; empty for a flat image. Older tables do not have it
 ``seen``        text     the model's set of this patient: train, validation, test, or empty where it never saw him
 ``label:NAME``  integer  raw code: 1 positive, 0 negative, -1 uncertain, or missing
 ==============  =======  ==========================================================================================
@@ -34,7 +36,9 @@ from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.records import MISSING, Record
 
 TEXT = ("path", "patient", "study", "view", "source", "split", "sex", "content", "seen")
+_OPTIONAL = ("phash",)
 _LABEL = "label:"
+_WHOLE = -1
 
 
 class Items(Mapping[str, np.ndarray]):
@@ -82,6 +86,11 @@ class Items(Mapping[str, np.ndarray]):
         """Return the raw codes (N,), int8, of one label."""
         return self[_LABEL + name]
 
+    @property
+    def parts(self) -> np.ndarray:
+        """Frame or slice of each file (N,), int32, -1 where it is one image; artifacts of older versions have none."""
+        return self["part"] if "part" in self else np.full(len(self.ids), _WHOLE, np.int32)
+
     def stated(self, row: int, names: Sequence[str]) -> dict[str, int]:
         """Return the codes that are stated for one image."""
         codes = {name: int(self.label(name)[row]) for name in names}
@@ -90,7 +99,7 @@ class Items(Mapping[str, np.ndarray]):
     def records(self) -> list[Record]:
         """Return the rows as records, without a file: patients and studies are as the table holds them."""
         names, text = self.label_names, {name: self[name].tolist() for name in TEXT}
-        ages = self["age"].tolist()
+        ages, parts = self["age"].tolist(), self.parts.tolist()
         return [
             Record(
                 id=key,
@@ -98,6 +107,7 @@ class Items(Mapping[str, np.ndarray]):
                 relative=text["path"][row],
                 labels=self.stated(row, names),
                 age=None if ages[row] == MISSING else ages[row],
+                part=None if parts[row] < 0 else parts[row],
                 **{name: text[name][row] for name in ("patient", "study", "view", "source", "split", "sex")},
             )
             for row, key in enumerate(self.ids.tolist())
@@ -112,7 +122,9 @@ class Items(Mapping[str, np.ndarray]):
         return Items(self.ids, {name: columns.get(name, self[name]) for name in self}, self.pseudonyms)
 
 
-def from_records(records: Sequence[Record], contents: Sequence[str], pseudonyms: Pseudonyms) -> Items:
+def from_records(
+    records: Sequence[Record], contents: Sequence[str], pseudonyms: Pseudonyms, hashes: Sequence[str] | None = None
+) -> Items:
     """Build the table of some images; ``seen`` is left empty.
 
     Parameters
@@ -122,6 +134,8 @@ def from_records(records: Sequence[Record], contents: Sequence[str], pseudonyms:
         Content hash of each file.
     pseudonyms : Pseudonyms
         Turns patient and study identifiers into what may be written.
+    hashes : sequence of str, optional
+        Perceptual hash of each image; without them the table has no such column.
     """
     columns: dict[str, np.ndarray] = {
         "path": _text(r.relative for r in records),
@@ -129,7 +143,9 @@ def from_records(records: Sequence[Record], contents: Sequence[str], pseudonyms:
         "study": _text(pseudonyms(r.study) for r in records),
         **{name: _text(getattr(r, name) for r in records) for name in ("view", "source", "split", "sex")},
         "age": np.array([MISSING if r.age is None else r.age for r in records], dtype=np.int16),
+        "part": np.array([_WHOLE if r.part is None else r.part for r in records], dtype=np.int32),
         "content": _text(contents),
+        **({} if hashes is None else {"phash": _text(hashes)}),
         "seen": _text("" for _ in records),
     }
     names = dict.fromkeys(name for r in records for name in r.labels)
@@ -160,10 +176,11 @@ def read(parent: h5py.Group, name: str) -> Items:
         columns = list(group.attrs["column-order"])
         if lacking := [column for column in (*TEXT, "age") if column not in columns]:
             raise ValueError(f"the item table has no column {lacking[0]}")
+        text = (*TEXT, *_OPTIONAL)
         for column in columns:
             if (count := _anndata.length(group, column)) != len(ids):
                 raise ValueError(f"column {column} has {count} rows, the item table {len(ids)}")
-            if (group[column].dtype.kind != "S") if column in TEXT else isinstance(group[column], h5py.Dataset):
+            if (group[column].dtype.kind != "S") if column in text else isinstance(group[column], h5py.Dataset):
                 raise ValueError(f"column {column} of the item table holds what it should not")
         if len(set(ids.tolist())) < len(ids):
             raise ValueError("an id occurs twice in the item table")

@@ -86,7 +86,7 @@ class Asked:
         done = stack.enter_context(
             streaming.extract(source.records, self.encoder.input.load, self.encoder.rows, self.encoder.fields, job)
         )
-        table = embedding.table_of(done.records, done.contents, hide, None)
+        table = embedding.table_of(done, hide, None)
         return Queries(np.asarray(done.rows["X"]), table, sources.stored_source(source)), done.unreadable
 
 

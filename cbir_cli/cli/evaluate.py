@@ -44,6 +44,10 @@ def run(
         ),
     ] = None,
     settings: options.Set = None,
+    allow_leaks: Annotated[
+        bool,
+        typer.Option("--allow-leaks", help="Warn where queries were trained on, or answered with their own patient."),
+    ] = False,
     format: options.FormatOption = None,
 ) -> None:
     """Score ranked lists, classifiers and saliency maps.
@@ -55,6 +59,13 @@ def run(
     The mask of images/a/1.png is images/a/1, a/1 or 1 in DIR, with the ending of any image format; the longest that is
     there counts. Images without a mask, or with an empty one, are left out and counted. --set reaches the parameters of
     these metrics: sign=absolute, and tolerance=15 of the pointing game.
+
+    Where there are several labels, --label chooses one, and --label all scores each. What becomes of uncertain labels
+    and of those that are not stated is set by --set uncertain=ignore, positive or negative and --set blank=ignore or
+    negative; an ignored label makes no query, and no result relevant.
+
+    With --items no run is scored whose queries show patients that the network was trained on, or are answered with
+    their own patient (--allow-leaks).
     """
     from cbir_cli import scores
     from cbir_cli.cli import asking, terminal
@@ -71,6 +82,7 @@ def run(
         masks=masks,
         metrics=metrics.split(",") if metrics else None,
         settings=settings or [],
+        allow_leaks=allow_leaks,
     )
     chosen = options.table_format(format)
     if chosen == "table":

@@ -12,14 +12,20 @@ def run(
     kind: Annotated[str, typer.Option("--kind", help="How to search; a module of index/.")] = "exact",
     output: options.Output = "-",
     settings: options.Set = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Warn where an image is there under the names of two patients.")
+    ] = False,
 ) -> None:
     """Make vectors searchable.
 
-    The index holds the vectors, sorted by id, with everything known of their images: a query needs nothing else.
+    The index holds the vectors, sorted by id, with everything known of their images: a query needs nothing else. No
+    index is made where the same image has two patients (--allow-leaks): one of them would be found for himself. How
+    many of the images show patients that the network was trained on is said.
     """
     from cbir_cli import registry
     from cbir_cli.artifacts import embeddings, files, history, index
     from cbir_cli.errors import ArtifactError
+    from cbir_cli.stages import leaks
 
     files.check_output(output, embedding)
     backend = registry.load("index", kind)
@@ -31,6 +37,7 @@ def run(
                 f"{artifact.name}: embedded with compat={stored.space.compat}, which is for queries; "
                 "a catalogue is embedded without it"
             )
+        leaks.of_catalogue(stored.items, stored.space.model_name, allow=allow_leaks)
         parameters = {"metric": stored.space.similarity, **registry.parameters(backend.build), **parameters}
         entry = history.entry("index", {"kind": kind, **parameters}, inputs={"embedding": artifact.fingerprint})
         index.write(

@@ -16,7 +16,7 @@ spelling            commands
 ``--seed``          train saliency finetune-ig phantom
 ``--image-size``    train embed
 ``--format``        query evaluate info split
-``--set``           train saliency finetune-ig embed index query explain
+``--set``           train saliency finetune-ig embed index query explain evaluate split
 ``--on-error``      train saliency embed query
 ``--shard``         saliency embed
 ``--resume``        train saliency finetune-ig embed

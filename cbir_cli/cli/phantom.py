@@ -12,9 +12,35 @@ def run(
         str, typer.Argument(metavar="DIR", help="New folder for the data set; with --rank, where it is.")
     ],
     kind: Annotated[str, typer.Option("--kind", help="What is imaged.")] = "chest",
-    n: Annotated[int, typer.Option("-n", min=1, help="Images.")] = 400,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, help="Images, or volumes of ct.", show_default="400, or 20 volumes")
+    ] = None,
     size: Annotated[int, typer.Option("--size", min=32, help="Side of the images in pixels.")] = 256,
     seed: options.Seed = 1,
+    findings: Annotated[
+        str | None,
+        typer.Option(
+            "--findings",
+            metavar="NAME,...",
+            help="Of a chest: effusion, pneumonia, covid, cardiomegaly.",
+            show_default="effusion",
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            metavar="NAME",
+            help="Files and tables. Of chest: as nih, chexpert, mimic or covidx. Of skin: as isic2017, or manifest.",
+            show_default="the first",
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="NAME", help="Of chest: png or dicom. Of ct: nifti or dicom.", show_default="the first"
+        ),
+    ] = None,
     rank: Annotated[
         str | None,
         typer.Option(
@@ -26,7 +52,9 @@ def run(
     """Write a synthetic labelled data set with known severity.
 
     The chest set has the layout of NIH ChestX-ray14: pleural effusions of continuous severity, patients with several
-    studies, two views, devices and markers, masks, and severity.csv, which tells the hidden truth.
+    studies, two views, devices and markers, masks, and severity.csv, which tells the hidden truth. The ct set are
+    volumes of the abdomen with tumours of the liver, as in the Medical Segmentation Decathlon; the skin set is
+    dermoscopy of melanomas, nevi and seborrheic keratoses, as in ISIC 2017.
     """
     import csv
     import sys
@@ -35,7 +63,10 @@ def run(
     from cbir_cli import phantom
 
     if rank is None:
-        phantom.write(Path(directory), n=n, kind=kind, size=size, seed=seed)
+        names = None if findings is None else [name.strip() for name in findings.split(",") if name.strip()]
+        phantom.write(
+            Path(directory), n=n, kind=kind, size=size, seed=seed, findings=names, layout=layout, format=format
+        )
         return
     split = sys.stdin if rank == "-" else Path(rank)
     rows = list(phantom.rank(Path(directory), split, raters=raters, seed=seed))

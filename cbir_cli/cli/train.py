@@ -31,6 +31,9 @@ def run(
     threads: options.Threads = None,
     resume: options.Resume = False,
     on_error: options.OnErrorOption = options.OnError.report,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Warn where an image is in two sets under two names, and go on.")
+    ] = False,
     patient: options.Patient = None,
     keep_ids: options.KeepIds = False,
     null: options.Null = False,
@@ -38,7 +41,8 @@ def run(
     """Fit an encoder to a task.
 
     A task says which label, which views, which network and which recipe; --set changes any value of it. Validation
-    patients are drawn by patient and seed, and the epoch with the best validation score is kept.
+    patients are drawn by patient and seed, and the epoch with the best validation score is kept. No network is trained
+    where the same image is in two sets under the names of two patients (--allow-leaks).
     """
     from cbir_cli import tasks
     from cbir_cli.artifacts import files, pseudonyms
@@ -60,6 +64,7 @@ def run(
         workers=options.cores(workers),
         resume=resume,
         fail=on_error is options.OnError.fail,
+        allow_leaks=allow_leaks,
     )
     unreadable = fitting.train_network(chosen, images, init, run, hide)
     return sources.status_for(unreadable, on_error.value)

@@ -22,7 +22,7 @@ from cbir_cli.records import Flow, Record
 log = logging.getLogger("cbir")
 
 # Asked last, in this order: their layouts have no file of their own that tells them.
-_GENERAL = ("imagefolder", "directory")
+_GENERAL = ("manifest", "imagefolder", "directory")
 
 
 @dataclass
@@ -65,7 +65,8 @@ def read_source(
     ----------
     text : str
         A folder, an image file, a manifest (``.csv`` or ``.tsv``), ``reader:ROOT``, or ``-`` for paths on standard
-        input. What exists under this very name comes before ``reader:ROOT``.
+        input. Some readers take a table of their data set as ROOT, where there are several. What exists under this very
+        name comes before ``reader:ROOT``.
     patient : str, optional
         Pattern for the patient in a path, for layouts that do not state it.
     flow : Flow, optional
@@ -140,14 +141,15 @@ def _named(text: str) -> tuple[str, Path]:
     name, colon, rest = text.partition(":")
     if not colon or not re.fullmatch(r"[\w-]{2,}", name):  # ./a:b and C:\a are paths
         raise SourceError(f"{text}: no such file or folder")
-    if name not in registry.names("data"):
+    if registry.canonical(name) not in registry.names("data"):
         raise registry.unknown(f"reader (and {text} is no file)", name, registry.names("data"))
+    name = registry.canonical(name)
     if not rest:
         raise UsageError(f"{text}: expected {name}:ROOT")
     root = Path(rest).expanduser()  # the shell leaves nih:~/data alone
     if not root.exists():
         raise SourceError(f"{rest}: no such file or folder")
-    if name != "manifest" and not root.is_dir():
+    if name != "manifest" and not root.is_dir() and not registry.load("data", name).recognise(root):
         raise SourceError(f"{rest}: expected a folder for the reader {name}")
     return name, root
 

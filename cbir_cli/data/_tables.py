@@ -1,13 +1,15 @@
 """What the readers share about tables: strict rows, label codes, ages and sexes."""
 
 import csv
+import gzip
 import math
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cbir_cli.errors import SourceError
-from cbir_cli.records import MISSING, NEGATIVE, POSITIVE, UNCERTAIN
+from cbir_cli.records import MISSING, NEGATIVE, POSITIVE, UNCERTAIN, Flow
 
 _CODES = {
     "": MISSING,
@@ -24,6 +26,8 @@ _SPLITS = {
 
 class Table:
     """A comma- or tab-separated table (by its ending) whose rows all have as many cells as its header.
+
+    A table that ends in ``.gz`` is unpacked as it is read.
 
     Iterating gives the row number, as a spreadsheet counts (the header is row 1), and the stripped cells by column.
 
@@ -76,17 +80,29 @@ def header(path: Path) -> list[str]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    name = path.name.lower()
+    packed = name.endswith(".gz")
+    delimiter = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
+    opened = gzip.open if packed else open
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a byte order mark first
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:  # spreadsheets put a byte order mark first
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             for cells in reader:
                 if any(cell.strip() for cell in cells):
                     yield reader.line_num, [cell.strip() for cell in cells]
+    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise SourceError(f"{path}: not a table of text: {error}") from error
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path}: not a table of text: {error}") from error
+
+
+def note_rows(flow: Flow, path: Path, rows: int, official: int | None) -> None:
+    """Note that a table has another number of rows than the one that its data set was published with.
+
+    A part of a data set is a good source, so this is no error; but a table cut short in a download looks the same.
+    """
+    if official is not None and rows != official:
+        flow.notes.append(f"{path.name}: {rows:,} rows, as published {official:,}")
 
 
 def is_code(cell: str) -> bool:

@@ -3,11 +3,14 @@
 What is labelled: every column called ``label:<name>``; if there is none, every other column whose cells are all 1, 0,
 -1 or blank, under its own name. A blank is a label that is not stated.
 Further columns, all optional: ``id`` (else the path without its ending), ``patient``, ``study``, ``view``, ``source``,
-``split``, ``sex``, ``age``. Paths are relative to the table's folder.
+``split``, ``sex``, ``age``; ``part``, the number from 0 of a frame, slice or image in a file that holds several;
+``mask``, the path of the lesion's mask; ``boxes``, as ``x y width height`` in pixels, several separated by semicolons.
+Paths are relative to the table's folder. A table may be packed (``.csv.gz``).
 Size, origin, paper: whatever the table lists.
 Access and licence: those of the images.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +23,13 @@ from cbir_cli.records import Flow, Record
 CITATION = "none: a layout of files, not a data set"
 LICENSE = "that of the images"
 
-_FIELDS = ("path", "id", "patient", "study", "view", "source", "split", "sex", "age")
+_FIELDS = ("path", "id", "patient", "study", "view", "source", "split", "sex", "age", "part", "mask", "boxes")
 _PREFIX = "label:"
 
 
 def recognise(root: Path) -> bool:
-    """Whether this is a file that ends in ``.csv`` or ``.tsv``."""
-    return root.is_file() and root.suffix.lower() in (".csv", ".tsv")
+    """Whether this is a file that ends in ``.csv`` or ``.tsv``, packed or not."""
+    return root.is_file() and root.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
 
 
 def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Record]:
@@ -37,7 +40,8 @@ def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Reco
     root : Path
         The table itself.
     flow : Flow
-        Counts rows; its notes name the label columns and the columns that are not used.
+        Counts rows; its notes name the label columns, the columns that are not used, and masks that are missing: such
+        an image is read without a mask.
     patient : str, optional
         Pattern searched for in the relative path of rows that state no patient.
 
@@ -48,7 +52,8 @@ def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Reco
     Raises
     ------
     SourceError
-        If the table has no column ``path``, or a row has no path, a label other than 1, 0, -1, blank, or a strange age.
+        If the table has no column ``path``, or a row has no path, a label other than 1, 0, -1, blank, or a strange
+        age, part or box.
     UsageError
         If the pattern is not a regular expression with a group.
     """
@@ -57,18 +62,27 @@ def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Reco
     labels = _labels(table, flow)
     # The table is read again rather than kept: its rows would take more memory than the records.
     relatives = [_relative(root, number, row["path"]) for number, row in table]
+    # Parts of one file share its name; the number tells them apart.
+    names = dict(zip(dict.fromkeys(relatives), ids(dict.fromkeys(relatives)), strict=True))
     missing: list[str] = []
-    for (number, row), relative, name in zip(table, relatives, ids(relatives), strict=True):
+    without: list[str] = []
+    for (number, row), relative in zip(table, relatives, strict=True):
         flow.read += 1
         path = root.parent / relative
         codes = labels(number, row)
         years = _tables.age(root, number, row.get("age", ""))
+        part = _part(root, number, row.get("part", ""))
+        boxes = _boxes(root, number, row.get("boxes", ""))
+        mask = root.parent / _relative(root, number, row["mask"]) if row.get("mask") else None
         if not path.is_file():
             missing.append(relative)
             continue
+        if mask and not mask.is_file():
+            without.append(row["mask"])
+            mask = None
         who, study = (row["patient"], "") if row.get("patient") else patients(relative)
         yield Record(
-            id=row.get("id") or name,
+            id=row.get("id") or (names[relative] if part is None else f"{names[relative]}#{part}"),
             path=path,
             relative=relative,
             labels=codes,
@@ -79,8 +93,13 @@ def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Reco
             split=_tables.split_name(row.get("split", "")),
             sex=_tables.sex(row.get("sex", "")),
             age=years,
+            part=part,
+            mask=mask,
+            boxes=boxes,
         )
     drop_missing(flow, missing)
+    if without:
+        flow.notes.append(f"missing mask: {len(without):,} ({', '.join(without[:5])}{', ...' if without[5:] else ''})")
     patients.report(flow)
 
 
@@ -90,6 +109,25 @@ def _relative(table: Path, number: int, text: str) -> str:
     if os.path.isabs(text):
         text = os.path.relpath(text, table.parent)
     return Path(os.path.normpath(text)).as_posix()
+
+
+def _part(table: Path, number: int, text: str) -> int | None:
+    if text and not text.isdecimal():
+        raise SourceError(f"{table}: row {number}: part: expected a number from 0, found {text!r}")
+    return int(text) if text else None
+
+
+def _boxes(table: Path, number: int, text: str) -> tuple[tuple[float, float, float, float], ...]:
+    found = []
+    for box in filter(None, (piece.strip() for piece in text.split(";"))):
+        try:
+            x, y, width, height = map(float, box.split())
+        except ValueError:
+            width = height = 0.0
+        if not (0 < width < math.inf and 0 < height < math.inf and math.isfinite(x) and math.isfinite(y)):
+            raise SourceError(f"{table}: row {number}: boxes: expected x y width height, found {box!r}")
+        found.append((x, y, width, height))
+    return tuple(found)
 
 
 def _labels(table: _tables.Table, flow: Flow) -> _tables.Labels:

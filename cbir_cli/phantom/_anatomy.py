@@ -7,6 +7,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from cbir_cli.phantom._canvas import Array, Cloud, curve, ribbon
+from cbir_cli.phantom._opacities import NONE, Disease
 
 RIGHT, LEFT = 0, 1
 """Index of a side in every pair; the patient's right is on the viewer's left."""
@@ -211,6 +212,8 @@ class Study:
         Thickness of a fat pad beside the heart, in cm of water.
     bubble : float
         Relative size of the gas in the stomach, 0 for none.
+    disease : Disease
+        What there is beside fluid.
     """
 
     view: str
@@ -223,10 +226,11 @@ class Study:
     patch: tuple[float, float] = (0.0, 0.0)
     pad: tuple[float, float] = (0.0, 0.0)
     bubble: float = 0.0
+    disease: Disease = NONE
 
 
-def draw_study(rng: Generator, severity: tuple[float, float]) -> Study:
-    """Draw a study. All that it draws is independent of ``severity``: confounders are visible but tell nothing."""
+def draw_study(rng: Generator, severity: tuple[float, float], disease: Disease = NONE) -> Study:
+    """Draw a study. All that it draws is independent of ``severity`` and ``disease``: confounders tell nothing."""
 
     def sometimes(rate: float, low: float, high: float) -> tuple[float, float]:
         right, left = (float(rng.uniform(low, high)) if hit else 0.0 for hit in rng.random(2) < rate)
@@ -245,4 +249,5 @@ def draw_study(rng: Generator, severity: tuple[float, float]) -> Study:
         patch=sometimes(0.09, 1.0, 3.0),
         pad=sometimes(0.15, 1.0, 3.0),
         bubble=float(rng.uniform(0.5, 1.3)) if rng.random() < 0.65 else 0.0,
+        disease=disease,
     )

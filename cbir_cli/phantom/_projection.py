@@ -7,13 +7,16 @@ densest where it is grazed, at the side: this alone gives the meniscus that rise
 costophrenic angle.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbir_cli.phantom._anatomy import LEFT, RIGHT, Patient, Study, clavicles
 from cbir_cli.phantom._canvas import Array, Canvas, Cloud
+from cbir_cli.phantom._opacities import MASK_SHARE as HAZE
+from cbir_cli.phantom._opacities import Place, filled
 
 POOL_REACH = 18.0
 """How far fluid of severity 1 stands above the costophrenic angle, in cm (erect)."""
@@ -36,12 +39,15 @@ class Shadow:
         Where there is enough of it to be seen.
     left : ndarray (size, size), bool
         Pixels of the patient's left half.
+    found : mapping of str to ndarray (size, size), bool
+        Where the findings beside fluid are to be seen.
     """
 
     thickness: Array
     fluid: Array
     lesion: NDArray[np.bool_]
     left: NDArray[np.bool_]
+    found: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def fluid_level(severity: float, recumbent: float = 0.0) -> float:
@@ -68,12 +74,19 @@ def project(patient: Patient, study: Study, canvas: Canvas, extra: list[Cloud]) 
     dry = np.maximum(lungs.dry - fill, 0)
     air = np.maximum(lungs.wet - fill, 0)
     fluid = dry - air
+    vessels = canvas.splat(patient.vessels)
+    found = {}
+    for name, share in filled(study.disease, Place(*lungs.place, left), vessels).items():
+        found[name] = (share >= HAZE) & (dry >= 0.15 * patient.depth)
+        air = air * (1 - share)
+    if study.disease.cardiomegaly:
+        found["cardiomegaly"] = (heart > 1) & (y > -2 * k)
     aerated = np.clip(air / (0.25 * patient.depth), 0, 1)
 
     thickness = _body(patient, study, x, y)
     contrast = 1 - patient.density
     thickness = thickness - contrast * np.minimum(air, thickness * 0.8)
-    thickness += aerated * (canvas.splat(patient.vessels) + lungs.opacity)
+    thickness += aerated * (vessels + lungs.opacity)
     thickness += lungs.pad
     thickness -= _gas(patient, study, x, y, spine)
     thickness += _spine_thickness(k, x - spine, y)
@@ -82,7 +95,7 @@ def project(patient: Patient, study: Study, canvas: Canvas, extra: list[Cloud]) 
     )
     thickness += _scapulae(patient, study, x, y)
     lesion = (fluid >= MASK_DEPTH) & (fluid >= MASK_SHARE * dry)
-    return Shadow(np.maximum(thickness, 0), fluid, lesion, left)
+    return Shadow(np.maximum(thickness, 0), fluid, lesion, left, found)
 
 
 class _Lungs:
@@ -127,6 +140,8 @@ class _Lungs:
         shell = np.where(amount > 0, np.exp(np.minimum((y - level) / rise, 3.2)), 0).astype(np.float32)
         veil = study.recumbent * amount * 6.5 * np.clip((y - level + 12) / 16, 0, 1)
 
+        height = (y - np.float32(patient.apex)) / np.maximum(top - np.float32(patient.apex), 1)
+        self.place = height.astype(np.float32), (side / wall).astype(np.float32)
         bounded = medial * behind
         self.dry = path(0.0) * bounded
         self.wet = np.maximum(path(shell) - veil, 0) * bounded
@@ -183,7 +198,7 @@ def _heart(patient: Patient, study: Study, x: Array, y: Array) -> Array:
     """Return the heart's path: an oblique ellipsoid, the right atrium, the root of the great vessels."""
     k = patient.scale
     grow = 1.16 if study.view == "AP" else 1.0
-    long = patient.heart * grow
+    long = patient.heart * grow * study.disease.heart
     low = -0.8 * study.breath
     turn = study.turn * 1.6
     shift = 2.2 * (np.clip(study.severity[RIGHT] - 0.6, 0, 1) - np.clip(study.severity[LEFT] - 0.6, 0, 1))

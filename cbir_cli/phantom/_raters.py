@@ -1,6 +1,8 @@
 """Readers who rank a catalogue by similarity to a query: the truth, and people who see it less than exactly."""
 
 import csv
+import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -95,7 +97,12 @@ def _severities(path: Path) -> tuple[dict[str, int], NDArray[np.float64]]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
             values = [[float(r["severity_right"]), float(r["severity_left"])] for r in rows]
-            return {Path(r["Image Index"]).stem: i for i, r in enumerate(rows)}, np.array(values).reshape(-1, 2)
+            names = [r["Image Index"] for r in rows]
+            # Where names repeat from folder to folder, only paths tell images apart.
+            stems = Counter(Path(name).stem for name in names)
+            found = {Path(name).stem: i for i, name in enumerate(names) if stems[Path(name).stem] == 1}
+            found |= {os.path.splitext(name)[0]: i for i, name in enumerate(names)}
+            return found, np.array(values).reshape(-1, 2)
     except OSError as error:
         raise SourceError(f"{path}: expected the severities of a phantom set: {error.strerror}") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -124,7 +131,8 @@ def _groups(split: Path | TextIO) -> dict[tuple[str, str], dict[str, list[str]]]
 
 
 def _find(images: dict[str, int], name: str) -> int:
-    known = images.get(Path(name).stem, images.get(Path(name).name))
+    whole = os.path.splitext(name)[0]
+    known = next((images[n] for n in (name, whole, Path(name).stem, Path(name).name) if n in images), None)
     if known is None:
         raise SourceError(f"{name}: not an image of this phantom set")
     return known

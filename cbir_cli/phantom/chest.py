@@ -1,14 +1,12 @@
-"""Chest radiographs with pleural effusion, in the layout of ChestX-ray14.
+"""Chest radiographs with pleural effusion, and on demand other findings, in the layouts of public data sets.
 
-Patients come with one to four studies; the body stays, the fluid comes and goes. Two of five studies are positive.
-Every patient draws from a generator of his own, so the first patients of a set do not depend on how many follow.
+Patients come with one to four studies; the body stays, disease comes and goes. Two of five studies have an effusion.
+Every patient draws from generators of his own, so the first patients of a set do not depend on how many follow.
 """
 
-import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +14,29 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from cbir_cli.errors import UsageError
+from cbir_cli.phantom import _radiographs
 from cbir_cli.phantom._anatomy import LEFT, RIGHT, Patient, Study, draw_patient, draw_study
 from cbir_cli.phantom._canvas import Array, Canvas
+from cbir_cli.phantom._cohort import Plan, cohort
 from cbir_cli.phantom._devices import devices, draw_devices
+from cbir_cli.phantom._files import chosen, picture, table
 from cbir_cli.phantom._film import close_shutter, draw_exposure, expose, stamp
+from cbir_cli.phantom._layouts import LAYOUTS, Entry
 from cbir_cli.phantom._projection import fluid_level, project
 
-OFFICIAL = (
-    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
-    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
-).split(",")
-"""Header of the official table. Two of its names hold a comma, unquoted, and so make two columns each."""
+IMAGES = 400
+"""Images of a set, unless told otherwise."""
 
-LEAST = 0.1
-"""Smallest severity that is called an effusion; what falls below it from study to study has resolved."""
+FINDINGS = ("effusion", "pneumonia", "covid", "cardiomegaly")
+
+FORMATS = ("png", "dicom")
 
 README = """\
 SYNTHETIC images, computed by `cbir phantom --kind chest`. No person was examined; not for diagnosis.
 
-Data_Entry_2017_v2020.csv  labels, in the columns of the NIH ChestX-ray14 table
-images/                    radiographs, 8-bit grey
-masks/                     pleural fluid (255) of the positive images
+{files}
+masks/                     {masks} of the positive images
 severity.csv               the hidden truth, one row an image:
     severity               of the worse side, 0 (none) to 1
     side                   none, right, left or bilateral (of the patient: right is on the viewer's left)
@@ -45,81 +45,129 @@ severity.csv               the hidden truth, one row an image:
     view ... markers       drawn without regard to the label: pose, exposure, devices, opacities that are no fluid
 """
 
-
-@dataclass(frozen=True)
-class Plan:
-    """One image to make: who, when, and how much fluid."""
-
-    seed: int
-    patient: int
-    follow_up: int
-    severity: tuple[float, float]
-
-    @property
-    def name(self) -> str:
-        """File name, as in ChestX-ray14."""
-        return f"{self.patient:08d}_{self.follow_up:03d}.png"
+MORE = """\
+    effusion ... lobe      severity of each finding, by side where it has sides; severity is that of the worst one
+masks-*/                   the same masks, by finding
+"""
 
 
-def build(folder: Path, n: int, size: int, seed: int) -> None:
-    """Write ``n`` images of ``size`` x ``size`` pixels, their masks and tables into an empty folder."""
-    (folder / "images").mkdir()
+def build(
+    folder: Path,
+    n: int,
+    size: int,
+    seed: int,
+    *,
+    findings: Sequence[str] | None = None,
+    layout: str = "nih",
+    format: str = "png",
+) -> None:
+    """Write ``n`` images of ``size`` x ``size`` pixels, their masks and tables into an empty folder.
+
+    Parameters
+    ----------
+    folder : Path
+    n : int
+    size : int
+    seed : int
+    findings : sequence of str, optional
+        Of `FINDINGS`. None is effusion; in the layout of COVIDx pneumonia and COVID, its classes.
+    layout : str
+        Of `LAYOUTS`.
+    format : str
+        ``png``: pictures of 8 bits, JPEG where the layout has them. ``dicom``: 12 bits, in folders of their own.
+    """
+    (layout,) = chosen("layout", [layout], tuple(LAYOUTS))
+    (format,) = chosen("format", [format], FORMATS)
+    if findings is None:
+        findings = ("pneumonia", "covid") if layout == "covidx" else ("effusion",)
+    kinds = chosen("finding", findings, FINDINGS)
+    if format == "dicom" and layout != "nih":
+        raise UsageError(f"DICOM files have a layout of their own, not that of {layout}")
+    if layout == "covidx" and not {"pneumonia", "covid"} <= set(kinds):
+        raise UsageError("the layout covidx needs the findings pneumonia and covid: they are its classes")
+    plain = kinds == ("effusion",)
+    place, tables, text = (
+        (_radiographs.path, _radiographs.tables, _radiographs.README) if format == "dicom" else LAYOUTS[layout]
+    )
+    masks = "pleural fluid (255)" if plain else "all findings (255)"
+    text = README.format(files=text, masks=masks) + ("" if plain else MORE)
+    (folder / "README.txt").write_text(text, encoding="utf-8")
     (folder / "masks").mkdir()
-    (folder / "README.txt").write_text(README, encoding="utf-8")
 
-    def make(plans: list[Plan]) -> list[tuple[list[Any], dict[str, Any]]]:
+    def make(plans: list[Plan]) -> list[tuple[Entry, dict[str, Any]]]:
         body = draw_patient(np.random.default_rng([seed, 1, plans[0].patient]), _pitch(size))
         rows = []
         for plan in plans:
-            image, mask, truth = render(plan, body, size)
-            _save(image, folder / "images" / plan.name)
-            if any(plan.severity):
-                _save(mask, folder / "masks" / plan.name)
-            rows.append((_official(plan, body, truth, size), truth))
+            path = place(plan.seed, plan.patient, plan.follow_up)
+            image, found, truth = render(plan, body, size)
+            entry = _entry(plan, body, found, truth, kinds, path, size)
+            if format == "dicom":
+                _radiographs.write(folder, np.rint(image * 4095).astype(np.uint16), entry)
+            else:
+                picture(np.rint(image * 255).astype(np.uint8), folder / path)
+            name = Path(path.removeprefix("images/")).with_suffix(".png")
+            _masks(folder, name, found, plain)
+            truth = _renamed(truth, plan, kinds, found, path if format == "dicom" else _index(layout, path))
+            rows.append((entry, truth))
         return rows
 
     # numpy lets go of the interpreter while it computes, so threads do run side by side.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        rows = [row for patient in pool.map(make, cohort(seed, n)) for row in patient]
-    _table(folder / "Data_Entry_2017_v2020.csv", OFFICIAL, [official for official, _ in rows])
-    _table(folder / "severity.csv", list(rows[0][1]), [list(truth.values()) for _, truth in rows])
+        rows = [row for patient in pool.map(make, cohort(seed, n, kinds)) for row in patient]
+    tables(folder, [entry for entry, _ in rows])
+    table(folder / "severity.csv", [truth for _, truth in rows])
 
 
-def cohort(seed: int, n: int) -> Iterator[list[Plan]]:
-    """Yield the studies of one patient after another, ``n`` studies in all."""
-    patient = 0
-    while n > 0:
-        # Three of seven patients have the disease, in an order drawn anew for each seven: the share of positives does
-        # not wander in small sets.
-        sick = np.random.default_rng([seed, 0, patient // 7]).permutation(7)[patient % 7] < 3
-        patient += 1
-        rng = np.random.default_rng([seed, 2, patient])
-        studies = int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1]))
-        course = _course(rng, studies) if sick else [(0.0, 0.0)] * studies
-        yield [Plan(seed, patient, follow_up, severity) for follow_up, severity in enumerate(course[:n])]
-        n -= studies
+def _index(layout: str, path: str) -> str:
+    """Return what the table of truth calls an image: its name, or its path where names repeat."""
+    return path if layout == "chexpert" else Path(path).name
 
 
-def _course(rng: Generator, studies: int) -> list[tuple[float, float]]:
-    """Return (right, left) severities over a patient's studies; the sides stay, the amount drifts."""
-    sides = [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)][rng.choice(3, p=[0.4, 0.3, 0.3])]
-    uneven = rng.uniform(0.35, 1.0)
-    worse = rng.integers(2)
-    share = [v * (uneven if i != worse and all(sides) else 1.0) for i, v in enumerate(sides)]
-    severity, drift = LEAST + (1 - LEAST) * rng.beta(1.4, 2.4), rng.normal(0, 0.15)
-    course = []
-    for _ in range(studies):
-        sizes = [severity * v if severity * v >= LEAST else 0.0 for v in share]
-        course.append((round(sizes[RIGHT], 4), round(sizes[LEFT], 4)))
-        severity = float(np.clip(severity + drift + rng.normal(0, 0.1), 0, 1))
-    return course
+def _masks(folder: Path, name: Path, found: Mapping[str, NDArray[np.bool_]], plain: bool) -> None:
+    """Write the union of the findings' masks and, unless fluid is all that there may be, each of them."""
+    if found:
+        picture(np.logical_or.reduce(list(found.values())).astype(np.uint8) * 255, folder / "masks" / name)
+    for finding, mask in found.items() if not plain else ():
+        picture(mask.astype(np.uint8) * 255, folder / f"masks-{finding}" / name)
 
 
-def render(plan: Plan, body: Patient, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, Any]]:
-    """Return the image and the fluid's mask, each (size, size) uint8, and the row of the table of truth."""
+def _renamed(
+    truth: dict[str, Any], plan: Plan, kinds: Sequence[str], found: Mapping[str, NDArray[np.bool_]], index: str
+) -> dict[str, Any]:
+    """Return the row of the table of truth under the image's name, with the findings beside fluid."""
+    truth["Image Index"] = index
+    if kinds == ("effusion",):
+        return truth
+    own = plan.disease
+    more: dict[str, Any] = {}
+    if "effusion" in kinds:
+        more |= {"effusion_right": plan.severity[RIGHT], "effusion_left": plan.severity[LEFT]}
+    if "pneumonia" in kinds:
+        more |= {"pneumonia": own.pneumonia, "lobe": own.lobe}
+    if "covid" in kinds:
+        more |= {"covid_right": own.covid[RIGHT], "covid_left": own.covid[LEFT]}
+    if "cardiomegaly" in kinds:
+        more |= {"cardiomegaly": own.cardiomegaly}
+    more |= {f"mask_{kind}": int(found[kind].sum()) if kind in found else 0 for kind in kinds}
+    at = list(truth).index("view")
+    items = list(truth.items())
+    return dict(items[:at]) | more | dict(items[at:])
+
+
+def render(plan: Plan, body: Patient, size: int) -> tuple[Array, dict[str, NDArray[np.bool_]], dict[str, Any]]:
+    """Return an image, the masks of its findings, and the row of the table of truth.
+
+    Returns
+    -------
+    image : ndarray (size, size), float32
+        From 0 to 1.
+    found : dict of str to ndarray (size, size), bool
+        Where each finding that there is can be seen; never empty.
+    truth : dict
+    """
     # One stream for what the label must not touch, so that it is the same with and without fluid.
     rng = np.random.default_rng([plan.seed, 3, plan.patient, plan.follow_up])
-    study = draw_study(rng, plan.severity)
+    study = draw_study(rng, plan.severity, plan.disease)
     exposure = draw_exposure(rng, study.view)
     held = draw_devices(rng, study.view, body.permanent)
     field, angle = float(rng.uniform(32, 37.5)), float(rng.normal(0, 0.035))
@@ -139,6 +187,8 @@ def render(plan: Plan, body: Patient, size: int) -> tuple[NDArray[np.uint8], NDA
         if severity and not (lesion & half).any():  # thinner than a pixel, or a veil that is faint everywhere
             fluid = np.where(half, _shrink(shadow.fluid, size), -1)
             lesion[np.unravel_index(fluid.argmax(), fluid.shape)] = True
+    found = {"effusion": lesion} if any(plan.severity) else {}
+    found |= {name: _seen(mask, size) for name, mask in shadow.found.items()}
     truth = _truth(plan, study) | {
         "mask_right": int((lesion & ~left).sum()),
         "mask_left": int((lesion & left).sum()),
@@ -158,16 +208,25 @@ def render(plan: Plan, body: Patient, size: int) -> tuple[NDArray[np.uint8], NDA
         "devices": "|".join(held),
         "markers": "|".join(markers),
     }
-    return np.rint(image * 255).astype(np.uint8), lesion.astype(np.uint8) * 255, truth
+    return image, found, truth
+
+
+def _seen(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Return a finer mask at (size, size), with one pixel at least."""
+    share = _shrink(mask.astype(np.float32), size)
+    seen: NDArray[np.bool_] = share >= 0.5
+    if not seen.any():
+        seen[np.unravel_index(share.argmax(), share.shape)] = True
+    return seen
 
 
 def _truth(plan: Plan, study: Study) -> dict[str, Any]:
-    right, left = plan.severity
+    right, left = plan.sides
     levels = [round(fluid_level(v, study.recumbent), 3) for v in plan.severity]
     side = {(False, False): "none", (True, False): "right", (False, True): "left", (True, True): "bilateral"}
     return {
         "Image Index": plan.name,
-        "severity": max(right, left),
+        "severity": max(right, left, plan.disease.cardiomegaly),
         "side": side[right > 0, left > 0],
         "level": max(levels),
         "severity_right": right,
@@ -177,11 +236,35 @@ def _truth(plan: Plan, study: Study) -> dict[str, Any]:
     }
 
 
-def _official(plan: Plan, body: Patient, truth: dict[str, Any], size: int) -> list[Any]:
-    finding = "Effusion" if any(plan.severity) else "No Finding"
-    spacing = round(truth["field_cm"] * 10 / size, 3)
-    person = [plan.follow_up, plan.patient, body.age + plan.follow_up // 2, body.sex, truth["view"]]
-    return [plan.name, finding, *person, size, size, spacing, spacing]
+def _entry(
+    plan: Plan,
+    body: Patient,
+    found: Mapping[str, NDArray[np.bool_]],
+    truth: dict[str, Any],
+    kinds: Sequence[str],
+    path: str,
+    size: int,
+) -> Entry:
+    """Return what the tables of a layout need to know of an image."""
+    boxes = {}
+    for kind, mask in found.items():
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        left, top = int(columns[0]), int(rows[0])
+        boxes[kind] = (left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1)
+    return Entry(
+        seed=plan.seed,
+        patient=plan.patient,
+        follow_up=plan.follow_up,
+        path=path,
+        age=body.age + plan.follow_up // 2,
+        sex=body.sex,
+        view=truth["view"],
+        size=size,
+        spacing=round(truth["field_cm"] * 10 / size, 3),
+        findings=plan.findings(kinds),
+        devices=bool(truth["devices"]),
+        boxes=boxes,
+    )
 
 
 def _letters(image: Array, view: str, rng: Generator) -> list[str]:
@@ -211,15 +294,3 @@ def _pitch(size: int) -> float:
 def _shrink(image: Array, size: int) -> Array:
     block = image.shape[0] // size
     return image.reshape(size, block, size, block).mean(axis=(1, 3)) if block > 1 else image
-
-
-def _save(image: NDArray[np.uint8], path: Path) -> None:
-    from PIL import Image
-
-    Image.fromarray(image).save(path, compress_level=3)
-
-
-def _table(path: Path, header: list[str], rows: list[list[Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(",".join(header) + "\n")  # unquoted, as the official table has it
-        csv.writer(file, lineterminator="\n").writerows(rows)

@@ -29,9 +29,9 @@ def targets_of(names: Sequence[str], labels: Sequence[str]) -> list[str]:
     return [found] if found else []
 
 
-def table_of(records: Sequence[Record], contents: Sequence[str], pseudonyms: Pseudonyms, model: Model | None) -> Items:
-    """Return the item table of some images, with each patient's set in the model's training."""
-    table = items.from_records(records, contents, pseudonyms)
+def table_of(done: streaming.Extracted, pseudonyms: Pseudonyms, model: Model | None) -> Items:
+    """Return the item table of the images that were read, with each patient's set in the model's training."""
+    table = items.from_records(done.records, done.contents, pseudonyms, done.hashes)
     return table if model is None else with_seen(table, model)
 
 
@@ -73,7 +73,7 @@ def embed_images(
     """
     model = getattr(encoder, "model", None)
     with streaming.extract(records, encoder.input.load, encoder.rows, encoder.fields, job) as done:
-        table = table_of(done.records, done.contents, pseudonyms, model)
+        table = table_of(done, pseudonyms, model)
         space = encoder.space.of_source(source, reader, targets_of(table.label_names, labels))
         entry = history.entry(
             "embed",

@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from cbir_cli import evaluation, truth
+from cbir_cli import evaluation, registry, truth
 from cbir_cli.artifacts import embeddings, files, saliency
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key, RunRow, read_run
@@ -16,7 +16,11 @@ from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.records import MISSING
 from cbir_cli.scores import Score
 from cbir_cli.splits import SplitRow
-from cbir_cli.stages import localisation
+from cbir_cli.stages import leaks, localisation
+from cbir_cli.tasks import find_label
+
+ALL = "all"
+"""In place of a label: each of them."""
 
 HELD_OUT = ("", "test")
 """Values of ``seen`` of images that neither trained nor selected a network."""
@@ -29,6 +33,7 @@ class Known:
     labels: Mapping[str, Mapping[str, int]]
     patients: Mapping[str, str]
     targets: Sequence[str]
+    seen: Mapping[str, str]
 
 
 def known_items(name: str) -> Known:
@@ -38,7 +43,8 @@ def known_items(name: str) -> Known:
         ids = stored.items.ids.tolist()
         labels = {n: dict(zip(ids, stored.items.label(n).tolist(), strict=True)) for n in stored.items.label_names}
         patients = dict(zip(ids, stored.items["patient"].tolist(), strict=True))
-        return Known(labels, {k: p for k, p in patients.items() if p}, stored.space.targets)
+        seen = dict(zip(ids, stored.items["seen"].tolist(), strict=True))
+        return Known(labels, {k: p for k, p in patients.items() if p}, stored.space.targets, seen)
 
 
 def evaluate(
@@ -52,6 +58,7 @@ def evaluate(
     masks: str | None = None,
     metrics: Sequence[str] | None = None,
     settings: Sequence[str] = (),
+    allow_leaks: bool = False,
 ) -> list[Score]:
     """Score files: ranked lists, classifiers by the logits of an embedding, or saliency maps against masks.
 
@@ -66,13 +73,16 @@ def evaluate(
     split : str, optional
         Split table of a run with sets.
     label : str, optional
-        Label that decides what is relevant.
+        Label that decides what is relevant; ``all`` for each of several in turn.
     masks : str, optional
         Folder of masks of the lesions; goes with none of the above.
     metrics : sequence of str, optional
         All that fit by default.
     settings : sequence of str
-        ``KEY=VALUE`` of parameters of the metrics of saliency maps.
+        ``KEY=VALUE``: parameters of the metrics of saliency maps with ``masks``, else ``uncertain=POLICY`` and
+        ``blank=POLICY`` for labels that are uncertain or not stated; both are ignored by default.
+    allow_leaks : bool
+        Score runs whose queries a network was trained on, or that show the query's own patient.
 
     Returns
     -------
@@ -81,17 +91,24 @@ def evaluate(
     Raises
     ------
     UsageError
-        If a metric is unknown or lacks what it needs.
+        If a metric or a policy is unknown, or a metric lacks what it needs.
+    CbirError
+        If there is such a leak.
     """
+    policy = truth.Policy(**registry.settings(settings, asdict(truth.Policy()), "evaluate"))
     if masks is not None:
         if not masks:
             raise UsageError("--masks: expected the name of a folder, found nothing")
-        others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split, "--label": label}
+        others: dict[str, object] = {
+            "--items": items,
+            "--raters": raters,
+            "--rater": rater,
+            "--split": split,
+            "--label": label,
+        }
         if given := [option for option, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} does not go with --masks")
         return localisation.evaluate(names, masks, metrics, settings)
-    if settings:
-        raise UsageError("--set reaches metrics of saliency maps alone (--masks)")
     ranks = read_ranks(raters) if raters else []
     rows = read_split(split) if split else []
     known = known_items(items) if items else None
@@ -106,11 +123,16 @@ def evaluate(
             if name != files.STDIO and files.is_artifact(Path(name)):
                 if metrics and not of_classifier:
                     raise UsageError(f"an embedding is scored by {', '.join(evaluation.CLASSIFICATION_DEFAULTS)}")
-                scores += _classifier(name, label, of_classifier or evaluation.CLASSIFICATION_DEFAULTS)
+                scores += _classifier(name, label, of_classifier or evaluation.CLASSIFICATION_DEFAULTS, policy)
             else:
                 if metrics and not of_run:
                     raise UsageError("a run is scored by ranking metrics")
-                scores += _run(name, read_run(name), of_run, ranks, rater, label, known, rows)
+                run = read_run(name)
+                if known:
+                    leaks.guard(leaks.of_run(run, known.patients, known.seen), allow=allow_leaks)
+                    run = _with_labels(run, known)
+                for one in truth.label_names(run) if label == ALL else [label]:
+                    scores += _run(name, run, of_run, ranks, rater, one, known, rows, policy)
         except (SourceError, UsageError) as error:  # of one file among several
             raise type(error)(f"{name}: {error}") from error
     return scores
@@ -125,24 +147,31 @@ def _run(
     label: str | None,
     known: Known | None,
     split: Sequence[SplitRow],
+    policy: truth.Policy,
 ) -> list[Score]:
     if known and label is None and len(known.targets) == 1:
         label = known.targets[0]
-    if known:
-        rows = _with_labels(rows, known)
     label = truth.pick_label(rows, label)
     catalogues: Mapping[Key, truth.Catalogue] | None = None
+    if label is not None:
+        rows = truth.with_policy(rows, label, policy)
     if label is not None and (known or split):
         catalogues = truth.count_catalogues(
             rows,
             label=label,
-            items=known.labels.get(label, {}) if known else None,
+            items={key: policy(code) for key, code in known.labels.get(label, {}).items()} if known else None,
             patients=known.patients if known else None,
             split=split or None,
         )
-    return evaluation.evaluate_run(
+    found = evaluation.evaluate_run(
         rows, metrics=metrics, method=name, ranks=ranks, rater=rater, label=label, catalogues=catalogues
     )
+    return [_named(score, policy) for score in found]
+
+
+def _named(score: Score, policy: truth.Policy) -> Score:
+    """Say in the score which policy its labels went through: another policy, another number."""
+    return replace(score, against=f"{score.against}{policy}") if score.against.startswith("label ") else score
 
 
 def _with_labels(rows: list[RunRow], known: Known) -> list[RunRow]:
@@ -160,23 +189,40 @@ def _with_labels(rows: list[RunRow], known: Known) -> list[RunRow]:
     ]
 
 
-def _classifier(name: str, label: str | None, metrics: Sequence[str]) -> list[Score]:
+def _classifier(name: str, label: str | None, metrics: Sequence[str], policy: truth.Policy) -> list[Score]:
     with files.open_artifact(name, embeddings.KIND, "cbir-index", saliency.KIND) as artifact:
         if artifact.kind == saliency.KIND:
             raise UsageError("saliency maps are scored against masks of what they should show (--masks DIR)")
         stored = embeddings.read(artifact)
-        targets = [label] if label else stored.space.targets
-        if stored.logits is None or stored.logits.shape[1] != 1:
-            raise UsageError("its model does not classify one finding")
-        if len(targets) != 1 or targets[0] not in stored.items.label_names:
-            names = ", ".join(stored.items.label_names) or "none"
-            raise UsageError(f"which label does its model classify? give --label; it has: {names}")
+        columns = _columns(stored, label)
         keep = np.isin(stored.items["seen"], HELD_OUT)
-        return evaluation.classification(
-            np.array(stored.logits[:, 0]),
-            stored.items.label(targets[0]),
-            metrics=metrics,
-            method=name,
-            label=targets[0],
-            keep=keep,
-        )
+        scores = []
+        for column, target in columns.items():
+            scores += evaluation.classification(
+                np.array(stored.logits[:, column]),  # type: ignore[index]  # _columns has looked
+                np.array([policy(code) for code in stored.items.label(target).tolist()], dtype=np.int64),
+                metrics=metrics,
+                method=name,
+                label=target,
+                keep=keep,
+            )
+        return [_named(score, policy) for score in scores]
+
+
+def _columns(stored: embeddings.Embedding, label: str | None) -> dict[int, str]:
+    """Return which label each logit stands for: the one asked for, or all of a model with several outputs."""
+    count = 0 if stored.logits is None else stored.logits.shape[1]
+    known = stored.items.label_names
+    names = ", ".join(known) or "none"
+    if count == 1 and label != ALL:
+        targets = [label] if label else stored.space.targets
+        if len(targets) != 1 or targets[0] not in known:
+            raise UsageError(f"which label does its model classify? give --label; it has: {names}")
+        return {0: targets[0]}
+    if count < 2 or len(stored.space.outputs) != count:
+        raise UsageError("its model does not classify one finding")
+    found = {column: find_label(known, [name]) for column, name in enumerate(stored.space.outputs)}
+    columns = {column: name for column, name in found.items() if name and label in (None, ALL, name)}
+    if not columns:
+        raise UsageError(f"its model classifies {', '.join(stored.space.outputs)}; its images have the labels: {names}")
+    return columns

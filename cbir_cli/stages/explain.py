@@ -15,6 +15,7 @@ from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import SourceError
 from cbir_cli.images import InputSpec, content_hash
 from cbir_cli.progress import track
+from cbir_cli.records import Record
 from cbir_cli.stages.encoders import Encoder
 from cbir_cli.stages.query import Answer, Queries
 
@@ -47,13 +48,15 @@ class Pictures:
             If it cannot be decoded.
         """
         pixels = np.empty((len(items.ids), self.input.size, self.input.size), np.float32)
-        for row, (key, content) in enumerate(zip(items.ids.tolist(), items["content"].tolist(), strict=True)):
+        rows = zip(items.ids.tolist(), items["content"].tolist(), items.parts.tolist(), strict=True)
+        for row, (key, content, part) in enumerate(rows):
             path = paths[key]
+            record = Record(id=key, path=path, relative=path.name, part=None if part < 0 else part)
             if not path.exists():
                 raise SourceError(f"{path}: no such image; give the folder that the images are in with --root DIR")
-            if content_hash(path) != content:
+            if content_hash(path, record.part) != content:
                 raise SourceError(f"{path}: is not the image that {key} was made from; --root DIR names another folder")
-            pixels[row] = self.input.load(path)
+            pixels[row] = self.input.load(record)
         return pixels
 
 

@@ -63,7 +63,7 @@ def check(folder: str, ids: Sequence[str]) -> None:
 def write_previews(
     folder: str,
     records: Sequence[Record],
-    load: Callable[[Path], np.ndarray],
+    load: Callable[[Record], np.ndarray],
     maps: np.ndarray,
     scale: np.ndarray,
     *,
@@ -78,7 +78,7 @@ def write_previews(
     records : sequence of Record
         N images.
     load : callable
-        Path to pixels (H, W) or (H, W, 3), float in [0, 1]; for instance ``InputSpec.load``.
+        Record to pixels (H, W) or (H, W, 3), float in [0, 1]; for instance ``InputSpec.load``.
     maps : ndarray (N, S, S) or (N, 3, S, S), float16
         As the saliency artifact holds them: each divided by its largest magnitude.
     scale : ndarray (N,), float32
@@ -109,7 +109,7 @@ def write_previews(
         track(records, len(records), "preview"), file_names(ids), maps, scale, strict=True
     ):
         try:
-            pixels = np.rint(grey(load(record.path)) * 255).astype(np.uint8)
+            pixels = np.rint(grey(load(record)) * 255).astype(np.uint8)
         except ImageError as error:
             log.warning("no preview of %s: %s", record.id, error)
             continue

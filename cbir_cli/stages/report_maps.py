@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cbir_cli import windows
 from cbir_cli.artifacts.saliency import Maps
 from cbir_cli.errors import CbirError, UsageError
 from cbir_cli.images import InputSpec
@@ -49,7 +50,7 @@ def board_of(opened: Sequence[Maps], *, root: str | None, images: str | None, k:
     else:
         ids, chosen = _first(opened, rows, k, labels)
     table = first.take([rows[0][key] for key in ids])
-    input_ = InputSpec(size=max(int(one.maps.shape[-1]) for one in opened))
+    input_ = InputSpec(size=max(int(one.maps.shape[-1]) for one in opened), window=_window(opened))
     paths = _files(opened, rows, ids, root)
     pixels = explain.Pictures(input_, paths, {}).load(paths, table)
     lines = []
@@ -83,6 +84,15 @@ def _labels(opened: Sequence[Maps], label: str | None) -> list[str]:
         if isinstance(wanted, list) and (found := targets_of(names, [str(name) for name in wanted])):
             return found
     return names if len(names) == 1 else []
+
+
+def _window(opened: Sequence[Maps]) -> tuple[float, float] | None:
+    """Return the window that the first network with one was trained with: its images are shown as it saw them."""
+    for one in opened:
+        for entry in one.history:
+            if found := windows.parse(str(entry.get("parameters", {}).get("window", ""))):
+                return found
+    return None
 
 
 _Rows = Sequence[dict[str, int]]

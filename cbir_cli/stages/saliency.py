@@ -222,7 +222,7 @@ def map_images(
             job.output,
             done.rows["maps"],
             done.rows["scale"],
-            table_of(done.records, done.contents, pseudonyms, model),
+            table_of(done, pseudonyms, model),
             attributes={
                 "method": mapper.method,
                 "parameters": mapper.parameters,

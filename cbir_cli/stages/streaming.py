@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli import images
+from cbir_cli import images, phash
 from cbir_cli.artifacts.files import STDIO
 from cbir_cli.artifacts.partial import Fields, Partial
 from cbir_cli.errors import ImageError
@@ -58,17 +58,24 @@ class Job:
 
 @dataclass(frozen=True)
 class Extracted:
-    """What came out: rows by field, the records and file hashes they belong to, and the images without a row."""
+    """What came out: rows by field, the records they belong to, the images without a row.
+
+    Attributes
+    ----------
+    contents, hashes : list of str
+        Hash of each file, and perceptual hash of each image.
+    """
 
     rows: dict[str, np.ndarray]
     records: list[Record]
     contents: list[str]
+    hashes: list[str]
     unreadable: dict[str, str]
 
 
 @contextmanager
 def extract(
-    records: Sequence[Record], load: Callable[[Path], np.ndarray], process: Process, fields: Fields, job: Job
+    records: Sequence[Record], load: Callable[[Record], np.ndarray], process: Process, fields: Fields, job: Job
 ) -> Iterator[Extracted]:
     """Decode, process and collect images in order; what is collected is gone when the block ends well.
 
@@ -76,7 +83,7 @@ def extract(
     ----------
     records : sequence of Record
     load : callable
-        Path to pixels; raises ImageError.
+        Record to pixels; raises ImageError.
     process : Process
     fields : Fields
         Shape and dtype of a row of each field.
@@ -95,7 +102,7 @@ def extract(
     records = records[len(records) * (part - 1) // parts : len(records) * part // parts]
     temporary = tempfile.mkdtemp(prefix="cbir-") if job.output == STDIO else None
     folder = Path(temporary, "rows") if temporary else Path(f"{job.output}.partial")
-    identity = hashlib.sha256("\n".join(f"{r.id}\t{r.relative}" for r in records).encode()).hexdigest()
+    identity = hashlib.sha256("\n".join(f"{r.id}\t{r.place}" for r in records).encode()).hexdigest()
     try:
         partial = Partial(folder, {**job.header, "images": identity}, fields, resume=job.resume)
         finished = False
@@ -106,6 +113,7 @@ def extract(
                 rows={name: partial.rows(name) for name in fields},
                 records=readable,
                 contents=[partial.notes[r.id]["content"] for r in readable],
+                hashes=[partial.notes[r.id]["phash"] for r in readable],
                 unreadable={key: error for key, error in partial.done.items() if error},
             )
             finished = True
@@ -117,13 +125,14 @@ def extract(
 
 
 def _fill(
-    partial: Partial, records: Sequence[Record], load: Callable[[Path], np.ndarray], process: Process, job: Job
+    partial: Partial, records: Sequence[Record], load: Callable[[Record], np.ndarray], process: Process, job: Job
 ) -> None:
-    hashes: dict[Path, str] = {}
+    notes: dict[str, dict[str, str]] = {}
+    none = {"content": "", "phash": ""}
 
-    def load_and_hash(path: Path) -> np.ndarray:
-        pixels = load(path)
-        hashes[path] = images.content_hash(path)
+    def load_and_hash(record: Record) -> np.ndarray:
+        pixels = load(record)
+        notes[record.id] = {"content": images.content_hash(record.path, record.part), "phash": phash.of(pixels)}
         return pixels
 
     left = [r for r in records if r.id not in partial.done]
@@ -141,7 +150,7 @@ def _fill(
             good = [o for o in outcomes if not isinstance(o, ImageError)]
             empty = {name: np.empty((0, *shape), dtype) for name, (shape, dtype) in partial.fields.items()}
             rows = process(np.stack(good)) if good else empty
-            partial.append([r.id for r in some], errors, rows, [{"content": hashes.pop(r.path, "")} for r in some])
+            partial.append([r.id for r in some], errors, rows, [notes.pop(r.id, none) for r in some])
             progress.advance(len(some))
     finally:
         progress.close()

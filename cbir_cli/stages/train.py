@@ -4,12 +4,13 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import batches, engines, registry, splits, tasks, training
+from cbir_cli import batches, engines, registry, splits, tasks, training, windows
 from cbir_cli.artifacts import history
 from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.files import is_artifact
@@ -20,6 +21,7 @@ from cbir_cli.data import Source
 from cbir_cli.errors import CbirError, UsageError
 from cbir_cli.images import InputSpec
 from cbir_cli.records import Record
+from cbir_cli.stages import leaks
 from cbir_cli.stages.streaming import named
 from cbir_cli.tasks import Task
 
@@ -43,6 +45,7 @@ class Run:
     workers: int
     resume: bool = False
     fail: bool = False
+    allow_leaks: bool = False
 
     @property
     def cores(self) -> int:
@@ -78,6 +81,8 @@ def inherited_task(model: Model, pairs: Sequence[str], *, epochs: int | None, ba
     task = _changed(tasks.from_dict(model.task), pairs, epochs=epochs, batch_size=batch_size)
     if task.architecture != model.architecture or task.image_size != model.input.size:
         raise UsageError(f"{model.name}: architecture and image size of the second network are those of the first")
+    if windows.parse(task.window) != model.input.window:
+        raise UsageError(f"{model.name}: the window of the second network is that of the first")
     return task
 
 
@@ -103,11 +108,13 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
     dict of str to str
         Why each image that could not be read was left out.
     """
-    spec = InputSpec(size=task.image_size)
+    spec = InputSpec(size=task.image_size, window=windows.parse(task.window))
+    objective_of(task)
     chosen, targets = task.select(source.records, source.flow)
     for line in source.flow.lines():
         log.info("%s", line)
-    readable, errors = batches.readable(chosen, spec, workers=run.workers)
+    noting = leaks.Noting(spec)
+    readable, errors = batches.readable(chosen, noting, workers=run.workers)  # type: ignore[arg-type]  # only loads
     kept = {record.id for record in readable}
     lost = [record for record in chosen if record.id not in kept]
     for record, error in zip(lost, errors, strict=True):
@@ -120,6 +127,7 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
     drawn = roles_of(readable, seed=run.seed, validation=task.validation, test=task.test)
     split = models.join_splits(dict(zip(owners, drawn, strict=True)), _split_of(start, pseudonyms.check))
     roles = [split[owner] for owner in owners]
+    leaks.guard(leaks.of_roles(readable, roles, noting, pseudonyms), allow=run.allow_leaks)
     module = initial_network(task, start, seed=run.seed)
     before = start.history if isinstance(start, Model) else []
     data = {role: _images(readable, targets, roles, role, spec) for role in ("train", "validation")}
@@ -198,6 +206,23 @@ def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Ru
     _write(task, run, result, split, first.pseudonyms, before, entry, first.input, stage)
 
 
+def objective_of(task: Task) -> ModuleType:
+    """Return the objective of a task.
+
+    Raises
+    ------
+    UsageError
+        If there is no such objective, or it has another number of outputs than the task.
+    """
+    objective = registry.load("objectives", task.objective)
+    if objective.OUTPUTS == 1 and task.several:
+        raise UsageError(
+            f"task {task.name}: the objective {task.objective} has one output, the task has {len(task.names)}; "
+            "give --set objective=NAME, or a task with one label"
+        )
+    return objective
+
+
 def roles_of(records: Sequence[Record], *, seed: int, validation: float, test: float) -> list[str]:
     """Return train, validation or test for each image, by patient.
 
@@ -228,7 +253,7 @@ def initial_network(task: Task, start: str | Model, *, seed: int) -> "torch.nn.M
     """
     from cbir_cli.models import _weights
 
-    outputs = registry.load("objectives", task.objective).OUTPUTS
+    outputs = objective_of(task).OUTPUTS
     if isinstance(start, str):
         return _weights.load_initial(start, task.architecture, outputs, seed=seed)
     module = _weights.fresh(task.architecture, outputs, seed=seed)

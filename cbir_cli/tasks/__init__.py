@@ -1,8 +1,12 @@
 """Tasks: presets of labels, views, label policy, network and recipe, one TOML file each.
 
 A task file has ``title``, ``labels``, ``views``, ``uncertain``, ``blank``, ``objective``, ``architecture``,
-``image_size`` and ``validation``, the values of the recipe (``recipe.Recipe``) in a table ``[recipe]``, and where
-each of them comes from in a table ``[sources]``. What a file leaves out, except labels, has its default.
+``image_size``, ``window`` and ``validation``, the values of the recipe (``recipe.Recipe``) in a table ``[recipe]``, and
+where each of them comes from in a table ``[sources]``. What a file leaves out, except labels, has its default.
+
+A task with several outputs has, instead of ``labels``, a table ``[outputs]`` (name of each output, and the names of its
+label in different data sets) or a ``label_set``; with ``exclusive = true`` its outputs are classes, of which an image
+has one.
 """
 
 import tomllib
@@ -14,15 +18,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_cli import windows
 from cbir_cli.errors import SourceError, UsageError
+from cbir_cli.label_policy import BLANK_POLICIES, DROPPED, IGNORED, UNCERTAIN_POLICIES, collapse, of_studies
 from cbir_cli.recipe import Recipe
-from cbir_cli.records import MISSING, NEGATIVE, POSITIVE, UNCERTAIN, Flow, Record
+from cbir_cli.records import MISSING, POSITIVE, UNCERTAIN, Flow, Record
 from cbir_cli.registry import unknown
 
 ANY = "any"
 """The view that stands for all views."""
 
-POLICIES = {"uncertain": ("drop", "positive", "negative"), "blank": ("drop", "negative")}
+POLICIES = {"uncertain": UNCERTAIN_POLICIES, "blank": BLANK_POLICIES, "unit": ("image", "study")}
+
+LABEL_SETS = ("chexpert-5", "chexpert-13", "chexpert-14")
+
+_NOT_SET = ("name", "title", "recipe", "sources", "outputs", "exclusive")
+"""Fields that ``--set`` does not reach."""
+_NEWER = ("unit", "label_set", "outputs", "exclusive")
+"""Fields that are stored only where they say something: models of a single label stay as they were."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +48,29 @@ class Task:
         Of the preset, or of the file.
     labels : tuple of str
         Names of the finding in different data sets; the first that a source has is taken, upper and lower case alike.
+        Empty for a task with several outputs.
     title : str
         For people.
     views : tuple of str
         Views to keep, or ``any``. An image without a stated view is always kept.
     uncertain, blank : str
-        What becomes of images whose label is uncertain (``drop``, ``positive``, ``negative``) or not stated (``drop``,
-        ``negative``).
+        What becomes of labels that are uncertain (``drop``, ``positive``, ``negative``, ``ignore``) or not stated
+        (``drop``, ``negative``, ``ignore``); see ``label_policy``. Only a task with several outputs can ignore one.
+    unit : str
+        Whose labels count: those of the ``image``, or of its whole ``study``.
+    label_set : str
+        ``chexpert-5``, ``chexpert-13`` or ``chexpert-14``: an output for each label.
+    outputs : mapping of str to tuple of str
+        An output for each name, with the names of its label in different data sets.
+    exclusive : bool
+        The outputs are classes: an image is of exactly one.
     objective, architecture : str
         Names in the folders ``objectives`` and ``models``.
     image_size : int
         Side of the network's input, pixels.
+    window : str
+        Hounsfield units that become black and white, for CT: liver-wide, liver-narrow, lung, mediastinum or LOW,HIGH;
+        empty for other images.
     validation : float
         Share of the patients that are held out to choose the epoch by; 0 for none.
     test : float
@@ -61,7 +86,7 @@ class Task:
     """
 
     name: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     title: str = ""
     views: tuple[str, ...] = (ANY,)
     uncertain: str = "drop"
@@ -69,27 +94,73 @@ class Task:
     objective: str = "binary"
     architecture: str = "densenet121"
     image_size: int = 224
+    window: str = ""
     validation: float = 0.1
     test: float = 0.0
     recipe: Recipe = field(default_factory=Recipe)
     sources: Mapping[str, str] = field(default_factory=dict)
+    unit: str = "image"
+    label_set: str = ""
+    outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exclusive: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in POLICIES.items():
             if getattr(self, name) not in choices:
                 raise unknown(f"policy for {name} labels", getattr(self, name), choices)
-        if not self.labels or not all(self.labels):
+        if (given := sum(map(bool, (self.labels, self.outputs, self.label_set)))) > 1:
+            raise UsageError(
+                f"task {self.name}: labels, outputs and label_set exclude each other, found {given} of them"
+            )
+        if not given or not all((*self.labels, *self.outputs)) or not all(n and all(n) for n in self.outputs.values()):
             raise UsageError(f"task {self.name}: no label is named")
+        if self.label_set and self.label_set not in LABEL_SETS:
+            raise unknown("label set", self.label_set, LABEL_SETS)
+        if "ignore" in (self.uncertain, self.blank) and (not self.several or self.exclusive):
+            raise UsageError(
+                f"task {self.name}: ignore passes over one label of several; for a single one, drop the image"
+            )
+        if self.exclusive and len(self.outputs) < 2:
+            raise UsageError(f"task {self.name}: exclusive needs two classes or more in [outputs]")
         if self.image_size < 32:
             raise UsageError(f"image_size={self.image_size}: expected 32 or more")
+        windows.parse(self.window)
         if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
             raise UsageError(f"validation={self.validation}, test={self.test}: expected shares that sum to below 1")
 
+    @property
+    def several(self) -> bool:
+        """Whether the task has several outputs."""
+        return bool(self.outputs or self.label_set)
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Names of the label of each output, by the output's name: that of the task, where it has only one."""
+        if self.label_set:
+            from cbir_cli import label_sets
+
+            known = getattr(label_sets, self.label_set.upper().replace("-", "_"))
+            return {label: (label, label.replace(" ", "_")) for label in known}
+        return {key: tuple(names) for key, names in self.outputs.items()} or {self.name: self.labels}
+
+    def alone(self, label: str) -> "Task":
+        """Return the task with one of its outputs; a label that was ignored then leaves the image out.
+
+        Raises
+        ------
+        UsageError
+            If it has no such output; the message lists those it has.
+        """
+        found = find_label(self.names, [label])
+        if found is None:
+            raise unknown(f"output of task {self.name}", label, self.names)
+        uncertain, blank = (policy.replace("ignore", "drop") for policy in (self.uncertain, self.blank))
+        single = {"label_set": "", "outputs": {}, "exclusive": False, "uncertain": uncertain, "blank": blank}
+        return replace(self, labels=self.names[found], **single)  # type: ignore[arg-type]
+
     def settings(self) -> dict[str, Any]:
         """Return all values that ``--set`` reaches, those of the recipe included, under one set of names."""
-        own = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("name", "title", "recipe", "sources")
-        }
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_SET}
         return own | asdict(self.recipe)
 
     def override(self, **changes: Any) -> "Task":
@@ -113,7 +184,12 @@ class Task:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the task as JSON values, for an artifact; ``from_dict`` reads it back."""
-        return {"name": self.name, "title": self.title, **self.settings(), "sources": dict(self.sources)}
+        told = {"name": self.name, "title": self.title, **self.settings(), "sources": dict(self.sources)}
+        newer = {f.name: (getattr(self, f.name), f.default) for f in fields(self) if f.name in _NEWER}
+        newer["outputs"] = ({name: list(labels) for name, labels in self.outputs.items()}, {})
+        return {key: value for key, value in told.items() if key not in _NEWER} | {
+            key: value for key, (value, default) in newer.items() if value != default
+        }
 
     def select(self, records: Iterable[Record], flow: Flow) -> tuple[list[Record], NDArray[np.int64]]:
         """Return the images to learn from and their targets.
@@ -128,7 +204,7 @@ class Task:
         -------
         list of Record, (N,)
         array (N,), int64
-            0 or 1.
+            0 or 1. For a task with several outputs (N, K): 0, 1 or ``label_policy.IGNORED``, in the order of ``names``.
 
         Raises
         ------
@@ -136,25 +212,60 @@ class Task:
             If the source does not have the label (the message lists those it has), or no image is left.
         """
         records = list(records)
-        label = self.label(records)
+        found = self.found(records)
+        codes = np.array([[r.labels.get(label, MISSING) for label in found] for r in records], dtype=np.int64)
+        if self.unit == "study":
+            codes = of_studies(codes, [f"{r.patient}\0{r.study}" if r.study else "" for r in records])
+        targets = collapse(codes, uncertain=self.uncertain, blank=self.blank)
         views = {view.upper() for view in self.views}
-        kept, targets = [], []
-        for record in records:
-            code = record.labels.get(label, MISSING)
+        rows = []
+        for row, record in enumerate(records):
+            left_out = codes[row][targets[row] == DROPPED]
             if record.view and ANY.upper() not in views and record.view.upper() not in views:
                 flow.drop(f"view {record.view}")
-            elif code == UNCERTAIN and self.uncertain == "drop":
+            elif (left_out == UNCERTAIN).any():
                 flow.drop("label uncertain")
-            elif code == MISSING and self.blank == "drop":
+            elif left_out.size or (targets[row] == IGNORED).all():
                 flow.drop("label not stated")
+            elif self.exclusive and (positive := int(np.sum(targets[row] == POSITIVE))) != 1:
+                flow.drop("of several classes" if positive else "of no class")
             else:
-                kept.append(record)
-                policy = {UNCERTAIN: self.uncertain, MISSING: self.blank}.get(code)
-                targets.append(POSITIVE if policy == "positive" or code == POSITIVE else NEGATIVE)
-        if not kept:
+                rows.append(row)
+        if not rows:
             reasons = ", ".join(f"{reason} ({count})" for reason, count in flow.dropped.most_common())
             raise SourceError(f"task {self.name}: no image is left; dropped: {reasons}")
-        return kept, np.array(targets, dtype=np.int64)
+        return [records[row] for row in rows], targets[rows] if self.several else targets[rows, 0]
+
+    def classes(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the class (N,) of each image that ``select`` kept: 0 or 1, or the number of its output.
+
+        Raises
+        ------
+        UsageError
+            If an image has several labels at once.
+        """
+        if self.several and not self.exclusive:
+            raise UsageError(
+                f"task {self.name} has several labels at once: choose one with --label: {', '.join(self.names)}"
+            )
+        return targets.argmax(axis=1) if self.several else targets
+
+    def found(self, records: Iterable[Record]) -> list[str]:
+        """Return the source's name of the label of each output.
+
+        Raises
+        ------
+        SourceError
+            If it lacks one; the message lists the labels that it has.
+        """
+        has = sorted({name for record in records for name in record.labels})
+        found = {key: find_label(has, names) for key, names in self.names.items()}
+        if lacking := [key for key, label in found.items() if label is None]:
+            raise SourceError(
+                f"task {self.name}: the source has no label {' or '.join(map(repr, self.names[lacking[0]]))}; "
+                f"it has: {', '.join(has) or 'none'}"
+            )
+        return [label for label in found.values() if label is not None]
 
     def label(self, records: Iterable[Record]) -> str:
         """Return the name under which a source has the finding.
@@ -164,13 +275,7 @@ class Task:
         SourceError
             If it does not have it; the message lists the labels that it has.
         """
-        has = {name for record in records for name in record.labels}
-        if found := find_label(has, self.labels):
-            return found
-        raise SourceError(
-            f"task {self.name}: the source has no label {' or '.join(map(repr, self.labels))}; "
-            f"it has: {', '.join(sorted(has)) or 'none'}"
-        )
+        return self.found(records)[0]
 
 
 def find_label(names: Iterable[str], wanted: Iterable[str]) -> str | None:
@@ -236,11 +341,15 @@ def from_dict(values: Mapping[str, Any]) -> Task:
 
 
 def _build(own: Mapping[str, Any], recipe: Mapping[str, Any], sources: Mapping[str, str]) -> Task:
-    known = {f.name: f.default for f in fields(Task) if f.name not in ("recipe", "sources")}
+    known = {f.name: f.default for f in fields(Task) if f.name not in ("recipe", "sources", "outputs")}
     known |= {"name": "", "labels": ("",)}
-    if "labels" not in own:
+    outputs = own.get("outputs", {})
+    if not (own.keys() & {"labels", "outputs", "label_set"}):
         raise UsageError("labels is missing: the names of the finding in the data sets")
-    values = _checked(own, known, "task")
+    if not isinstance(outputs, Mapping):
+        raise UsageError("outputs: expected a table")
+    values = _checked({key: value for key, value in own.items() if key != "outputs"}, known, "task")
+    values["outputs"] = _checked(outputs, dict.fromkeys(outputs, ("",)), "table [outputs]")
     return Task(**values, recipe=Recipe(**_checked(recipe, asdict(Recipe()), "recipe")), sources=dict(sources))
 
 
@@ -261,6 +370,8 @@ def _like(key: str, value: Any, like: Any) -> Any:
     if isinstance(like, float) and type(value) is int:
         return float(value)
     if type(value) is not type(like):
-        expected = {str: "a text", int: "a whole number", float: "a number", tuple: "a list"}[type(like)]
+        expected = {str: "a text", int: "a whole number", float: "a number", tuple: "a list", bool: "true or false"}[
+            type(like)
+        ]
         raise UsageError(f"{key}: expected {expected}, found {value!r}")
     return value

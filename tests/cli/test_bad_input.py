@@ -99,7 +99,7 @@ LINES = [
     (["saliency", "-m", "cnn.h5", "nih:set", "--set", "start"], 2, "cbir saliency: --set start: expected KEY=VALUE"),
     (["saliency", "-m", "ssim", "nih:set"], 2, "cbir saliency: -m ssim: expected a model that cbir train"),
     (["finetune-ig", "-m", "imagenet", "maps.h5"], 2, "cbir finetune-ig: -m imagenet: expected a model that"),
-    (["train", "nih:set"], 2, "cbir train: no task: give --task NAME (pleural, pneumonia) or the path of a task file"),
+    (["train", "nih:set"], 2, "cbir train: no task: give --task NAME (chexpert, covid, isic, "),
     (["train", "nih:set", "--task", "plural"], 2, "cbir train: unknown task 'plural': did you mean pleural? known: "),
     (["train", "nih:set", "--task", "none.toml"], 2, "cbir train: none.toml: the task cannot be read: No such file"),
     (["train", "nih:set", "--task", "strange.toml"], 2, "cbir train: strange.toml: unknown key of the task 'colour'"),
@@ -284,7 +284,7 @@ def test_training_passes_over_what_it_cannot_read(cbir, bad, tmp_path):
     (bad / "train.csv").write_text("path,Effusion,patient\n" + "\n".join(rows) + "\n")
     line = ["train", "--task", "pleural", "train.csv", *TRAINING, "--epochs", "1", "-o", tmp_path / "m.h5"]
     ran = cbir(*line, cwd=bad)
-    assert ran.status == 3 and "warning: broken/text.png: not a PNG" in ran.err
+    assert ran.status == 3 and "warning: broken/text.png: not a DICOM" in ran.err
     assert cbir(*line, "--on-error", "skip", cwd=bad).status == 0
     (tmp_path / "m.h5").unlink()
     ran = cbir(*line, "--on-error", "fail", "-q", cwd=bad)

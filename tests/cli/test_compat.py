@@ -39,6 +39,7 @@ def test_what_the_network_is_fed(good, chain, monkeypatch, line, quirk):
             fed.append(images)
             return np.zeros((len(images), 16), np.float32), np.zeros((len(images), 1), np.float32)
 
+        run.engine = "onnxruntime"
         return run
 
     monkeypatch.setattr(engines, "encoder", spy)

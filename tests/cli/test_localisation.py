@@ -329,7 +329,7 @@ def test_a_damaged_mask_is_named(cbir, make, tmp_path):
     make(a=square())
     (tmp_path / "masks/a.png").write_text("no image")
     ran = cbir("evaluate", "maps.h5", "--masks", "masks", cwd=tmp_path)
-    assert (ran.status, ran.error) == (1, "cbir evaluate: mask a.png: not a PNG, JPEG, TIFF or BMP image")
+    assert (ran.status, ran.error) == (1, "cbir evaluate: mask a.png: not a DICOM, NIfTI, PNG, JPEG, TIFF or BMP image")
 
 
 def test_a_map_that_is_not_finite_is_refused(cbir, make, tmp_path):

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from cbir_cli import engines, registry
+from cbir_cli.artifacts import _payload
 from cbir_cli.artifacts import model as models
 from cbir_cli.images import InputSpec
+from cbir_cli.records import Record
 
 GAINS = (1.0, -2.0, 0.25)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -91,7 +93,7 @@ def pixels_of(chain):
     with h5py.File(chain / "maps.h5") as file:
         paths = file["obs/path"].asstr()[()]
     spec = InputSpec(size=32)
-    return np.stack([spec.load(chain / "set" / path) for path in paths])
+    return np.stack([spec.load(Record(str(path), chain / "set" / path, str(path))) for path in paths])
 
 
 def prepared(pixels):
@@ -343,7 +345,9 @@ def folders(chain, tmp_path):
 def test_fitting_to_images_that_are_named(good, chain, folders):
     good(*FIT, "--fit", folders / "a/some", "-o", folders / "maps.h5", cwd=chain)
     spec = InputSpec(size=32)
-    images = prepared(np.stack([spec.load(path) for path in (folders / "a/some").iterdir()]))
+    images = prepared(
+        np.stack([spec.load(Record(path.name, path, path.name)) for path in (folders / "a/some").iterdir()])
+    )
     np.testing.assert_allclose(fitted(folders / "maps.h5")["mean"], images.mean(axis=0), atol=1e-5)
     with h5py.File(folders / "maps.h5") as file:
         assert json.loads(file.attrs["history"])[-1]["parameters"]["fit"] == "some"
@@ -404,6 +408,7 @@ def test_an_ig_model_that_has_lost_its_fit(cbir, chain, made):
     folder = made("lost", "--method", "toy-centred", epochs="0")
     with h5py.File(folder / "x.h5", "r+") as file:
         del file["saliency_model/fitted"]
+    _payload.seal(str(folder / "x.h5"))
     ran = cbir("embed", "-m", "x.h5", "nih:set", "-q", cwd=folder)
     assert ran.status == 2 and ran.error == "cbir embed: saliency method toy-centred has to be fitted to images first"
 

@@ -208,9 +208,9 @@ PIPED = {
         ["evaluate", "ig.tsv", "--raters", "ranks.csv"],
     ),
     "items": (
-        ["evaluate", "ig.tsv", "--split", "split.tsv", "--items", "-"],
+        ["evaluate", "ig.tsv", "--split", "split.tsv", "--items", "-", "--allow-leaks"],
         "ig.idx.h5",
-        ["evaluate", "ig.tsv", "--split", "split.tsv", "--items", "ig.idx.h5"],
+        ["evaluate", "ig.tsv", "--split", "split.tsv", "--items", "ig.idx.h5", "--allow-leaks"],
     ),
     "rank": (["phantom", "set", "--rank", "-"], "split.tsv", ["phantom", "set", "--rank", "split.tsv"]),
 }  # fmt: skip

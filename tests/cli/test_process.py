@@ -216,7 +216,7 @@ def limited(size):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("idx.h5", MAKE["cnn.idx.h5"]),
+        ("idx.h5", [*MAKE["cnn.idx.h5"], "-q"]),
         ("emb.h5", ["embed", "-m", "ssim", "--image-size", "64", "nih:set", "-q"]),
         ("page.html", ["report", "ex.h5"]),
         ("ig.h5", ["finetune-ig", "-m", "cnn.h5", "maps.h5", "--epochs", "0", "-q"]),
@@ -256,7 +256,9 @@ def test_a_full_disk_behind_standard_output(chain, arguments):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-@pytest.mark.parametrize("arguments", [MAKE["cnn.idx.h5"], ["report", "ex.h5"]], ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize(
+    "arguments", [[*MAKE["cnn.idx.h5"], "-q"], ["report", "ex.h5"]], ids=lambda arguments: arguments[0]
+)
 def test_a_device_is_written_to_and_not_replaced(spawn, chain, arguments):
     ran = spawn(*arguments, "-o", "/dev/full", cwd=chain)
     assert ran.status == 1 and "no space left" in ran.error

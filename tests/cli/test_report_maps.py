@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from cbir_cli.images import InputSpec
+from cbir_cli.records import Record
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_the_pictures_are_the_images_at_the_size_of_the_network_and_the_maps_are
     limit = max(np.percentile(np.abs(maps[ids.index(key)]), 99.5) for key in board.ids)
     for row, key in zip(board.rows, board.ids, strict=True):
         shown = np.asarray(board.pixels(row[0]["uses"][0]))
-        pixels = InputSpec(size=32).load(made / "set" / "images" / f"{key}.png")
+        pixels = InputSpec(size=32).load(Record(key, made / "set" / "images" / f"{key}.png", key))
         np.testing.assert_array_equal(shown, np.rint(pixels * 255))
         alpha = np.asarray(board.pixels(row[1]["uses"][1]).convert("RGBA"))[..., 3] / 255
         expected = np.clip(maps[ids.index(key)] / limit, 0, 1) ** 0.7

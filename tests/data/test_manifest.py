@@ -8,17 +8,21 @@ def test_all_columns(manifest, tmp_path):
     source = read_source(str(manifest))
     assert source.reader == "manifest"
     assert source.root == manifest.parent
-    far, bee, first = source.records
-    assert (far.id, far.relative) == ("../elsewhere/c", "../elsewhere/c.png")
+    later, far, bee, first = source.records
+    assert (far.id, far.relative, far.part) == ("../elsewhere/c#2", "../elsewhere/c.png", 2)
+    assert (later.id, later.relative, later.part) == ("../elsewhere/c#10", "../elsewhere/c.png", 10)
+    assert (bee.mask, bee.boxes) == (manifest.parent / "masks/b.png", ((1.0, 2.0, 3.0, 4.5), (0.0, 0.0, 7.0, 7.0)))
+    assert (first.mask, first.boxes, first.part) == (None, (), None)
     assert far.path.resolve() == (tmp_path / "elsewhere" / "c.png").resolve()
     assert (far.patient, far.age, dict(far.labels)) == ("", 7, {"Effusion": 0, "Edema": 1})
     assert (bee.id, bee.patient, bee.view, bee.split, bee.sex, bee.age) == ("bee", "p2", "AP", "validation", "M", None)
     assert dict(bee.labels) == {"Effusion": -1}
     assert (first.id, first.study, first.source, first.split, first.sex) == ("img/a", "s1", "mercy", "train", "F")
     assert (first.age, dict(first.labels)) == (61, {"Effusion": 1, "Edema": 0})
-    assert source.flow.read == 4
+    assert source.flow.read == 5
     assert dict(source.flow.dropped) == {"missing file": 1}
     assert "missing file: img/gone.png" in source.flow.notes
+    assert "missing mask: 1 (masks/gone.png)" in source.flow.notes
     assert "labels: Effusion, Edema" in source.flow.notes
     assert "columns not used: remark" in source.flow.notes
 
@@ -66,7 +70,13 @@ def test_pattern_serves_rows_without_a_patient(tmp_path, put, table):
         (["path,age", "a.png,old"], "row 2: expected an age in years, found 'old'"),
         (["path,age", "a.png,nan"], "row 2: expected an age"),
         (["path,id", "a.png,x", "b.png,x"], "id 'x' occurs twice: a.png and b.png"),
-        (["path", "a.png", "./a.png"], "id 'a.png' occurs twice: a.png and a.png"),
+        (["path", "a.png", "./a.png"], "id 'a' occurs twice: a.png and a.png"),
+        (["path,part", "a.png,2", "a.png,2"], "id 'a#2' occurs twice"),
+        (["path,part", "a.png,first"], "row 2: part: expected a number from 0, found 'first'"),
+        (["path,part", "a.png,-1"], "row 2: part: expected a number from 0, found '-1'"),
+        (["path,boxes", "a.png,1 2 3"], "row 2: boxes: expected x y width height, found '1 2 3'"),
+        (["path,boxes", "a.png,1 2 3 4; 1 2 0 4"], "row 2: boxes: expected x y width height, found '1 2 0 4'"),
+        (["path,boxes", "a.png,nan 2 3 4"], "row 2: boxes: expected x y width height"),
         (["path,id", "a.png,b", "b.png,"], "id 'b' occurs twice: a.png and b.png"),
         (["path", "x.png", "y.png"], r"holds no images that can be read \(missing file 2\)"),
         (["path", '"a.png'], "not a table of text"),
@@ -78,6 +88,14 @@ def test_tables_that_are_wrong(tmp_path, put, table, lines, expected):
     with pytest.raises(SourceError, match=expected) as caught:
         read_source(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_packed_table(tmp_path, put, table):
+    put(tmp_path, "a.png")
+    for name, text in (("m.csv.gz", "path,label:x"), ("m.tsv.gz", "path\tlabel:x")):
+        path = table(tmp_path / name, text, text.replace("path", "a.png").replace("label:x", "1"))
+        source = read_source(str(path))
+        assert (source.reader, dict(source.records[0].labels)) == ("manifest", {"x": 1})
 
 
 def test_table_that_is_not_text(tmp_path):

@@ -28,7 +28,83 @@ def test_flow(nih):
     flow = read_source(f"nih:{nih}").flow
     assert flow.read == 6
     assert dict(flow.dropped) == {"missing file": 1}
-    assert flow.notes == ["missing file: 00000004_000.png", "images that the table does not list: 1"]
+    assert flow.notes == [
+        "train_val_list.txt: 3 rows, as published 86,524",
+        "test_list.txt: 1 rows, as published 25,596",
+        "missing file: 00000004_000.png",
+        "images that the table does not list: 1",
+        "Data_Entry_2017_v2020.csv: 6 rows, as published 112,120",
+        "in neither list, so without a split: 2 images",
+        "boxes on images that the table does not list: 1",
+    ]
+
+
+def test_part_of_the_data_set_without_lists(nih):
+    for name in ("train_val_list.txt", "test_list.txt", "BBox_List_2017.csv"):
+        (nih / name).unlink()
+    (nih / "._00000009_000.png").touch()  # what a Mac leaves in an archive
+    source = read_source(str(nih))
+    assert source.flow.notes == ["missing file: 00000004_000.png", "images that the table does not list: 1"]
+    assert {(record.split, record.boxes) for record in source.records} == {("", ())}
+
+
+def test_one_list_alone_and_a_name_that_no_row_has(nih):
+    (nih / "test_list.txt").unlink()
+    (nih / "train_val_list.txt").write_text("00000001_000.png\n00012345_000.png\n")
+    source = read_source(str(nih))
+    assert [record.split for record in source.records] == ["train", "", "", "", ""]
+    assert "no test_list.txt" in source.flow.notes
+    assert "in the lists but not in the table: 1 (00012345_000.png, ...)" in source.flow.notes
+
+
+def test_boxes_are_scaled_to_the_file(nih):
+    from PIL import Image
+
+    source = read_source(str(nih))
+    records = {record.id: record for record in source.records}
+    # The miniature images have 2 x 2 pixels, where the published ones have 1024.
+    assert records["00000003_000"].boxes == ((1.0, 0.5, 0.25, 64.5 / 512), (0.0, 0.0, 2.0, 2.0))
+    assert all(not record.boxes for record in source.records if record.id != "00000003_000")
+    Image.new("L", (1024, 1024)).save(nih / "images" / "00000003_000.png")
+    boxes = {record.id: record.boxes for record in read_source(str(nih)).records}
+    assert boxes["00000003_000"] == ((512.0, 256.0, 128.0, 64.5), (0.0, 0.0, 1024.0, 1024.0))
+    Image.new("L", (512, 256)).save(nih / "images" / "00000003_000.png")
+    boxes = {record.id: record.boxes for record in read_source(str(nih)).records}
+    assert boxes["00000003_000"] == ((256.0, 64.0, 64.0, 16.125), (0.0, 0.0, 512.0, 256.0))
+    (nih / "images" / "00000003_000.png").write_bytes(b"no image")
+    boxes = {record.id: record.boxes for record in read_source(str(nih)).records}
+    assert boxes["00000003_000"][0] == (512.0, 256.0, 128.0, 64.5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("Infiltrate", "Gallstones", r"BBox_List_2017\.csv: row 2: unknown finding 'Gallstones'"),
+        ("512.0,", "1000.0,", "row 2: expected x, y, width and height within 1024 pixels, found 1000.0, 256.0, 128.0"),
+        ("512.0,", "-1,", "row 2: expected x, y"),
+        ("512.0,", "left,", "row 2: expected x, y"),
+        ("512.0,", "nan,", "row 2: expected x, y"),
+        ("128.0,", "0,", "row 2: expected x, y"),
+        ("Bbox [x", "Box [x", r"lacks column Bbox \[x"),
+    ],
+)
+def test_boxes_that_are_wrong(nih, old, new, expected):
+    path = nih / "BBox_List_2017.csv"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(SourceError, match=expected):
+        read_source(str(nih))
+
+
+def test_other_column_of_file_names(nih):
+    expected = read_source(str(nih)).records
+    edit(nih, "Image Index", "Image ID")
+    path = nih / "BBox_List_2017.csv"
+    path.write_text(path.read_text().replace("Image Index", "Image ID"))
+    assert read_source(str(nih)).records == expected
+    edit(nih, "Image ID", "Picture")
+    with pytest.raises(SourceError, match="lacks column Image Index; columns there: Picture"):
+        read_source(str(nih))
 
 
 def test_only_the_first_missing_names_are_noted(nih):

@@ -10,9 +10,15 @@ from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN, Flow, Record
 
 SOURCES = {
     "chexpert": "chexpert",
+    "covidx": "covidx",
+    "dicom": "dicoms",
     "directory": "plain",
     "imagefolder": "classes",
+    "isic2017": "isic2017",
     "manifest": "manifest",
+    "medmnist": "medmnist",
+    "mimic-cxr-jpg": "mimic",
+    "msd-liver": "liver",
     "nih": "nih",
 }
 EVERY = registry.names("data")
@@ -59,6 +65,11 @@ def test_records(reader, root):
         assert set(record.labels.values()) <= {POSITIVE, NEGATIVE, UNCERTAIN}
         assert record.sex in ("", "F", "M")
         assert record.age is None or isinstance(record.age, int)
+        assert record.part is None or record.part >= 0
+        assert record.mask is None or record.mask.is_file()
+        assert all(len(box) == 4 and box[2] > 0 and box[3] > 0 for box in record.boxes)
+    # What an artifact stores, and reads an image by.
+    assert len({record.place for record in records}) == len(records)
 
 
 @pytest.mark.parametrize("reader", EVERY)
@@ -68,6 +79,15 @@ def test_flow_adds_up(reader, root):
     assert flow.kept == count
     assert flow.read == count + flow.dropped.total()
     assert all("\n" not in line for line in flow.lines())
+    assert all("/" + str(root).strip("/") not in line for line in flow.lines())  # no machine's path
+
+
+@pytest.mark.parametrize("reader", ["chexpert", "covidx", "isic2017", "manifest", "mimic-cxr-jpg", "nih"])
+def test_file_that_a_table_lists_is_named_if_it_is_missing(reader, root):
+    source = read_source(str(root))
+    assert source.flow.dropped["missing file"] == 1
+    (note,) = [note for note in source.flow.notes if note.startswith("missing file: ")]
+    assert len(note.split(", ")) == 1
 
 
 @pytest.mark.parametrize("reader", EVERY)

@@ -219,8 +219,8 @@ def some():
     return records, maps, scale
 
 
-def load(path):
-    return np.full((16, 16), PIXELS[path], np.float32)
+def load(record):
+    return np.full((16, 16), PIXELS[record.id], np.float32)
 
 
 def test_each_image_has_its_picture_in_the_method_s_own_units(tmp_path, some, caplog):
@@ -251,7 +251,7 @@ def test_colour_images_and_channels(tmp_path, some):
     records, _, scale = some
     maps = np.random.default_rng(5).normal(size=(3, 3, 16, 16)).astype(np.float16)
     stage.write_previews(
-        str(tmp_path), records, lambda path: np.full((16, 16, 3), [0, 1, 0], np.float32), maps, scale, method="x"
+        str(tmp_path), records, lambda record: np.full((16, 16, 3), [0, 1, 0], np.float32), maps, scale, method="x"
     )
     left, *_ = parts((tmp_path / "c.png").read_bytes(), 448, 448)
     assert (left == round(255 * 0.587)).all()
@@ -286,10 +286,10 @@ def test_a_folder_that_cannot_be_is_refused_before_any_work(tmp_path):
 def test_an_image_that_is_gone_is_named_and_left_out(tmp_path, some, caplog):
     records, maps, scale = some
 
-    def fail(path):
-        if path == "p/b":
+    def fail(record):
+        if record.id == "p/b":
             raise ImageError("b: No such file or directory")
-        return load(path)
+        return load(record)
 
     with caplog.at_level(logging.INFO, "cbir"):
         assert stage.write_previews(str(tmp_path), records, fail, maps, scale, method="x") == 2

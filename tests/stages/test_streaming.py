@@ -28,12 +28,12 @@ def records(tmp_path_factory):
     return made
 
 
-def load(path):
+def load(record):
     try:
-        with Image.open(path) as image:
+        with Image.open(record.path) as image:
             return np.asarray(image, np.float32)
     except OSError as error:
-        raise ImageError(f"{path.name}: no image") from error
+        raise ImageError(f"{record.path.name}: no image") from error
 
 
 def process(pixels):
