@@ -57,8 +57,13 @@ _payload.fingerprint = signalled
 """
 
 
-# A shell's job in the background ignores SIGINT and hands that down: these commands are in the foreground.
-FOREGROUND = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+# A shell's job in the background ignores SIGINT, nohup SIGHUP, and both hand that down: these commands are in the
+# foreground.
+FOREGROUND = (
+    "import signal\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+)
 
 
 def temporary(folder):
