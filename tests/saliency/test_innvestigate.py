@@ -14,16 +14,7 @@ def parts(key):
     return name, next((r for r in rest if r != "padding-inside"), ""), "padding-inside" in rest
 
 
-def cases():
-    for net in "abcd":
-        maps = suite(net)[0]
-        for key in maps:
-            # Of c and d there is a twin with padding inside the layers alone.
-            if net == "b" or f"{key}/padding-inside" not in maps:
-                yield net, key
-
-
-CASES = list(cases())
+CASES = [(net, key) for net in "abcd" for key in suite(net)[0]]
 
 
 def settings(name, release):
