@@ -6,7 +6,7 @@ It sees a functional ReLU, a pooling or the sum of a residual branch just as it 
 the network: no hooks, no copies of layers, no other forward methods.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -84,7 +84,7 @@ class Rules:
     relu, fused_relu : ActivationRule
         A ReLU; the same where it directly follows a convolution or dense layer, which Keras holds as one layer.
     average : Rule
-        Average pooling, and the mean over positions.
+        Average pooling, the mean or sum over positions, and a product with a constant.
     add : callable
         (one summand, the other, relevance of the sum) to the relevance of each.
     """
@@ -116,6 +116,8 @@ _AVERAGES = {
     F.adaptive_avg_pool3d,
     torch.mean,
     Tensor.mean,
+    torch.sum,  # the z rule does not see the divisor
+    Tensor.sum,
 }
 _SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__}
 _POOLINGS = {
@@ -151,7 +153,6 @@ _REARRANGEMENTS = {
     torch.squeeze,
     torch.unsqueeze,
     torch.clone,
-    torch.sum,
     Tensor.flatten,
     Tensor.reshape,
     Tensor.view,
@@ -166,7 +167,6 @@ _REARRANGEMENTS = {
     Tensor.to,
     Tensor.float,
     Tensor.double,
-    Tensor.sum,
     Tensor.__getitem__,
     Tensor.T.__get__,  # type: ignore[attr-defined]
     Tensor.mT.__get__,  # type: ignore[attr-defined]
@@ -181,17 +181,17 @@ _DIFFERENCES = {
     torch.neg,
     Tensor.neg,
 }
-_PRODUCTS = {
-    torch.mul,
-    torch.div,
-    Tensor.mul,
+_QUOTIENTS = {torch.div, Tensor.div, Tensor.div_, Tensor.__truediv__, Tensor.__itruediv__}
+_PRODUCTS = {torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__imul__, Tensor.__rmul__, *_QUOTIENTS}
+_IN_PLACE = {
+    F.relu_,
+    torch.relu_,
+    Tensor.relu_,
+    Tensor.add_,
+    Tensor.__iadd__,
     Tensor.mul_,
-    Tensor.div,
-    Tensor.div_,
-    Tensor.__mul__,
     Tensor.__imul__,
-    Tensor.__rmul__,
-    Tensor.__truediv__,
+    Tensor.div_,
     Tensor.__itruediv__,
 }
 _LINEAR = {F.batch_norm, *_RELUS, *_AVERAGES, *_SUMS, *_POOLINGS, *_REARRANGEMENTS, *_DIFFERENCES}
@@ -221,6 +221,10 @@ class Propagation(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do as the function does, with another node in the graph where there is a rule."""
         kwargs, rules = kwargs or {}, self._rules
+        if any(_is_marked(tensor, "replaced") for tensor in _tensors(args)):
+            raise CbirError(
+                f"{self._method}: the network goes on with a tensor that {_name(func)} finds changed in place"
+            )
         if func in KERNELS:
             return self._kernel(func, *args, **kwargs)
         if func in _RELUS:
@@ -230,7 +234,12 @@ class Propagation(TorchFunctionMode):
         if func in _AVERAGES and rules.average:
             return self._average(rules.average, func, *args, **kwargs)
         if func in _SUMS and rules.add and not kwargs and _alike(args):
-            return self._replace(_plain(torch.add, *args), rules.add, *args)
+            output = self._replace(_plain(torch.add, *args), rules.add, *args)
+            if func in _IN_PLACE:
+                _mark(args[0], "replaced")
+            return output
+        if func in _PRODUCTS and rules.average and _is_linear(func, args):
+            return self._scaled(rules.average, func, *args, **kwargs)
         output = func(*args, **kwargs)
         if isinstance(output, Tensor) and output.requires_grad and not _is_linear(func, args):
             raise CbirError(f"{self._method}: is defined for networks of ReLUs; this one uses {_name(func)}")
@@ -258,6 +267,9 @@ class Propagation(TorchFunctionMode):
         rule = self._rules.fused_relu if _is_marked(input, "kernel") else self._rules.relu
         if rule:
             output = self._replace(_plain(torch.relu, input), _alone(rule), input, keep=rule is not passed)
+            if func in _IN_PLACE or True in (*args, *kwargs.values()):
+                # What it returns goes on; the tensor itself still holds what it held before.
+                _mark(input, "replaced")
         else:
             output = func(input, *args, **kwargs)
         return _mark(output, "positive")
@@ -294,6 +306,15 @@ class Propagation(TorchFunctionMode):
         layer = Layer(lambda inputs, weight, bias: func(inputs, *rest, **named), None, None, "average")
         return self._follow(rule, layer, input, _plain(func, input, *rest, **named))
 
+    def _scaled(self, rule: Rule, func: Any, *args: Any, **named: Any) -> Tensor:
+        input = next(a for a in args if _varies(a))
+        scale = _plain(func, *(torch.ones_like(a) if _varies(a) else a for a in args), **named)
+        layer = Layer(lambda inputs, weight, bias: inputs * scale, None, None, "average")
+        output = self._follow(rule, layer, input, input.detach() * scale)
+        if func in _IN_PLACE:
+            _mark(input, "replaced")
+        return output
+
     def _follow(self, rule: Rule, layer: Layer, input: Tensor, output: Tensor) -> Tensor:
         return self._replace(output, _alone(partial(rule, layer)), input, keep=rule is not passed)
 
@@ -306,8 +327,21 @@ class Propagation(TorchFunctionMode):
 def _is_linear(func: Any, args: tuple[Any, ...]) -> bool:
     """Return whether an operation is linear in its inputs, or takes their maxima, as every rule assumes."""
     if func in _PRODUCTS:  # with a constant
-        return sum(isinstance(a, Tensor) and a.requires_grad for a in args) == 1
+        return sum(map(_varies, args)) == 1 and (func not in _QUOTIENTS or _varies(args[0]))
     return func in _LINEAR
+
+
+def _varies(argument: Any) -> bool:
+    return isinstance(argument, Tensor) and argument.requires_grad
+
+
+def _tensors(args: Iterable[Any]) -> Iterator[Tensor]:
+    """Yield the tensors among arguments, those of lists too."""
+    for a in args:
+        if isinstance(a, Tensor):
+            yield a
+        elif isinstance(a, list | tuple):
+            yield from _tensors(a)
 
 
 def _name(func: Any) -> str:

@@ -62,7 +62,7 @@ def alpha_beta(alpha: float, beta: float) -> Rule:
     return rule
 
 
-def alpha_beta_2100(layer: Layer, inputs: Tensor, relevance: Tensor) -> Tensor:
+def alpha_2_beta_1_of_positives(layer: Layer, inputs: Tensor, relevance: Tensor) -> Tensor:
     """Twice the share by ``x+ w+`` less once the share by ``x+ w-``, each with its half of the bias.
 
     iNNvestigate 2 has it, as ``AlphaBetaX2m100Rule``, for the batch norms of its presets.
@@ -127,7 +127,7 @@ def _share(
     parts: Sequence[tuple[Tensor, Tensor | None]],
     bias: Tensor | None,
     relevance: Tensor,
-    stable: "Callable[[Tensor], Tensor] | None" = None,
+    stable: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Share the relevance among the inputs in proportion to what ``parts``, inputs with weights, add to the outputs."""
     with torch.enable_grad():

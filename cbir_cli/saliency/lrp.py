@@ -156,7 +156,7 @@ def sequential_preset_a(
     """LRP preset A: epsilon in dense layers, alpha1-beta0 in convolutions."""
     name = "lrp.sequential-preset-a"
     rule = _by_kind(_rules.alpha_beta(1, 0), _rules.epsilon(_positive(epsilon, name)))
-    return _explain(name, rule, _rules.alpha_beta_2100, model, images, target, start, dialect)
+    return _explain(name, rule, _rules.alpha_2_beta_1_of_positives, model, images, target, start, dialect)
 
 
 def sequential_preset_b(
@@ -171,7 +171,7 @@ def sequential_preset_b(
     """LRP preset B: epsilon in dense layers, alpha2-beta1 in convolutions."""
     name = "lrp.sequential-preset-b"
     rule = _by_kind(_rules.alpha_beta(2, 1), _rules.epsilon(_positive(epsilon, name)))
-    return _explain(name, rule, _rules.alpha_beta_2100, model, images, target, start, dialect)
+    return _explain(name, rule, _rules.alpha_2_beta_1_of_positives, model, images, target, start, dialect)
 
 
 def _explain(

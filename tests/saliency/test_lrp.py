@@ -120,11 +120,22 @@ def test_batch_norm_by_the_z_rule():
 def test_a_sum_is_shared_in_proportion():
     class Sum(nn.Module):
         def forward(self, x):
-            return (x * 2 + x / -4).flatten(1)[:, :1]
+            return (x[:, :1] * 2 + x[:, 1:2] / -4).flatten(1)[:, :1]
 
-    # Of 1.75 x the summands are 8/7 and -1/7, and each product hands its share down by its gradient.
-    found = lrp.z(Sum(), images(1, 1, 3), start="one")[0, 0, 0, 0]
-    assert found.item() == pytest.approx(8 / 7 * 2 + 1 / 7 / 4)
+    x = images(1, 1, 3)
+    first, second = 2 * x[0, 0, 0, 0], x[0, 1, 0, 0] / -4
+    found = lrp.z(Sum(), x, start="one")[0, :, 0, 0]
+    torch.testing.assert_close(found, torch.stack([first, second, torch.zeros_like(first)]) / (first + second))
+
+
+@pytest.mark.parametrize("change", [lambda x: 2 / x, lambda x: torch.div(2, x)], ids=["operator", "function"])
+def test_a_constant_over_the_images_is_no_product(change):
+    class Over(nn.Module):
+        def forward(self, x):
+            return change(x).flatten(1)
+
+    with pytest.raises(CbirError, match="networks of ReLUs"):
+        lrp.z(Over(), images(1, 1, 3))
 
 
 @pytest.mark.parametrize("build", [resnet18, vgg11_bn], ids=["resnet18", "vgg11_bn"])
@@ -168,6 +179,50 @@ def test_what_the_rules_are_not_defined_for_is_refused(name, layer):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), layer, nn.Flatten())
     with pytest.raises(CbirError, match="for networks of ReLUs; this one uses "):
         explain(name, model, images(2, 4, dtype=torch.float32))
+
+
+class Forgetful(nn.Module):
+    """Changes a tensor in place and goes on with it, not with what is returned."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.conv, self.change = nn.Conv2d(3, 3, 1), change
+
+    def forward(self, x):
+        y = self.conv(x)
+        z = self.conv(y)
+        self.change(z, y)
+        return z.flatten(1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda z, y: F.relu(z, inplace=True),
+        lambda z, y: F.relu(z, True),
+        lambda z, y: z.relu_(),
+        lambda z, y: z.add_(y),
+    ],
+    ids=["inplace", "positional", "relu_", "add_"],
+)
+def test_a_tensor_that_was_to_change_in_place_is_not_used_as_it_was(change):
+    with pytest.raises(CbirError, match="changed in place"):
+        explain("lrp.z", Forgetful(change), images(1, 4, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_sum_over_positions_is_shared_as_their_mean(homogeneous, name):
+    class Sum(nn.Module):
+        def __init__(self, mean):
+            super().__init__()
+            self.net, self.mean = homogeneous, mean
+
+        def forward(self, x):
+            x = torch.relu(self.net.conv1(x))
+            return self.net.fc(x.mean((2, 3)) * 144 if self.mean else x.sum((2, 3)))
+
+    x = images(2, 14, 4)
+    torch.testing.assert_close(explain(name, Sum(False), x), explain(name, Sum(True), x))
 
 
 def test_a_batch_norm_without_statistics_has_no_rule():
