@@ -81,7 +81,7 @@ def main():
     images = np.random.default_rng(0).normal(size=(options.images, 3, options.size, options.size)).astype(np.float32)
     pixels = torch.from_numpy(images)
     weights = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
-    mapper = mappers.saliency_mapper("densenet121", weights, 1, explain, device="cpu", threads=options.threads)
+    mapper = mappers.saliency_mapper("densenet121", weights, explain, device="cpu", threads=options.threads)
 
     expected = zennit(module, pixels[:1])
     difference = (explain(module, pixels[:1]) - expected).abs().max() / expected.max()

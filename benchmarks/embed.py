@@ -102,7 +102,7 @@ def make_models(folder: Path, size: int) -> None:
         outputs=["finding"],
         task={},
         objective="binary",
-        feature_layer=densenet121.FEATURE_LAYER,
+        feature_layer=f"{densenet121.HEAD}.input",
         feature_width=densenet121.FEATURES,
         input=InputSpec(size=size),
         name="model.h5",

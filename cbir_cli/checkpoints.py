@@ -1,18 +1,18 @@
-"""A training run between two epochs, on disk: what it takes to go on as if nothing had happened.
+"""A training run between two steps, on disk: what it takes to go on as if nothing had happened.
 
-Random states are not in it: all draws of an epoch follow from seed and epoch. The file is a safetensors file (nothing
-is ever unpickled), replaced as a whole after every epoch::
+Random states and learning rates are not in it: all draws follow from seed, epoch and step, the rates from the history.
+The file is a safetensors file (nothing is ever unpickled), replaced as a whole::
 
-    model/<name>             the network after the last epoch
-    best/<name>              the network after the best epoch so far
+    model/<name>             the network now, with the heads that are trained with it
+    best/<name>              the network after the best epoch so far, without them
     optimizer/<i>/<name>     state of the optimiser for parameter i
-    metadata "cbir"          JSON: format, configuration, history, best_epoch
+    metadata "cbir"          JSON: format, configuration, history, best_epoch, step, sums
 """
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,26 @@ import numpy as np
 
 from cbir_cli.errors import CbirError
 
-FORMAT = "cbir-checkpoint 1"
+FORMAT = "cbir-checkpoint 2"
 
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after its last whole epoch.
+    """A run after its last whole epoch, or at a step of the next.
 
     Attributes
     ----------
     configuration : dict
         All that decides the outcome, JSON values; a run with another one cannot go on from here.
     history : list of dict
-        One entry an epoch.
+        One entry a whole epoch.
     best_epoch : int
+    step : int
+        Steps that are done of the next epoch.
+    sums : dict of str to float
+        What is summed up over these.
     model, best : dict of arrays
         State of the network now and after the best epoch.
     optimizer : dict of arrays
@@ -43,11 +47,13 @@ class Checkpoint:
     """
 
     configuration: dict[str, Any]
-    history: list[dict[str, Any]]
-    best_epoch: int
-    model: Arrays
-    best: Arrays
-    optimizer: Arrays
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    model: Arrays = field(default_factory=dict)
+    best: Arrays = field(default_factory=dict)
+    optimizer: Arrays = field(default_factory=dict)
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
@@ -68,6 +74,8 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "configuration": checkpoint.configuration,
         "history": checkpoint.history,
         "best_epoch": checkpoint.best_epoch,
+        "step": checkpoint.step,
+        "sums": checkpoint.sums,
     }
     new = path.with_name(path.name + ".part")
     try:
@@ -99,7 +107,8 @@ def read(path: Path, configuration: Mapping[str, Any]) -> Checkpoint:
             for key in file.keys():
                 part, _, name = key.partition("/")
                 parts[part][name] = file.get_tensor(key)
-        checkpoint = Checkpoint(about["configuration"], about["history"], about["best_epoch"], **parts)
+        told = {name: about[name] for name in ("configuration", "history", "best_epoch", "step", "sums")}
+        checkpoint = Checkpoint(**told, **parts)  # type: ignore[arg-type]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CbirError(f"{path}: not a whole checkpoint ({error}); remove it to start again") from error
     differences = _differences(checkpoint.configuration, configuration)

@@ -51,8 +51,12 @@ _NAMES = {
     "SM": "slide microscopy",
     "SR": "structured report",
 }
+_RADIOTHERAPY = ("RTDOSE", "RTIMAGE", "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD", "RTSEGANN", "RTSTRUCT")
 _UNSCALED = ("CT", "MR", "RF", "XA")
 """Modalities whose values seldom fill their bits, so that without a window nearly all would be black."""
+_PLAIN = frozenset(("AS", "CS", "DA", "IS", "LO", "SH", "UI"))
+"""Types of text whose values end at a backslash and are ASCII, or in the character set of the file."""
+_PHOTOMETRIC = ("ARGB", "CMYK", "HSV", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_PARTIAL_420", "YBR_RCT")
 _MOST_PIXELS = 2**28
 _LARGE = 2**26
 _VRS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT OB OW PN SH SL SQ SS ST TM UI UL UN US UT".split())
@@ -102,8 +106,10 @@ def refusal(header: "Dataset") -> str | None:
     modality = text(header, "Modality").upper()
     if modality not in MODALITIES:
         name = _NAMES.get(modality, "radiotherapy" if modality.startswith("RT") else "")
-        return f"modality {modality}{f' ({name})' if name else ''} is not supported"
-    if not header.get("Rows") or not header.get("Columns") or not header.get("BitsAllocated"):
+        # Anything else may be what somebody typed.
+        known = modality if len(modality) == 2 or modality in (*_NAMES, *_RADIOTHERAPY) else "of this file"
+        return f"modality {known}{f' ({name})' if name else ''} is not supported"
+    if not all(_is_given(header, name) for name in ("Rows", "Columns", "BitsAllocated")):
         kind = getattr(header.get("SOPClassUID"), "name", "")
         return f"holds no image{f' ({kind})' if kind else ''}"
     if modality == "US" and frames(header) > 1:
@@ -116,13 +122,42 @@ def refusal(header: "Dataset") -> str | None:
 def frames(header: "Dataset") -> int:
     """Return how many frames a file has; 1 where it does not say."""
     try:
-        return max(1, int(header.get("NumberOfFrames") or 1))
+        return max(1, int(text(header, "NumberOfFrames") or 1))
     except (TypeError, ValueError):
         raise ImageError("NumberOfFrames is no number") from None
 
 
+def _is_given(header: "Dataset", name: str) -> bool:
+    """Say whether a whole number is there and not zero."""
+    raw = header.get_item(_tag(name))
+    if raw is not None and raw.is_raw and isinstance(raw.value, bytes) and len(raw.value) == 2:
+        return any(raw.value)
+    return bool(header.get(name))
+
+
+def numbers(header: "Dataset", name: str) -> list[float]:
+    """Return the values of an element of decimal numbers, none where it is not there."""
+    raw = header.get_item(_tag(name))
+    if raw is not None and raw.is_raw and raw.VR == "DS" and isinstance(raw.value, bytes):
+        return [float(value) for value in raw.value.strip(b" \0").split(b"\\") if value.strip()]
+    return [float(value) for value in header.get(name) or []]
+
+
+@lru_cache(maxsize=256)
+def _tag(name: str) -> Any:
+    return pydicom().tag.Tag(name)
+
+
 def text(header: "Dataset", name: str) -> str:
     """Return the first value of an element as text, empty where there is none; what cannot be printed is ``?``."""
+    raw = header.get_item(_tag(name))
+    if raw is None:
+        return ""
+    # Most of the time that the tags of a file take goes into making values of them, so plain text is taken as it is.
+    if raw.is_raw and raw.VR in _PLAIN and isinstance(raw.value, bytes) and raw.value.isascii():
+        plain = raw.value.partition(b"\\")[0].decode().strip(" \0")
+        if plain.isprintable():
+            return plain
     value = header.get(name)
     if value is not None and not isinstance(value, str | bytes) and hasattr(value, "__getitem__"):
         value = value[0] if len(value) else None
@@ -174,7 +209,8 @@ def pixels(
             raise ImageError("colour pixels have no Hounsfield units, which the model's window asks for")
         return _colour(library, stored, header, photometric)
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ImageError(f"photometric interpretation {photometric or 'missing'} of one channel is not supported")
+        known = photometric if photometric in _PHOTOMETRIC else "unknown" if photometric else "missing"
+        raise ImageError(f"photometric interpretation {known} of one channel is not supported")
     values = _grey(stored, _of_frame(header, part or 0), window, voi)
     return 1 - values if photometric == "MONOCHROME1" and not window else values
 
@@ -296,7 +332,7 @@ def _windowed(values: ndarray, centre: float, width: float, function: str) -> nd
     if function in ("", "LINEAR") and width == 1:
         return (values > centre - 0.5).astype(np.float32)
     if function not in ("", "LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        raise ImageError(f"VOI LUT function {function} is not supported")
+        raise ImageError("its VOI LUT function is not supported")
     return None
 
 
@@ -335,11 +371,15 @@ def _look_up(values: ndarray, table: ndarray, first: int) -> ndarray:
 def _no_units(header: "Dataset") -> str | None:
     """Return why the values are not Hounsfield units, or None where they are."""
     if text(header, "Modality").upper() != "CT":
-        return f"modality {text(header, 'Modality') or 'missing'} has no Hounsfield units"
+        modality = text(header, "Modality").upper()
+        return f"modality {modality if modality in MODALITIES else ''} has no Hounsfield units".replace(
+            "  ", " missing "
+        )
     if "RescaleIntercept" not in header:
         return "CT without a rescale to Hounsfield units"
     if (kind := text(header, "RescaleType").upper()) not in ("", "HU"):
-        return f"CT rescaled to {kind} instead of Hounsfield units"
+        known = kind if kind in ("OD", "US", "MGML", "Z_EFF", "ED", "EDW", "PCT") else "other units"
+        return f"CT rescaled to {known} instead of Hounsfield units"
     return None
 
 

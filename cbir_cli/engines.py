@@ -1,4 +1,4 @@
-"""Running networks: features and logits of image batches, over numpy arrays.
+"""Running networks: what goes into the last layer and what comes out of it, of image batches, over numpy arrays.
 
 On a CPU features come from ONNX Runtime, on a graph made from the weights alone: neither torch nor torchvision is
 imported, and an image's features are the same bytes in any batch. Torch runs on a GPU, where an architecture has no
@@ -9,7 +9,6 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -38,7 +37,19 @@ class Encoder(Protocol):
     device: str
 
     def __call__(self, images: Floats) -> tuple[Floats, Floats]:
-        """Return features (N, D) and logits (N, C), float32, of images (N, 3, S, S), float32, as ``prepare`` gives."""
+        """Return what the last layer is given and what the network returns, of images as ``prepare`` gives them.
+
+        Parameters
+        ----------
+        images : ndarray (N, 3, S, S), float32
+
+        Returns
+        -------
+        inputs : ndarray (N, D), float32
+            Features.
+        outputs : ndarray (N, K), float32
+            Logits, or an embedding; the features once more where the network has no last layer.
+        """
         ...
 
 
@@ -74,7 +85,6 @@ def choose_device(device: str = "auto") -> str:
 def encoder(
     architecture: str,
     weights: Mapping[str, NDArray[Any]],
-    n_outputs: int,
     *,
     engine: str = "auto",
     device: str = "auto",
@@ -87,9 +97,7 @@ def encoder(
     architecture : str
         A name in ``models/``.
     weights : mapping of str to ndarray
-        The network's whole state dict.
-    n_outputs : int
-        Logits of the network.
+        The network's whole state dict. Whether it has a last layer, and how wide, is read off it.
     engine : str
         ``onnxruntime``, ``torch``, or ``auto``: torch on a GPU or where the architecture has no graph.
     device : str
@@ -124,13 +132,13 @@ def encoder(
         if hasattr(module, "graph"):
             return _Onnx(module, weights, threads)
         log.info("%s has no ONNX graph: it runs on torch", architecture)
-    return _Torch(module, weights, n_outputs, device, threads)
+    return _Torch(module, weights, device, threads)
 
 
 class _Onnx:
     engine, device = "onnxruntime", "cpu"
 
-    def __init__(self, architecture: ModuleType, weights: Mapping[str, NDArray[Any]], threads: int) -> None:
+    def __init__(self, architecture: Any, weights: Mapping[str, NDArray[Any]], threads: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -143,34 +151,33 @@ class _Onnx:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = architecture.graph(weights)
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self._smallest = architecture.MIN_SIZE
+        self._architecture = architecture
+        self._names = [output.name for output in self._session.get_outputs()]
         self._widths = [output.shape[1] for output in self._session.get_outputs()]
 
     def __call__(self, images: Floats) -> tuple[Floats, Floats]:
-        check_images(images, self._smallest)
-        features, logits = (np.empty((len(images), width), np.float32) for width in self._widths)
+        check_images(images, self._architecture)
+        results = [np.empty((len(images), width), np.float32) for width in self._widths]
         for start in range(0, len(images), _TOGETHER):
             rows = slice(start, start + _TOGETHER)
             feed = {"images": np.ascontiguousarray(images[rows])}
-            features[rows], logits[rows] = self._session.run(["features", "logits"], feed)
-        return _finite(features, logits)
+            for result, values in zip(results, self._session.run(self._names, feed), strict=True):
+                result[rows] = values
+        return _finite(results[0], results[-1])
 
 
 class _Torch:
     engine = "torch"
 
-    def __init__(
-        self, architecture: ModuleType, weights: Mapping[str, NDArray[Any]], n_outputs: int, device: str, threads: int
-    ) -> None:
+    def __init__(self, architecture: Any, weights: Mapping[str, NDArray[Any]], device: str, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
         self.device = device
         self._layout = torch.channels_last if device == "cuda" else torch.contiguous_format
-        self._module = network(architecture, weights, n_outputs).to(device).to(memory_format=self._layout)
-        layer = architecture.FEATURE_LAYER.removesuffix(".input")
-        self._module.get_submodule(layer).register_forward_pre_hook(self._keep)
-        self._smallest = architecture.MIN_SIZE
+        self._module = network(architecture, weights).to(device).to(memory_format=self._layout)
+        self._module.get_submodule(architecture.HEAD).register_forward_pre_hook(self._keep)
+        self._architecture = architecture
         self._features: torch.Tensor
 
     def _keep(self, _module: "torch.nn.Module", inputs: "tuple[torch.Tensor, ...]") -> None:
@@ -179,15 +186,15 @@ class _Torch:
     def __call__(self, images: Floats) -> tuple[Floats, Floats]:
         import torch
 
-        check_images(images, self._smallest)
+        check_images(images, self._architecture)
         # TF32 is torch's default for convolutions on a GPU, and is off by a hundred times what the engines agree to.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, memory_format=self._layout)
-            logits = self._module(batch)
-            return _finite(self._features.cpu().numpy(), logits.cpu().numpy())
+            outputs = self._module(batch)
+            return _finite(self._features.cpu().numpy(), outputs.cpu().numpy())
 
 
-def network(architecture: ModuleType, weights: Mapping[str, NDArray[Any]], n_outputs: int) -> "torch.nn.Module":
+def network(architecture: Any, weights: Mapping[str, NDArray[Any]]) -> "torch.nn.Module":
     """Return the network of a module of ``models/`` in evaluation mode, with exactly these weights.
 
     Raises
@@ -197,7 +204,7 @@ def network(architecture: ModuleType, weights: Mapping[str, NDArray[Any]], n_out
     """
     import torch
 
-    module: torch.nn.Module = architecture.build(n_outputs)
+    module: torch.nn.Module = architecture.build(last_width(architecture, weights))
     try:
         module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
     except RuntimeError as error:
@@ -205,8 +212,14 @@ def network(architecture: ModuleType, weights: Mapping[str, NDArray[Any]], n_out
     return module.eval()
 
 
-def check_images(images: Floats, smallest: int) -> None:
-    """Refuse what is not a batch of images of at least ``smallest`` pixels a side.
+def last_width(architecture: Any, weights: Mapping[str, NDArray[Any]]) -> int:
+    """Return the width of the last layer of a network of ``models/``, read off its weights; 0 if it has none."""
+    last = weights.get(f"{architecture.HEAD}.weight")
+    return 0 if last is None else len(last)
+
+
+def check_images(images: Floats, architecture: Any) -> None:
+    """Refuse what is not a batch of images of a size that the network of a module of ``models/`` takes.
 
     Raises
     ------
@@ -214,17 +227,30 @@ def check_images(images: Floats, smallest: int) -> None:
     """
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.float32:
         raise ShapeError(f"expected images (N, 3, S, S) float32, found {images.shape} {images.dtype}")
+    check_size(min(images.shape[2:]), architecture)
+    check_size(max(images.shape[2:]), architecture)
+
+
+def check_size(size: int, architecture: Any) -> None:
+    """Refuse a side in pixels that the network of a module of ``models/`` does not take.
+
+    Raises
+    ------
+    ShapeError
+        If it is below ``MIN_SIZE``, or is not ``ONLY_SIZE`` where the module has that.
+    """
+    only = getattr(architecture, "ONLY_SIZE", None)
+    if only and size != only:
+        raise ShapeError(f"images of {size} px: the network takes {only} px alone")
     # ONNX Runtime would make zeros of an image that pooling has used up.
-    if min(images.shape[2:]) < smallest:
-        raise ShapeError(
-            f"images of {images.shape[2]}x{images.shape[3]} are too small; the network needs {smallest} px"
-        )
+    if size < architecture.MIN_SIZE:
+        raise ShapeError(f"images of {size} px are too small; the network needs {architecture.MIN_SIZE} px")
 
 
-def _finite(features: Floats, logits: Floats) -> tuple[Floats, Floats]:
-    if not (np.isfinite(features).all() and np.isfinite(logits).all()):
+def _finite(inputs: Floats, outputs: Floats) -> tuple[Floats, Floats]:
+    if not (np.isfinite(inputs).all() and np.isfinite(outputs).all()):
         raise CbirError("the network's output is not finite; its weights or the images are damaged")
-    return features, logits
+    return inputs, outputs
 
 
 def _gpu_driver() -> bool:

@@ -1,4 +1,4 @@
-"""Image files to arrays: decode, luma, resize, normalise, and an ordered stream of decoded images.
+"""Image files to arrays: decode, luma, resize, normalise.
 
 Between stages a grey image is (S, S) float32 in [0, 1] and a batch of network input is (N, 3, S, S) float32.
 
@@ -16,20 +16,15 @@ A window in Hounsfield units is for CT, from DICOM or a volume: with it, any oth
 have been through a window that no one recorded.
 """
 
-import hashlib
-import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli import dicom, npz, volumes, windows
+from cbir_cli import decoders, dicom, npz, volumes, windows
 from cbir_cli.errors import ArtifactError, ImageError, ShapeError, UsageError
 from cbir_cli.records import Record
 
@@ -41,8 +36,6 @@ _BUFFER = 2**18
 _START = 2**12
 """Bytes that tell what a file is; a compressed volume needs some hundred to show its header."""
 _ZIP = b"PK\x03\x04"
-_AHEAD = 3
-"""Batches that may be decoded or waiting while the consumer holds one."""
 
 
 def decode(
@@ -85,6 +78,7 @@ def _decode(
     path: Path, part: int | None, window: tuple[float, float] | None, minimum: int | None, *, luma: bool
 ) -> ndarray:
     name = path.name if path.name.isprintable() else ascii(path.name)
+    dicom_file = False
     try:
         if not path.is_file() and path.exists():
             raise ImageError("not a regular file")  # a named pipe would block for ever
@@ -93,7 +87,8 @@ def _decode(
             file.seek(0)
             if not start:
                 raise ImageError("empty file")
-            if dicom.is_dicom(start):
+            dicom_file = dicom.is_dicom(start)
+            if dicom_file:
                 values = dicom.pixels(file, part=part, window=window)
                 return grey(values) if luma else values
             if volumes.is_volume(start):
@@ -113,7 +108,8 @@ def _decode(
         raise ImageError(f"{name}: {reason}") from error
     except Exception as error:  # on a damaged file Pillow raises nearly anything: OSError, SyntaxError, struct.error...
         strerror = error.strerror if isinstance(error, OSError) else None
-        reason = strerror or f"damaged image: {next(iter(str(error).splitlines()), type(error).__name__)}"
+        said = "" if dicom_file else str(error)  # pydicom quotes what the tags hold
+        reason = strerror or f"damaged image: {next(iter(said.splitlines()), type(error).__name__)}"
         raise ImageError(f"{name}: {reason}") from error
     except BaseException as error:
         if type(error).__module__ != "pyo3_runtime":
@@ -234,6 +230,9 @@ def resize(pixels: ndarray, size: int) -> ndarray:
     return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
+COLOURS = ("grey", "rgb")
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """How an image file becomes the input of a network; stored with the model and read back by every later stage.
@@ -259,8 +258,8 @@ class InputSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
             raise UsageError(f"image size: expected a positive whole number, found {self.size!r}")
-        if self.colour not in ("grey", "rgb"):
-            raise UsageError(f"image colour: expected grey or rgb, found {self.colour!r}")
+        if self.colour not in COLOURS:
+            raise UsageError(f"image colour: expected {' or '.join(COLOURS)}, found {self.colour!r}")
         if len(self.mean) != 3 or len(self.std) != 3:
             raise UsageError(f"expected a mean and a std of 3 numbers, found {self.mean} and {self.std}")
         if not np.isfinite([self.mean, self.std]).all() or min(self.std) <= 0:
@@ -276,6 +275,13 @@ class InputSpec:
         ImageError
             If the file cannot be decoded.
         """
+        try:
+            return decoders.load(self, record) if decoders.is_risky(record.path) else self.load_here(record)
+        except ImageError as error:
+            raise ImageError(record.of_file(error)) from error
+
+    def load_here(self, record: Record) -> ndarray:
+        """Pixels as ``load`` gives them, decoded in this thread; an error has the file's own name."""
         pixels = _decode(record.path, record.part, self.window, self.size, luma=self.colour == "grey")
         pixels = resize(pixels, self.size)
         return pixels if pixels.ndim == 3 or self.colour == "grey" else np.repeat(pixels[..., None], 3, axis=2)
@@ -332,101 +338,3 @@ class InputSpec:
             return cls(int(stored["size"]), mean, std, str(stored["colour"]), window)  # type: ignore[arg-type]
         except (TypeError, ValueError, UsageError) as error:
             raise ArtifactError(f"image input: {error}") from error
-
-
-Batch = tuple[list[Record], list[ndarray | ImageError]]
-
-
-def stream(
-    records: Iterable[Record], load: Callable[[Record], ndarray], *, workers: int, batch: int
-) -> Iterator[Batch]:
-    """Decoded images in the order of their records, in batches, read ahead on threads.
-
-    Threads suffice because Pillow and numpy release the interpreter's lock while they decode and resize. Records are
-    taken as they are needed, and at most three batches (or two images a worker, if that is more) are decoded ahead, so
-    memory does not grow with the source.
-
-    Parameters
-    ----------
-    records : iterable of Record
-    load : callable
-        Pixels of a record; for instance `InputSpec.load`.
-    workers : int
-        Threads; 0 decodes in the caller's thread. The result does not depend on it.
-    batch : int
-        Images a batch; the last may be smaller.
-
-    Yields
-    ------
-    (list of Record, list of ndarray or ImageError)
-        Of the same length; an image that cannot be decoded has its error in its place.
-
-    Raises
-    ------
-    UsageError
-        If ``workers`` is negative or ``batch`` is not positive.
-    """
-    if workers < 0 or batch < 1:
-        raise UsageError(f"expected workers >= 0 and a batch size >= 1, found {workers} and {batch}")
-
-    def outcome(record: Record) -> tuple[Record, ndarray | ImageError]:
-        try:
-            return record, load(record)
-        except ImageError as error:
-            return record, error
-
-    ordered = (
-        map(outcome, records) if workers == 0 else _ahead(outcome, records, workers, max(_AHEAD * batch, 2 * workers))
-    )
-    return _batches(ordered, batch)
-
-
-def _batches(outcomes: Iterator[tuple[Record, ndarray | ImageError]], batch: int) -> Iterator[Batch]:
-    while chunk := list(itertools.islice(outcomes, batch)):
-        yield [record for record, _ in chunk], [pixels for _, pixels in chunk]
-
-
-def _ahead(work: Callable[[Record], Any], records: Iterable[Record], workers: int, depth: int) -> Iterator[Any]:
-    """Yield ``work(record)`` in order, with at most ``depth`` results under way or waiting."""
-    remaining = iter(records)
-    waiting: deque[Future[Any]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    try:
-        while True:
-            for record in itertools.islice(remaining, depth - len(waiting)):
-                waiting.append(pool.submit(work, record))
-            if not waiting:
-                return
-            yield waiting.popleft().result()
-    finally:
-        # Also reached when the consumer stops early: what has not begun is dropped.
-        pool.shutdown(cancel_futures=True)
-
-
-def content_hash(path: str | Path, part: int | None = None) -> str:
-    """First 16 hex digits of the SHA-256 of a file's bytes, and of the part's number: the same image elsewhere.
-
-    Raises
-    ------
-    ImageError
-        If the file cannot be read.
-    """
-    try:
-        if part is None:
-            return _digest(str(path))
-        status = Path(path).stat()
-        whole = _digest_again(str(path), status.st_mtime_ns, status.st_size)
-        return hashlib.sha256(f"{whole} {part}".encode()).hexdigest()[:16]
-    except OSError as error:
-        raise ImageError(f"{Path(path).name}: {error.strerror or error}") from error
-
-
-def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-@lru_cache(maxsize=256)
-def _digest_again(path: str, changed: int, size: int) -> str:
-    """Hash a file of several images once for all of them."""
-    return _digest(path)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 def saliency_mapper(
     architecture: str,
     weights: Mapping[str, NDArray[Any]],
-    n_outputs: int,
     explain: "Callable[..., torch.Tensor]",
     *,
     device: str = "auto",
@@ -37,7 +36,7 @@ def saliency_mapper(
 
     Parameters
     ----------
-    architecture, weights, n_outputs, device
+    architecture, weights, device
         As for ``engines.encoder``.
     explain : callable
         ``explain`` of a saliency method: (module, images, **parameters) to relevance (N, C, H, W).
@@ -64,7 +63,7 @@ def saliency_mapper(
 
     device = choose_device(device)
     module = registry.load("models", architecture)
-    made = network(module, weights, n_outputs).to(device)
+    made = network(module, weights).to(device)
     alone = device == "cpu"
     workers = (threads or cpu_threads()) if alone else 1
     size = micro_batch or (1 if alone else 16)
@@ -72,7 +71,7 @@ def saliency_mapper(
     if takes(explain, "fitted"):
         keywords["fitted"] = {name: torch.from_numpy(np.array(value)).to(device) for name, value in fitted.items()}
     draws = seed if takes(explain, "generator") else None
-    return SaliencyMapper(made, explain, device, workers, size, module.MIN_SIZE, keywords, form, draws)
+    return SaliencyMapper(made, explain, device, workers, size, module, keywords, form, draws)
 
 
 class SaliencyMapper:
@@ -90,21 +89,21 @@ class SaliencyMapper:
         device: str,
         workers: int,
         micro_batch: int,
-        smallest: int,
+        architecture: Any,
         keywords: Mapping[str, Any],
         form: str,
         seed: int | None,
     ) -> None:
         self.device = device
         self._explain, self._keywords, self._form, self._seed = explain, keywords, form, seed
-        self._workers, self._size, self._smallest = workers, micro_batch, smallest
+        self._workers, self._size, self._architecture = workers, micro_batch, architecture
         self._networks = [network]
 
     def __call__(self, images: Floats) -> tuple[NDArray[np.float16], Floats]:
         """Return maps and scale (N,) float32 of images (N, 3, S, S), as ``maps.finish`` has them."""
         import torch
 
-        check_images(images, self._smallest)
+        check_images(images, self._architecture)
         maps = np.zeros((len(images), *shape(self._form, *images.shape[2:])), np.float16)
         scale = np.zeros(len(images), np.float32)
         starts = range(0, len(images), self._size)
@@ -148,7 +147,6 @@ def takes(explain: Callable[..., Any], keyword: str) -> bool:
 def fit_method(
     architecture: str,
     weights: Mapping[str, NDArray[Any]],
-    n_outputs: int,
     fit: "Callable[..., Mapping[str, torch.Tensor]]",
     read: Callable[[], Iterable[Floats]],
 ) -> dict[str, NDArray[Any]]:
@@ -159,7 +157,7 @@ def fit_method(
 
     Parameters
     ----------
-    architecture, weights, n_outputs
+    architecture, weights
         As for ``engines.encoder``.
     fit : callable
         ``fit`` of a saliency method: (module, batches) to tensors by name.
@@ -180,11 +178,11 @@ def fit_method(
     import torch
 
     module = registry.load("models", architecture)
-    made = network(module, weights, n_outputs)
+    made = network(module, weights)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        values = fit(made, _Batches(read, module.MIN_SIZE))
+        values = fit(made, _Batches(read, module))
     finally:
         torch.set_num_threads(before)
     arrays = {name: np.ascontiguousarray(value.detach().numpy()) for name, value in values.items()}
@@ -198,12 +196,12 @@ def fit_method(
 class _Batches:
     """Tensors of batches that are read; may be gone through more than once."""
 
-    def __init__(self, read: Callable[[], Iterable[Floats]], smallest: int) -> None:
-        self._read, self._smallest = read, smallest
+    def __init__(self, read: Callable[[], Iterable[Floats]], architecture: Any) -> None:
+        self._read, self._architecture = read, architecture
 
     def __iter__(self) -> "Iterator[torch.Tensor]":
         import torch
 
         for images in self._read():
-            check_images(images, self._smallest)
+            check_images(images, self._architecture)
             yield torch.from_numpy(images)

@@ -1,7 +1,7 @@
 """What a reader says about one image, and how many it left out and why."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Record:
     path : Path
         The file to open.
     relative : str
-        Path below the source's root, with forward slashes: all that an artifact keeps.
+        Path below the source's root, with forward slashes: all that an artifact keeps. Names in it may be hidden.
     labels : mapping of str to int
         Raw codes (``POSITIVE``, ``NEGATIVE``, ``UNCERTAIN``) under the data set's own label names; a label that the
         data set does not state for this image is left out.
@@ -62,6 +62,22 @@ class Record:
         """Path below the source, with the number of the part where the file holds several: no two images share it."""
         return self.relative if self.part is None else f"{self.relative}#{self.part}"
 
+    def of_file(self, error: Exception) -> str:
+        """Return what an error says of the file, under the name that may be written instead of the file's own."""
+        name = self.relative.rpartition("/")[2]
+        said = str(error)
+        for own in (name, self.path.name, ascii(self.path.name)):
+            said = said.removeprefix(f"{own}: ")
+        if name != self.path.name:
+            said = said.replace(str(self.path), name)
+            said = said.replace(self.path.name, name) if len(self.path.name) > 3 else said
+        return f"{name if name.isprintable() else ascii(name)}: {said}"
+
+
+def images(count: int) -> str:
+    """Return a number of images in words: ``1 image``, ``1,200 images``."""
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
 
 @dataclass
 class Flow:
@@ -70,6 +86,8 @@ class Flow:
     read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    shown: Callable[..., str] = field(default=lambda path, *known, every=False: path, repr=False, compare=False)
+    """What may be written of a path below the source; where they are known, its patient and study follow."""
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count rows that were left out."""

@@ -2,9 +2,13 @@
 
 Listing a folder imports nothing, so ``--help`` stays fast. Module ``grad_cam`` is the method ``grad-cam``, and
 ``grad_cam_plus_plus`` is ``grad-cam++``; the underscores may be typed as well. Files that start with an underscore are
-helpers, not methods. A module without its folder's function is a family: each of its public functions is a method, so
-that ``epsilon`` in ``saliency/lrp.py`` is ``lrp.epsilon``. Method parameters are the keyword-only arguments with
-defaults of the method's function, and the command line reaches them with ``--set KEY=VALUE``.
+helpers, not methods. Method parameters are the keyword-only arguments with defaults of the method's function, and the
+command line reaches them with ``--set KEY=VALUE``.
+
+A module without its folder's function is a family, of one of two kinds. Either each of its public functions is a
+method, so that ``epsilon`` in ``saliency/lrp.py`` is ``lrp.epsilon``; or the constant ``MEMBERS``, written out in the
+module, names them, and ``member(name)`` returns each, an object with the folder's function and constants: so
+``models/torchvision.py`` has ``torchvision.resnet18``.
 """
 
 import ast
@@ -12,8 +16,9 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,8 +44,16 @@ _ROOT = Path(__file__).parent
 
 def names(folder: str) -> list[str]:
     """Return the method names of a folder, for instance ``names("metrics/ranking")``, sorted."""
-    modules = pkgutil.iter_modules([str(_ROOT / folder)])
-    return sorted(name for m in modules if not m.name.startswith("_") for name in _methods(folder, m.name))
+    return sorted(name for stem in _stems(folder) for name in _methods(folder, stem))
+
+
+def listed(folder: str) -> list[str]:
+    """Return the names as a reader wants them: a family that lists its ``MEMBERS`` is one, ``torchvision.*``."""
+    return sorted(
+        name
+        for stem in _stems(folder)
+        for name in ([f"{canonical(stem)}.*"] if _members(folder, stem) else _methods(folder, stem))
+    )
 
 
 def canonical(name: str) -> str:
@@ -53,14 +66,14 @@ def module_name(name: str) -> str:
     return canonical(name).replace("++", "_plus_plus").replace("-", "_")
 
 
-def load(folder: str, name: str) -> ModuleType:
+def load(folder: str, name: str) -> Any:
     """Import one method of a folder.
 
     Returns
     -------
-    ModuleType
-        The method's module. For a member of a family a module like the family's, with the member as the folder's
-        function: ``load("saliency", "lrp.epsilon").explain``.
+    module or object with the attributes of one
+        The method's module. For a member of a family what ``member`` returns, or a ``Member``:
+        ``load("saliency", "lrp.epsilon").explain``.
 
     Raises
     ------
@@ -69,33 +82,72 @@ def load(folder: str, name: str) -> ModuleType:
     """
     known = names(folder)
     if canonical(name) not in known:
-        raise unknown(f"{folder} method", name, known)
+        raise unknown(f"{folder} method", name, known, listed(folder))
     stem, _, member = module_name(name).partition(".")
     module = importlib.import_module(f"cbir_cli.{folder.replace('/', '.')}.{stem}")
     if not member:
         return module
-    function = getattr(module, member)
-    alone = ModuleType(f"{module.__name__}.{member}", f"{function.__doc__}\n\n{module.__doc__}")
-    alone.__dict__.update({key: value for key, value in vars(module).items() if not key.startswith("__")})
-    setattr(alone, FUNCTIONS[folder], function)
-    return alone
+    return module.member(member) if _members(folder, stem) else Member(module, member, FUNCTIONS[folder])
+
+
+class Member:
+    """One function of a family: it stands for the folder's function, and all else is the family's.
+
+    Parameters
+    ----------
+    family : ModuleType
+    name : str
+        Of the function in it.
+    role : str
+        Of the folder's function: ``explain``.
+    """
+
+    def __init__(self, family: ModuleType, name: str, role: str) -> None:
+        function = getattr(family, name)
+        self._family = family
+        self.__doc__ = f"{function.__doc__}\n\n{family.__doc__}"
+        setattr(self, role, function)
+
+    def __getattr__(self, name: str) -> Any:  # asked for what is not found here
+        return getattr(self._family, name)
+
+
+def _stems(folder: str) -> Iterator[str]:
+    """Yield the modules of a folder that are no helpers."""
+    return (m.name for m in pkgutil.iter_modules([str(_ROOT / folder)]) if not m.name.startswith("_"))
+
+
+def _text(folder: str, stem: str) -> str:
+    path = _ROOT / folder / f"{stem}.py"
+    return path.read_text("utf-8") if path.exists() else ""
+
+
+def _members(folder: str, stem: str) -> list[str]:
+    """Return the ``MEMBERS`` of a module, read from its text; none where it has no such constant."""
+    text = _text(folder, stem)
+    if not re.search("^MEMBERS = ", text, re.M):
+        return []
+    assigned = (node for node in ast.parse(text).body if isinstance(node, ast.Assign))
+    return list(next(ast.literal_eval(a.value) for a in assigned if ast.unparse(a.targets[0]) == "MEMBERS"))
 
 
 def _methods(folder: str, stem: str) -> list[str]:
     """Return the methods of a module: itself, or what a family holds, read from its text."""
-    path = _ROOT / folder / f"{stem}.py"
-    if not path.exists() or f"def {FUNCTIONS[folder]}(" in (text := path.read_text("utf-8")):
-        return [canonical(stem)]
-    functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    return [canonical(f"{stem}.{name}") for name in functions if not name.startswith("_") and name != "fit"]
+    text, members = _text(folder, stem), _members(folder, stem)
+    if not members:
+        if not text or re.search(rf"^def {FUNCTIONS[folder]}\(", text, re.M):
+            return [canonical(stem)]
+        functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+        members = [name for name in functions if not name.startswith("_") and name != "fit"]
+    return [canonical(f"{stem}.{name}") for name in members]
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Build the error for a name that does not exist, with the nearest known one first."""
+def unknown(kind: str, name: str, known: Iterable[str], listed: Iterable[str] | None = None) -> UsageError:
+    """Build the error for a name that does not exist, with the nearest known one first; ``listed`` is what is shown."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return UsageError(f"unknown {kind} {name!r}: {hint}known: {', '.join(known) or 'none'}")
+    return UsageError(f"unknown {kind} {name!r}: {hint}known: {', '.join(listed or known) or 'none'}")
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, Any]:

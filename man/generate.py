@@ -72,6 +72,10 @@ ENVIRONMENT = {
         "File with the key that patient and study identifiers are hidden with, 16 bytes or more; else "
         "~/.config/cbir/key, which is made at first use. All stages of an experiment need the same key."
     ),
+    "CBIR_TIMEOUT": (
+        "Seconds that a DICOM or TIFF image may take to decode before it counts as unreadable; 60 by default, 0 for no "
+        "limit."
+    ),
     "CBIR_DEBUG": "If set, an error shows its traceback, as with --debug.",
     "NO_COLOR": "If set, tables on a terminal have no colour.",
     "SLURM_CPUS_PER_TASK": "Default of --workers and --threads in a SLURM job; else all cores that may be used.",
@@ -215,6 +219,8 @@ def _facts(params: Sequence[Any], text: str) -> set[str]:
     facts = names | {"CBIR_DEBUG"} | {v for v in ("CBIR_DATA", "CBIR_MODEL") if f"${v}" in words}
     if "keep_ids" in names:
         facts |= {"CBIR_KEY", "~/.config/cbir/key"}
+    if "on_error" in names:
+        facts |= {"CBIR_TIMEOUT"}
     if names & {"workers", "threads"}:
         facts |= {"SLURM_CPUS_PER_TASK"}
     if "./model.h5" in words:
@@ -293,7 +299,7 @@ def _words() -> dict[str, str]:
         "uncertain": "Images whose label is uncertain: drop, positive or negative.",
         "blank": "Images that do not state the label: drop or negative.",
         "objective": f"Loss: {', '.join(registry.names('objectives'))}.",
-        "architecture": f"Network: {', '.join(registry.names('models'))}.",
+        "architecture": f"Network: {', '.join(registry.listed('models'))}.",
         "epochs": "Times that every image is shown; with 0 the initial weights stay as they are.",
         "batch_size": "Images a step, 2 or more.",
         "optimizer": f"Optimiser: {', '.join(OPTIMIZERS)}. Another one needs a learning rate of its own.",
@@ -362,11 +368,14 @@ class Method:
 def methods(folder: str) -> list[Method]:
     """Return the methods of a folder, from their source text."""
     found = []
-    for name in registry.names(folder):
+    for name in registry.listed(folder):
         stem, _, member = registry.module_name(name).partition(".")
         source = ast.parse((PACKAGE / folder / f"{stem}.py").read_text("utf-8"))
         functions = {node.name: node for node in source.body if isinstance(node, ast.FunctionDef)}
-        function = functions[member or registry.FUNCTIONS[folder]]
+        if member == "*":  # a family that lists its members is described as one
+            member, function = "", functions["member"]
+        else:
+            function = functions[member or registry.FUNCTIONS[folder]]
         whole, own = ast.get_docstring(source) or "", ast.get_docstring(function) or ""
         words = _described(whole) | _described(own)  # what the members of a family share is said once, in the module
         pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)

@@ -23,7 +23,8 @@ from pydicom.uid import (
 
 from cbir_cli import dicom, registry
 from cbir_cli.errors import ImageError
-from cbir_cli.images import InputSpec, content_hash, decode
+from cbir_cli.images import InputSpec, decode
+from cbir_cli.reading import content_hash
 from cbir_cli.records import Record
 
 FILES = Path(pydicom.__file__).parent / "data"

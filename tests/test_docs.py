@@ -1,5 +1,6 @@
 """The documents are true: pages match the commands, command lines parse, lists are whole, links lead somewhere."""
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -12,6 +13,7 @@ import pytest
 
 from cbir_cli import registry, tasks
 from cbir_cli.cli.main import COMMANDS, main
+from cbir_cli.stages import encoders
 
 ROOT = Path(__file__).parent.parent
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "DESIGN.md", "CHANGELOG.md")]
@@ -153,8 +155,10 @@ def test_markup():
 @pytest.mark.parametrize("folder", generate.FOLDERS)
 def test_list_of_methods_has_every_method_with_its_first_line(folder):
     text = (ROOT / "docs" / "methods.md").read_text()
-    for name in registry.names(folder):
-        first = registry.load(folder, name).__doc__.splitlines()[0]
+    for name in registry.listed(folder):
+        stem, _, member = name.partition(".")
+        whole = importlib.import_module(f"cbir_cli.{folder}.{stem}") if member == "*" else registry.load(folder, name)
+        first = whole.__doc__.splitlines()[0]
         assert f"| `{name}` | {first.replace('``', '`')} |" in text
 
 
@@ -202,7 +206,7 @@ def explain(model, *, generator, word="a b", share=0.5, whole=3, flag=True, pair
     """
 ''')
     monkeypatch.setattr(generate, "PACKAGE", tmp_path)
-    monkeypatch.setattr(registry, "names", lambda folder: ["my-way"])
+    monkeypatch.setattr(registry, "listed", lambda folder: ["my-way"])
     (method,) = generate.methods("saliency")
     space = {}
     exec(source.read_text(), space)
@@ -303,7 +307,7 @@ def test_command_line_parses(path, line):
             assert registry.canonical(values[key]) in registry.names(folder)
     known = {
         "saliency": ["input", "fit_images"],
-        "embed": ["compat"],
+        "embed": encoders.known_settings("imagenet"),
         "query": ["compat"],
         "split": ["uncertain", "blank", "unit"],
     }.get(command, [])

@@ -68,7 +68,7 @@ def eager(architecture, batch, n_outputs=2):
 )
 def test_features_are_those_of_eager_torch(architecture, size, engine):
     batch = images(2, size)
-    run = engines.encoder(architecture, weights(architecture), 2, engine=engine, device="cpu", threads=1)
+    run = engines.encoder(architecture, weights(architecture), engine=engine, device="cpu", threads=1)
     assert (run.engine, run.device) == (engine, "cpu")
     features, logits = run(batch)
     expected = eager(architecture, batch)
@@ -79,10 +79,10 @@ def test_features_are_those_of_eager_torch(architecture, size, engine):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("architecture", ["densenet-tiny", "densenet-small"])
+@pytest.mark.parametrize("architecture", ["densenet-tiny", "densenet-small", "resnet-tiny"])
 def test_an_image_has_the_same_bytes_in_any_batch(architecture, threads):
     batch = images(11, 64)
-    run = engines.encoder(architecture, weights(architecture), 2, device="cpu", threads=threads)
+    run = engines.encoder(architecture, weights(architecture), device="cpu", threads=threads)
     features, logits = run(batch)
     for size in (1, 3):
         for start in range(0, 11, size):
@@ -93,26 +93,36 @@ def test_an_image_has_the_same_bytes_in_any_batch(architecture, threads):
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+@pytest.mark.parametrize("architecture", ["densenet-tiny", "resnet-tiny"])
+def test_without_a_last_layer_both_results_are_the_vector(architecture, engine):
+    without = {name: value for name, value in weights(architecture).items() if not name.startswith(("class", "fc"))}
+    batch = images(3, 32)
+    expected = engines.encoder(architecture, weights(architecture), engine=engine, device="cpu", threads=1)(batch)[0]
+    inputs, outputs = engines.encoder(architecture, without, engine=engine, device="cpu", threads=1)(batch)
+    assert inputs.tobytes() == outputs.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
 def test_no_images(engine):
-    run = engines.encoder("densenet-tiny", weights("densenet-tiny"), 2, engine=engine, device="cpu", threads=1)
+    run = engines.encoder("densenet-tiny", weights("densenet-tiny"), engine=engine, device="cpu", threads=1)
     features, logits = run(np.zeros((0, 3, 32, 32), np.float32))
     assert features.shape == (0, 16) and logits.shape == (0, 2)
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
 def test_input_that_does_not_fit(engine):
-    run = engines.encoder("densenet-tiny", weights("densenet-tiny"), 2, engine=engine, device="cpu", threads=1)
+    run = engines.encoder("densenet-tiny", weights("densenet-tiny"), engine=engine, device="cpu", threads=1)
     for bad in (np.zeros((2, 32, 32), np.float32), np.zeros((2, 1, 32, 32), np.float32), np.zeros((2, 3, 32, 32))):
         with pytest.raises(ShapeError, match=r"expected images \(N, 3, S, S\) float32"):
             run(bad)
-    with pytest.raises(ShapeError, match="4x4 are too small; the network needs 5 px"):
+    with pytest.raises(ShapeError, match="of 4 px are too small; the network needs 5 px"):
         run(np.zeros((1, 3, 4, 4), np.float32))
     with pytest.raises(CbirError, match="not finite"):
         run(np.full((1, 3, 32, 32), np.nan, np.float32))
 
 
 def test_requests_that_do_not_go_together(monkeypatch):
-    given = ("densenet-tiny", weights("densenet-tiny"), 2)
+    given = ("densenet-tiny", weights("densenet-tiny"))
     with pytest.raises(UsageError, match="did you mean onnxruntime"):
         engines.encoder(*given, engine="onnx-runtime")
     with pytest.raises(UsageError, match="known: auto, cpu, cuda"):
@@ -131,7 +141,7 @@ def test_requests_that_do_not_go_together(monkeypatch):
 @pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
 def test_weights_of_another_network(engine):
     with pytest.raises(WeightsError) as error:
-        engines.encoder("densenet-tiny", {"layer1.weight": np.zeros(3)}, 2, engine=engine, device="cpu")
+        engines.encoder("densenet-tiny", {"layer1.weight": np.zeros(3)}, engine=engine, device="cpu")
     assert "\n" not in str(error.value)
 
 
@@ -150,7 +160,7 @@ def test_the_cpu_path_imports_no_torch_and_says_nothing():
                    | conv(f"{layer}.conv1", 8, 4, 1, 1) | norm(f"{layer}.norm2", 8) | conv(f"{layer}.conv2", 2, 8, 3, 3)
                    | norm("features.norm5", 6) | conv("classifier", 1, 6))
         weights["classifier.bias"] = rng.random(1, np.float32)
-        run = engines.encoder("densenet-tiny", weights, 1, engine="auto", device="cpu")
+        run = engines.encoder("densenet-tiny", weights, engine="auto", device="cpu")
         assert run.engine == "onnxruntime"
         assert run(np.zeros((2, 3, 32, 32), np.float32))[0].shape == (2, 6)
         try:
@@ -192,7 +202,7 @@ def test_auto_device_is_the_gpu_if_there_is_one(monkeypatch):
 
 def mapper(architecture="densenet-small", **options):
     given = {"device": "cpu", "threads": 2} | options
-    return mappers.saliency_mapper(architecture, weights(architecture), 2, explain, **given)
+    return mappers.saliency_mapper(architecture, weights(architecture), explain, **given)
 
 
 def test_maps_are_those_of_the_method():
@@ -237,7 +247,7 @@ def test_a_short_micro_batch_is_filled_up():
         return explain(module, pixels, **parameters)
 
     run = mappers.saliency_mapper(
-        "densenet-tiny", weights("densenet-tiny"), 2, recorded, device="cpu", threads=1, micro_batch=4
+        "densenet-tiny", weights("densenet-tiny"), recorded, device="cpu", threads=1, micro_batch=4
     )
     maps, scale = run(batch)
     assert sizes == [(4, True), (4, False)]
@@ -255,7 +265,7 @@ def test_each_thread_explains_with_its_own_copy():
         used.add((threading.get_ident(), id(module)))
         return pixels
 
-    given = ("densenet-tiny", weights("densenet-tiny"), 2)
+    given = ("densenet-tiny", weights("densenet-tiny"))
     mappers.saliency_mapper(*given, recorded, device="cpu", threads=2)(images(4, 32))
     assert len(used) == len({thread for thread, _ in used}) == len({module for _, module in used}) == 2
 
@@ -277,7 +287,7 @@ def noise(module, images, target=None, *, scale=1.0, generator):
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_draws_follow_from_the_seed_alone(size):
-    given = ("densenet-tiny", weights("densenet-tiny"), 2, noise)
+    given = ("densenet-tiny", weights("densenet-tiny"), noise)
     options = {"device": "cpu", "threads": 3, "micro_batch": size}
     maps, scale = mappers.saliency_mapper(*given, **options, seed=7, parameters={"scale": 2.0})(images(6, 32))
     drawn = 2 * torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(7))
@@ -298,7 +308,7 @@ def test_a_method_is_told_what_it_was_fitted_to_and_no_other_is():
         return images
 
     values = {"mean": np.arange(3, dtype=np.float32), "norm": np.ones((2, 2))}
-    given = ("densenet-tiny", weights("densenet-tiny"), 2)
+    given = ("densenet-tiny", weights("densenet-tiny"))
     mappers.saliency_mapper(*given, fitted_to, device="cpu", fitted=values)(images(1, 32))
     assert {name: type(value) for name, value in seen.items()} == {"mean": torch.Tensor, "norm": torch.Tensor}
     for name, value in values.items():
@@ -317,7 +327,7 @@ def test_fitting_sees_every_batch_as_often_as_it_likes_on_one_thread():
         with torch.no_grad():
             return {"mean": mean, "spread": spread, "logits": torch.cat([module(batch) for batch in given])}
 
-    found = mappers.fit_method("densenet-tiny", weights("densenet-tiny"), 2, fit, lambda: iter(batches))
+    found = mappers.fit_method("densenet-tiny", weights("densenet-tiny"), fit, lambda: iter(batches))
     whole = np.concatenate(batches)
     np.testing.assert_allclose(found["mean"], whole.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(found["spread"], whole.var(axis=0), atol=1e-5)
@@ -326,7 +336,7 @@ def test_fitting_sees_every_batch_as_often_as_it_likes_on_one_thread():
 
 
 def test_fitting_to_what_is_not_finite():
-    given = ("densenet-tiny", weights("densenet-tiny"), 2)
+    given = ("densenet-tiny", weights("densenet-tiny"))
     torch.set_num_threads(2)
     with pytest.raises(CbirError, match=r"fitted to \(b\) is not finite"):
         mappers.fit_method(*given, lambda *_: {"a": torch.ones(2), "b": torch.tensor([1, torch.nan])}, lambda: [])

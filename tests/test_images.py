@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cbir_cli.errors import ArtifactError, ImageError, ShapeError, UsageError
-from cbir_cli.images import InputSpec, content_hash, decode, grey, resize, stream
+from cbir_cli.images import InputSpec, decode, grey, resize
+from cbir_cli.reading import content_hash, stream
 from cbir_cli.records import Record
 
 SIDES = (5, 7)  # height, width: a swapped axis cannot pass

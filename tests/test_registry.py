@@ -14,13 +14,17 @@ def folder(tmp_path, monkeypatch):
     (inside / "my_way.py").write_text("def explain(): ...\ndef other(): ...\n")
     (inside / "kin.py").write_text("def one_two(): ...\ndef three(): ...\ndef _four(): ...\ndef fit(): ...\n")
     (inside / "c_plus_plus.py").write_text("def explain(): ...\n")
+    (inside / "many.py").write_text(
+        'MEMBERS = {"a_1": 3, "b": 4}\n\n\nclass One:\n    def explain(self): ...\n\n\ndef member(name): ...\n'
+    )
     (inside / "_helper.py").write_text("def explain(): ...\n")
     monkeypatch.setattr(registry, "_ROOT", tmp_path)
 
 
 @pytest.mark.usefixtures("folder")
 def test_names_are_modules_and_members_of_families():
-    assert registry.names("saliency") == ["c++", "kin.one-two", "kin.three", "my-way"]
+    assert registry.names("saliency") == ["c++", "kin.one-two", "kin.three", "many.a-1", "many.b", "my-way"]
+    assert registry.listed("saliency") == ["c++", "kin.one-two", "kin.three", "many.*", "my-way"]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,20 @@ def test_a_member_of_a_family_is_its_function():
     assert epsilon.explain is lrp.epsilon and epsilon.EXPLAINS == lrp.EXPLAINS
     assert epsilon.__doc__.startswith("LRP-epsilon:") and epsilon.__doc__.endswith(lrp.__doc__)
     assert registry.load("saliency", "pattern.net").fit is pattern.fit
+
+
+def test_a_member_has_what_its_family_has_and_nothing_else():
+    epsilon = registry.load("saliency", "lrp.epsilon")
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = epsilon.no_such_thing
+    assert not hasattr(epsilon, "fit")
+
+
+def test_a_member_that_is_listed_is_made_by_its_family():
+    made = registry.load("models", "torchvision.resnet18")
+    assert (made.HEAD, made.FEATURES, made.name) == ("fc", 512, "resnet18")
+    with pytest.raises(UsageError, match=r"did you mean torchvision\.resnet18\? known: .*resnet50.*, torchvision\.\*$"):
+        registry.load("models", "torchvision.resnet81")
 
 
 def test_every_method_has_its_folders_function():

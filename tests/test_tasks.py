@@ -13,7 +13,7 @@ import cbir_cli
 from cbir_cli import registry, tasks
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.label_policy import DROPPED, IGNORED, collapse, of_studies
-from cbir_cli.recipe import OPTIMIZERS, Recipe
+from cbir_cli.recipe import NEWER, OPTIMIZERS, Recipe
 from cbir_cli.records import MISSING, Flow, Record
 
 
@@ -41,10 +41,12 @@ def test_every_value_of_a_preset_is_written_down_with_its_source(name):
     task = tasks.load(name)
     of_optimizers = {key for keys in OPTIMIZERS.values() for key in keys}
     unused = of_optimizers - set(OPTIMIZERS[task.recipe.optimizer])
-    if name == "liver":  # its optimizer is none that a recipe knows
-        unused = of_optimizers | {"optimizer"}
     # These say nothing where they are not set.
-    unused |= {key for key in ("labels", "label_set", "unit", "window") if key not in task.sources}
+    unused |= {
+        key
+        for key in ("labels", "label_set", "unit", "window", "embedding", "colour", "normalise", *NEWER)
+        if key not in task.sources
+    }
     assert set(task.sources) == set(task.settings()) - unused
     for key, source in task.sources.items():
         assert source.startswith(("2020", "2021", "2022", "ours: ", "name")), (key, source)
@@ -78,8 +80,22 @@ def test_set_takes_lists_and_names_unknown_keys():
     assert task.override(**values).views == ("AP", "PA")
     with pytest.raises(UsageError, match="did you mean rotation"):
         registry.settings(["rotatoin=3"], task.settings(), "task pleural")
-    with pytest.raises(UsageError, match="colour"):
-        task.override(colour="rgb")
+    with pytest.raises(UsageError, match="flavour"):
+        task.override(flavour="sweet")
+
+
+def test_the_parameters_of_the_loss_come_with_the_objective():
+    isic, pleural = tasks.load("isic"), tasks.load("pleural")
+    assert (isic.settings()["margin"], dict(isic.loss)) == (0.2, {"margin": 0.2, "mining": "batch-all"})
+    changed = isic.override(margin=0.5)
+    assert changed.settings()["margin"] == 0.5 and "margin" not in changed.sources
+    assert tasks.from_dict(changed.to_dict()) == changed
+    assert "margin" not in pleural.settings()
+    turned = pleural.override(objective="triplet").override(mining="batch-hard")
+    assert turned.settings()["margin"] == 0.2 and dict(turned.loss) == {"mining": "batch-hard"}
+    assert "margin" not in isic.override(objective="multilabel").settings()
+    with pytest.raises(UsageError, match="margin"):
+        pleural.override(margin=0.3)
 
 
 def test_another_optimizer_needs_its_own_learning_rate():
@@ -112,7 +128,7 @@ def test_another_optimizer_needs_its_own_learning_rate():
         {"labels": ()},
         {"image_size": 16},
         {"validation": 1.0},
-        {"optimizer": "sgd", "lr": 0.1},
+        {"optimizer": "rmsprop", "lr": 0.1},
     ],
 )
 def test_senseless_values_are_refused(changes):
@@ -137,7 +153,7 @@ def test_a_file_needs_labels_only(write):
     [
         ('labels = ["Mass"]\nview = "AP"', "did you mean views"),
         ('labels = ["Mass"]\n[recipe]\nlearning_rate = 1', "learning_rate"),
-        ('labels = ["Mass"]\n[sources]\ncolour = "x"', "colour"),
+        ('labels = ["Mass"]\n[sources]\nflavour = "x"', "flavour"),
         ('labels = ["Mass"]\nname = "x"', "name"),
         ('labels = "Mass"', "labels: expected a list"),
         ("labels = [1]", "labels: expected a text"),
@@ -177,10 +193,26 @@ def test_select_drops_and_counts_by_reason():
     ]
     flow = Flow(read=8)
     kept, targets = tasks.load("pleural").select(records, flow)
-    assert [r.id for r in kept] == ["0", "2", "3"]
-    assert targets.tolist() == [1, 0, 0] and targets.dtype == np.int64
-    assert flow.dropped == {"view PA": 2, "view LATERAL": 1, "label uncertain": 1, "label not stated": 1}
+    assert [r.id for r in kept] == ["0", "2"]
+    assert targets.tolist() == [1, 0] and targets.dtype == np.int64
+    assert flow.dropped == {
+        "view PA": 2,
+        "view LATERAL": 1,
+        "view not stated": 1,
+        "label uncertain": 1,
+        "label not stated": 1,
+    }
     assert flow.kept == len(kept)
+
+
+def test_a_source_without_views_keeps_its_images():
+    records = [record(0, "", Pleural_Effusion=1), record(1, "", Pleural_Effusion=0)]
+    flow = Flow(read=2)
+    assert len(tasks.load("pleural").select(records, flow)[0]) == 2 and not flow.dropped
+    kept, _ = (
+        tasks.load("pleural").override(views=("any",)).select([*records, record(2, "PA", Pleural_Effusion=1)], flow)
+    )
+    assert len(kept) == 3
 
 
 @pytest.mark.parametrize(
@@ -357,7 +389,7 @@ def test_a_source_of_which_nothing_is_left_says_why():
 
 
 def test_settings_cover_task_and_recipe_without_a_clash():
-    own = {f.name for f in fields(tasks.Task)} - {"name", "title", "recipe", "sources", "outputs", "exclusive"}
+    own = {f.name for f in fields(tasks.Task)} - {"name", "title", "recipe", "loss", "sources", "outputs", "exclusive"}
     of_recipe = {f.name for f in fields(Recipe)}
     assert not own & of_recipe
     assert set(tasks.load("pleural").settings()) == own | of_recipe

@@ -8,15 +8,18 @@ import pytest
 import torch
 from PIL import Image
 
-from cbir_cli import batches, checkpoints, training
+from cbir_cli import batches, checkpoints, optimisation, passes, reading, training
 from cbir_cli.errors import CbirError, ImageError, ShapeError, UsageError, WeightsError
 from cbir_cli.images import InputSpec
 from cbir_cli.metrics.classification import auroc, f1
-from cbir_cli.objectives import binary
+from cbir_cli.objectives import binary, simsiam, triplet
+from cbir_cli.passes import Aim
 from cbir_cli.recipe import Recipe
 from cbir_cli.records import Record
+from cbir_cli.signals import Terminated
 
 SPEC = InputSpec(size=32)
+RETRIEVAL = ("mean-precision@5", "knn-accuracy@5")
 METRICS = {"f1": f1.score, "auroc": auroc.score}
 RECIPE = Recipe(epochs=3, batch_size=4)
 
@@ -55,8 +58,10 @@ def network(seed=0, dropout=0.2):
         )
 
 
-def run(recipe=RECIPE, data=DATA, validation=VALIDATION, module=None, **options):
-    options = {"objective": binary, "metrics": METRICS, "seed": 5} | options
+def run(recipe=RECIPE, data=DATA, validation=VALIDATION, module=None, metrics=METRICS, head="6", **options):
+    owners = [str(i) for i in range(len(validation))] if validation else []
+    aim = Aim(binary, head, 4, metrics)
+    options = {"aim": aim, "owners": owners, "seed": 5} | options
     return training.train(module or network(), data, recipe, validation=validation, **options)
 
 
@@ -128,7 +133,7 @@ def test_module_ends_with_the_weights_that_are_returned():
     assert all(array.flags.c_contiguous for array in result.state.values())
     assert json.loads(json.dumps(result.history, allow_nan=False)) == result.history
     assert [entry["epoch"] for entry in result.history] == [1, 2, 3]
-    assert set(result.history[0]) == {"epoch", "loss", "validation_loss", "f1", "auroc"}
+    assert list(result.history[0]) == ["epoch", "lr", "loss", "validation_loss", "f1", "auroc", *RETRIEVAL]
 
 
 def test_same_seed_same_bytes_for_any_number_of_workers():
@@ -152,6 +157,8 @@ def test_augmentation_reaches_training_but_not_validation():
     changed = []
 
     class Spy(batches.Maps):
+        size = 32
+
         def __init__(self, like):
             super().__init__(like.maps, like.targets, replace(SPEC, size=32))
             self.spec = self
@@ -186,7 +193,9 @@ def test_zero_epochs_return_the_initial_weights_and_their_scores():
     assert blob(result.state) == blob(initial)
     assert (result.history, result.best_epoch) == ([], 0)
     assert result.scores["validation_loss"] > 0 and 0 <= result.scores["auroc"] <= 1
-    assert run(Recipe(epochs=0), validation=None).scores == {"validation_loss": None, "f1": None, "auroc": None}
+    assert run(Recipe(epochs=0), validation=None).scores == dict.fromkeys(
+        ["validation_loss", "f1", "auroc", *RETRIEVAL]
+    )
 
 
 def test_on_epoch_gets_entries_and_seconds():
@@ -229,8 +238,8 @@ def test_selection_by_loss_or_without_validation():
     assert result.best_epoch == 1 + int(np.argmin(losses))
     result = run(validation=None)
     assert result.best_epoch == 3
-    assert result.scores == {"validation_loss": None, "f1": None, "auroc": None}
-    with pytest.raises(UsageError, match="f1, auroc, loss, last"):
+    assert result.scores == dict.fromkeys(["validation_loss", "f1", "auroc", *RETRIEVAL])
+    with pytest.raises(UsageError, match="knn-accuracy@5, loss, last"):
         run(replace(RECIPE, selection="accuracy"))
 
 
@@ -274,9 +283,9 @@ class Poisoned(torch.nn.Module):
 
 def test_numbers_that_are_not_finite_never_leave():
     with pytest.raises(CbirError, match="diverged: other holds numbers that are not finite after epoch 1"):
-        run(module=Poisoned(weight=np.inf))
+        run(module=Poisoned(weight=np.inf), head="inner.6")
     with pytest.raises(CbirError, match="diverged: predictions of the validation images"):
-        run(module=Poisoned(prediction=np.nan))
+        run(module=Poisoned(prediction=np.nan), head="inner.6")
     broken = network()
     with torch.no_grad():
         broken[0].weight[0, 0, 0, 0] = np.nan
@@ -290,9 +299,9 @@ def test_an_unreadable_image_is_named(tmp_path):
     data.records[3].path.write_text("not an image")
     with pytest.raises(ImageError, match=r"3\.png"):
         run(data=data)
-    sound, errors = batches.readable(data.records, SPEC, workers=2)
+    sound, unreadable = reading.readable(data.records, SPEC.load, workers=2)
     assert [r.id for r in sound] == ["0", "1", "2", "4", "5"]
-    assert len(errors) == 1 and "3.png" in str(errors[0])
+    assert list(unreadable) == ["3"] and unreadable["3"].startswith("3.png: ")
 
 
 # Optimisers
@@ -307,7 +316,7 @@ def torch_steps(recipe, gradient):
     module = torch.nn.Linear(5, 1, bias=False, dtype=torch.float64)
     with torch.no_grad():
         module.weight.fill_(1.0)
-    optimizer = training._optimizer(module, recipe)
+    optimizer = optimisation.optimizer(module, recipe)
     for g in gradient:
         module.weight.grad = torch.from_numpy(g[None])
         optimizer.step()
@@ -365,7 +374,8 @@ def test_a_bootstrap_draws_whole_batches_with_replacement():
 @pytest.mark.parametrize("sampler", batches.SAMPLERS)
 def test_the_order_follows_from_seed_and_epoch(sampler):
     def order(seed, epoch):
-        return np.concatenate(batches.order(50, size=8, sampler=sampler, seed=seed, epoch=epoch)).tolist()
+        drawn = batches.order(50, size=8, sampler=sampler, seed=seed, epoch=epoch, targets=np.arange(50) % 2)
+        return np.concatenate(drawn).tolist()
 
     assert order(0, 1) == order(0, 1)
     assert order(0, 1) != order(0, 2) != order(1, 1) != order(0, 1)
@@ -547,3 +557,168 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(path, monkeypatch):
 def test_a_checkpoint_needs_its_folder(tmp_path):
     with pytest.raises(CbirError, match="cannot be written"):
         run(checkpoint=tmp_path / "absent" / "run.safetensors")
+
+
+# Within an epoch
+
+
+def stop_after(steps):
+    """Ask for the end, as a signal does, after some steps in all."""
+    left = iter(range(steps - 1, -1, -1))
+    return lambda: 0 if next(left) else 15
+
+
+@pytest.mark.parametrize(
+    "recipe", [replace(RECIPE, epochs=2), replace(ADAM, epochs=2, sampler="bootstrap", accumulate=2)]
+)
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_a_run_that_is_ended_within_an_epoch_ends_in_the_same_bytes(path, recipe, steps):
+    whole = run(recipe)
+    with pytest.raises(Terminated) as ended:
+        run(recipe, checkpoint=path, stop=stop_after(steps))
+    assert ended.value.code == 128 + 15
+    about_it = json.loads(about(path))
+    per_epoch = 4 if recipe.sampler == "bootstrap" else 3
+    assert (len(about_it["history"]), about_it["step"]) == (
+        (0, steps) if steps <= per_epoch else (1, steps - per_epoch)
+    )
+    assert same(whole, run(recipe, checkpoint=path, resume=True))
+
+
+def test_a_long_epoch_is_saved_on_the_way(path, monkeypatch):
+    monkeypatch.setattr(passes, "_SAVED_EVERY", 0.0)
+    with pytest.raises(Killed):
+        run(data=Dying(DATA, batch=3), checkpoint=path, workers=0)
+    assert json.loads(about(path))["step"] == 2
+    assert same(run(), run(checkpoint=path, resume=True))
+
+
+def test_parts_of_a_batch_add_up_to_it():
+    """Without batch norm a batch that is cut into parts gives the same step."""
+
+    def plain():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3),
+            torch.nn.ReLU(),
+            torch.nn.AdaptiveAvgPool2d(1),
+            torch.nn.Flatten(),
+            torch.nn.Linear(4, 1),
+        )
+
+    recipe = replace(ADAM, batch_size=6, epochs=2, optimizer="sgd", lr=0.1)
+    whole = run(recipe, module=plain(), head="4")
+    for parts in (2, 3):
+        cut = run(replace(recipe, accumulate=parts), module=plain(), head="4")
+        for one, two in zip(whole.history, cut.history, strict=True):
+            assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
+        for name, array in whole.state.items():
+            np.testing.assert_allclose(cut.state[name], array, rtol=1e-4, atol=1e-6)
+
+
+class Narrow(torch.nn.Module):
+    """Has memory for a few images only."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.inner, self.most, self.sizes = network(), most, []
+
+    def forward(self, x):
+        if self.training:
+            self.sizes.append(len(x))
+            if len(x) > self.most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.inner(x)
+
+
+def test_a_batch_that_does_not_fit_is_cut_and_it_is_said(caplog):
+    module = Narrow(3)
+    recipe = replace(ADAM, batch_size=8, epochs=1)
+    result = run(recipe, data=maps(24, 0), module=module, head="inner.6")
+    assert module.sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
+    assert "in 2 parts" in caplog.text and "in 4 parts" in caplog.text
+    in_parts = run(replace(recipe, accumulate=4), data=maps(24, 0))
+    assert result.history[0]["loss"] == pytest.approx(in_parts.history[0]["loss"], rel=1e-6)
+    with pytest.raises(CbirError, match="out of memory: give a smaller --batch-size"):
+        run(recipe, module=Narrow(1), head="inner.6")
+
+
+def test_long_gradients_are_shortened():
+    recipe = Recipe(epochs=1, batch_size=13, optimizer="sgd", lr=1.0, momentum=0.0, rotation=0.0, shift=0.0, clip=1e-3)
+    module = network(dropout=0)
+    before = [p.detach().clone() for p in module.parameters()]
+    run(recipe, module=module)
+    moved = torch.cat([(p - b).flatten() for p, b in zip(module.parameters(), before, strict=True)])
+    assert moved.norm().item() == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_training_ends_when_nothing_gets_better():
+    scores = [0.5, 0.7, 0.6, 0.6, 0.9, 0.9]
+    result = run(replace(RECIPE, epochs=6, patience=2), metrics=scripted(scores, scores))
+    assert (result.best_epoch, len(result.history)) == (2, 4)
+    result = run(replace(RECIPE, epochs=6, patience=3), metrics=scripted(scores, scores))
+    assert (result.best_epoch, len(result.history)) == (5, 6)
+
+
+def test_the_rate_of_each_epoch_is_noted_and_used():
+    recipe = replace(ADAM, optimizer="sgd", lr=0.1, schedule="cosine", epochs=4)
+    assert [round(entry["lr"], 6) for entry in run(recipe).history] == [0.1, 0.085355, 0.05, 0.014645]
+
+
+# Objectives that train vectors
+
+
+def test_simsiam_trains_its_heads_and_leaves_them_behind(path):
+    draw = np.random.default_rng(0)
+    pixels = draw.random((12, 32, 32)).astype(np.float32)
+
+    class Views(batches.Maps):
+        changes = batches.augmentation.SETTINGS
+
+        def pixels(self, indices):
+            return np.repeat(super().pixels(indices)[:, None], 2, axis=1)
+
+    def backbone():
+        return torch.nn.Sequential(*list(network(dropout=0))[:-1], torch.nn.Identity())
+
+    data, held = Views(pixels, np.arange(12) % 2, SPEC), Views(pixels, np.arange(12) % 2, SPEC)
+    recipe = Recipe(
+        epochs=3,
+        batch_size=4,
+        optimizer="sgd",
+        lr=0.1,
+        class_weights="none",
+        selection="last",
+        rotation=0.0,
+        shift=0.0,
+        crop=0.5,
+    )
+    options = {"data": data, "validation": held, "aim": Aim(simsiam, "6", 4)}
+    whole = run(recipe, module=backbone(), **options)
+    assert set(whole.state) == set(backbone().state_dict())
+    assert all(-1 <= e["loss"] <= 1 and 0 < e["spread"] < 1.5 and e["validation_loss"] <= 1 for e in whole.history)
+    assert list(whole.scores) == ["validation_loss", *RETRIEVAL]
+    with pytest.raises(Terminated):
+        run(recipe, module=backbone(), checkpoint=path, stop=stop_after(5), **options)
+    assert same(whole, run(recipe, module=backbone(), checkpoint=path, resume=True, **options))
+
+
+def test_triplets_learn_classes_and_are_scored_by_retrieval():
+    aim = Aim(triplet, "6", 4, parameters={"margin": 0.2})
+    recipe = Recipe(
+        epochs=8,
+        batch_size=8,
+        optimizer="adam",
+        lr=0.05,
+        class_weights="none",
+        selection="mean-precision@5",
+        sampler="balanced",
+        per_class=4,
+        rotation=0.0,
+        shift=0.0,
+    )
+    module = torch.nn.Sequential(*list(network(dropout=0))[:-1], torch.nn.Linear(4, 3))
+    result = run(recipe, module=module, data=maps(24, 2), validation=maps(12, 3), aim=aim)
+    assert result.scores["mean-precision@5"] == 1 and result.scores["validation_loss"] is None
+    with pytest.raises(UsageError, match="compares the images of a batch"):
+        run(replace(recipe, accumulate=2), module=module, aim=aim)

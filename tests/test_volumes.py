@@ -15,7 +15,8 @@ from cbir_cli import volumes, windows
 from cbir_cli.artifacts import items
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.errors import ArtifactError, ImageError, SourceError, UsageError
-from cbir_cli.images import InputSpec, content_hash, decode
+from cbir_cli.images import InputSpec, decode
+from cbir_cli.reading import content_hash
 from cbir_cli.records import Record
 from cbir_cli.stages.explain import Pictures
 

@@ -3,6 +3,10 @@
 An artifact holds a keyed hash of each identifier, so the same patient has the same stand-in in every artifact made
 with the same key, and nobody without the key can find the identifier by trying them all. The key is a file that each
 user keeps: ``$CBIR_KEY``, else ``~/.config/cbir/key``, made at first use.
+
+The stand-in of a UID is a UID below ``2.25.``, as DICOM derives them from a UUID: it cannot meet the UID of anything
+else, and a program that expects a UID can read it. Any other identifier becomes 16 hexadecimal digits. Names of files
+are hidden with the same stand-ins (see ``cbir_cli.names``).
 """
 
 import hashlib
@@ -12,6 +16,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from cbir_cli import names
 from cbir_cli.errors import CbirError
 
 
@@ -22,7 +27,7 @@ class Pseudonyms:
     Attributes
     ----------
     key : bytes or None
-        HMAC-SHA256 stand-ins of 16 hexadecimal digits; None keeps identifiers as they are (``--keep-ids``).
+        HMAC-SHA256 stand-ins; None keeps identifiers as they are (``--keep-ids``).
     """
 
     key: bytes | None
@@ -31,7 +36,8 @@ class Pseudonyms:
         """Return the stand-in of an identifier."""
         if self.key is None or not identifier:
             return identifier
-        return hmac.new(self.key, identifier.encode(), hashlib.sha256).hexdigest()[:16]
+        digest = hmac.digest(self.key, identifier.encode(), hashlib.sha256)
+        return names.uid_of(digest) if names.is_uid(identifier) else digest.hex()[:16]
 
     @property
     def check(self) -> str:

@@ -26,6 +26,7 @@ class Asking:
     device: str
     threads: int | None
     patient: str | None
+    frame: int | None
     keep_ids: bool
     null: bool
     on_error: str
@@ -76,7 +77,7 @@ class Asked:
 
         kept = index.embedding.items.pseudonyms == "kept"
         hide = pseudonyms.from_environment(keep=ask.keep_ids or kept)
-        source = sources.read_images(self.query, patient=ask.patient, null=ask.null)
+        source = sources.read_images(self.query, patient=ask.patient, frame=ask.frame, null=ask.null, hide=hide)
         self.records = source.records
         self.encoder = retrieval.find_encoder(ask.model, index, index_path, ask.settings)
         job = streaming.Job(
@@ -87,7 +88,7 @@ class Asked:
             streaming.extract(source.records, self.encoder.input.load, self.encoder.rows, self.encoder.fields, job)
         )
         table = embedding.table_of(done, hide, None)
-        return Queries(np.asarray(done.rows["X"]), table, sources.stored_source(source)), done.unreadable
+        return Queries(np.asarray(done.rows["X"]), table, source.stored(hide)), done.unreadable
 
 
 def check_one_stdin(*names: str) -> None:

@@ -34,7 +34,9 @@ def run(
     masks: Annotated[
         str | None,
         typer.Option(
-            "--masks", metavar="DIR", help="Images whose non-zero pixels are lesion, by the images' paths or names."
+            "--masks",
+            metavar="DIR",
+            help="Images whose non-zero pixels are lesion, by the images' paths or names; or a table or READER:ROOT.",
         ),
     ] = None,
     metrics: Annotated[

@@ -35,6 +35,7 @@ def run(
     threads: options.Threads = None,
     on_error: options.OnErrorOption = options.OnError.report,
     patient: options.Patient = None,
+    frame: options.Frame = None,
     keep_ids: options.KeepIds = False,
     null: options.Null = False,
 ) -> int:
@@ -63,7 +64,7 @@ def run(
             explain = registry.load("similarity", method).explain
             parameters = registry.settings(settings or [], registry.parameters(explain), f"method {method}")
             parameters = {**registry.parameters(explain), **parameters}
-        ask = asking.Asking(model, device.value, threads, patient, keep_ids, null, on_error.value)
+        ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
         queries, unreadable = asked.queries(stored, index, ask)
         encoder = asked.encoder or retrieval.find_encoder(model, stored, index, ask.settings)
         answers = retrieval.search_split(stored, queries, k, table) if table else retrieval.search(stored, queries, k)

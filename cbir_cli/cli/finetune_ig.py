@@ -36,15 +36,16 @@ def run(
     from cbir_cli.artifacts import files
     from cbir_cli.artifacts import model as models
     from cbir_cli.cli import sources
-    from cbir_cli.stages import train as fitting
+    from cbir_cli.stages import encoders, fitting, train
 
     path = options.network_path(model)
     files.check_output(output, path, maps, init)
     network = models.read(path)
-    task = fitting.inherited_task(network, settings or [], epochs=epochs, batch_size=batch_size)
+    task = train.inherited_task(network, settings or [], epochs=epochs, batch_size=batch_size)
     run = fitting.Run(
         output=output, seed=seed, device=device.value, threads=threads, workers=options.cores(workers), resume=resume
     )
     with sources.open_maps(maps) as stored:
-        fitting.finetune_network(task, network, stored, models.read(init) if init else network, run)
+        encoders.check_explains(network, stored.method)
+        train.finetune_network(task, network, stored, models.read(init) if init else network, run)
     return 0

@@ -8,11 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from cbir_cli import __version__
 from cbir_cli.errors import CbirError, UsageError
+from cbir_cli.signals import terminate
 
 COMMANDS = {
     "train": "fit an encoder to a task",
@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait make a busy machine many times slower; must be set before PyTorch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in arguments or bool(os.environ.get("CBIR_DEBUG"))
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, terminate)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        signal.signal(signal.SIGHUP, _terminated)
+        signal.signal(signal.SIGHUP, terminate)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file-size limit then is an error like a full disk
     name = "cbir"
     try:
@@ -158,14 +158,6 @@ def _replace_closed_streams() -> None:
 def _silence_stdout() -> None:
     """Keep the interpreter from complaining at exit that nobody reads what is left in the buffer."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class Terminated(SystemExit):
-    """SIGTERM or SIGHUP: unwinds like an error, so that temporary files are removed."""
-
-
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated(128 + number)
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ spelling            commands
 ``--shard``         saliency embed
 ``--resume``        train saliency finetune-ig embed
 ``--patient``       train saliency embed query explain split
+``--frame``         train saliency embed query explain split
 ``--keep-ids``      train saliency embed query explain split
 ``-0 --null``       train saliency embed query split
 ``-q -v --debug``   all (added by ``with_common``)
@@ -38,6 +39,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cbir_cli.distributed import launched
 from cbir_cli.errors import UsageError
 
 log = logging.getLogger("cbir")
@@ -170,6 +172,16 @@ Patient = Annotated[
         "--patient", metavar="REGEX", help="Patient in a file's path: the group 'patient', or the first group."
     ),
 ]
+Frame = Annotated[
+    int | None,
+    typer.Option(
+        "--frame",
+        metavar="N",
+        min=0,
+        help="Of a file with several frames or slices take number N, from 0; each is an image by default.",
+        show_default=False,
+    ),
+]
 KeepIds = Annotated[
     bool,
     typer.Option("--keep-ids", help="Store patient identifiers as they are instead of pseudonyms."),
@@ -223,7 +235,7 @@ def model_path(chosen: str | None) -> str:
     found = os.environ.get("CBIR_MODEL") or ("model.h5" if os.path.exists("model.h5") else "")
     if not found:
         raise UsageError("no model: give -m FILE, set CBIR_MODEL, or have ./model.h5")
-    log.info("model: %s", found)
+    log.info("model: %s", os.path.basename(found) if os.path.isabs(found) else found)
     return found
 
 
@@ -304,6 +316,8 @@ class _Line(logging.Formatter):
 
 
 def _set_up_log(level: int) -> None:
+    if not launched().first:
+        level = max(level, logging.WARNING)  # of several processes one tells how it goes
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line("%(message)s"))
     log.handlers[:] = [handler]

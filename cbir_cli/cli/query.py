@@ -26,6 +26,7 @@ def run(
     threads: options.Threads = None,
     on_error: options.OnErrorOption = options.OnError.report,
     patient: options.Patient = None,
+    frame: options.Frame = None,
     keep_ids: options.KeepIds = False,
     null: options.Null = False,
 ) -> int:
@@ -54,7 +55,7 @@ def run(
         raise UsageError("--include-same does not go with --split")
     with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as asked:
         stored = retrieval.asked_as(indexes.read(artifact), compat)
-        ask = asking.Asking(model, device.value, threads, patient, keep_ids, null, on_error.value, same)
+        ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value, same)
         queries, unreadable = asked.queries(stored, index, ask)
         if table is not None:
             answers = retrieval.search_split(stored, queries, k, table)

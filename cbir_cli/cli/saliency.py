@@ -51,6 +51,7 @@ def run(
     resume: options.Resume = False,
     on_error: options.OnErrorOption = options.OnError.report,
     patient: options.Patient = None,
+    frame: options.Frame = None,
     keep_ids: options.KeepIds = False,
     null: options.Null = False,
 ) -> int:
@@ -74,7 +75,7 @@ def run(
     from cbir_cli.artifacts import model as models
     from cbir_cli.cli import asking, sources, terminal
     from cbir_cli.errors import UsageError
-    from cbir_cli.stages import encoders, randomisation, streaming
+    from cbir_cli.stages import encoders, randomisation, streaming, together
     from cbir_cli.stages import preview as previews
     from cbir_cli.stages import saliency as mapping
 
@@ -92,9 +93,9 @@ def run(
         raise UsageError(f"--fit {fit}: saliency method {method} is not fitted to images")
     network = models.read(options.network_path(model))
     hide = pseudonyms.from_environment(keep=keep_ids)
-    images = sources.read_images(source, patient=patient, null=null, output=output)
+    images = sources.read_images(source, patient=patient, frame=frame, null=null, output=output, hide=hide)
     sources.warn_of_other_key(network, hide.check)
-    given = images if fit is None else sources.read_images(fit, null=null)
+    given = images if fit is None else sources.read_images(fit, frame=frame, null=null, hide=hide)
     fitted_to = (
         mapping.trained_on(network, images.records, hide) if choice.fit_images and fit is None else given.records
     )
@@ -102,7 +103,7 @@ def run(
     place = encoders.Settings("torch", device.value, threads)
 
     def learn(model: models.Model) -> mapping.Learnt:
-        source = sources.stored_source(given)
+        source = given.stored(hide)
         return mapping.learn(choice, model, fitted_to, source=source, workers=cores, fail=fail)
 
     if randomize:
@@ -127,24 +128,25 @@ def run(
         previews.check(preview, [record.id for record in images.records])
     learnt = learn(network)
     mapper = mapping.mapper(choice, network, learnt, place)
-    job = streaming.Job(
-        output=output,
-        header={"command": "saliency", "space": mapper.space(), "keep_ids": keep_ids},
-        batch=batch_size,
-        workers=cores,
-        shard=part,
-        resume=resume,
-        fail=fail,
-        description="saliency",
-    )
-    unreadable = mapping.map_images(
-        mapper,
-        images.records,
-        job,
-        hide,
-        source=sources.stored_source(images),
-        reader=images.reader,
-        learnt=learnt,
-        preview=preview,
-    )
+    with together.shares(output, part, device=device.value) as (own, part):
+        job = streaming.Job(
+            output=own,
+            header={"command": "saliency", "space": mapper.space(), "keep_ids": keep_ids},
+            batch=batch_size,
+            workers=cores,
+            shard=part,
+            resume=resume,
+            fail=fail,
+            description="saliency",
+        )
+        unreadable = mapping.map_images(
+            mapper,
+            images.records,
+            job,
+            hide,
+            source=images.stored(hide),
+            reader=images.reader,
+            learnt=learnt,
+            preview=preview,
+        )
     return sources.status_for({**learnt.unreadable, **unreadable}, on_error.value)

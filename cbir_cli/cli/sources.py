@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cbir_cli.artifacts import files, history, saliency
+from cbir_cli.artifacts import files, saliency
 from cbir_cli.artifacts.model import Model
+from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.data import Source, read_source
+from cbir_cli.data._files import drop_missing
 from cbir_cli.errors import SourceError, UsageError
-from cbir_cli.records import Flow
+from cbir_cli.records import Flow, Record, images
 
 log = logging.getLogger("cbir")
 
@@ -22,13 +24,16 @@ def read_images(
     text: str | None,
     *,
     patient: str | None = None,
+    frame: int | None = None,
     null: bool = False,
     flow_follows: bool = False,
     output: str = files.STDIO,
+    hide: Pseudonyms,
 ) -> Source:
     """Read an image source, or ``$CBIR_DATA`` when none is named, and show its flow table.
 
     With ``flow_follows`` the caller leaves out more images and shows the table then. No image may be the ``output``.
+    ``hide`` makes the stand-ins of names that carry an identifier.
 
     Raises
     ------
@@ -40,7 +45,7 @@ def read_images(
     text = text or os.environ.get("CBIR_DATA", "")
     if not text:
         raise UsageError("no images: give SOURCE (a folder, an image, a manifest, READER:ROOT or -), or set CBIR_DATA")
-    source = read_source(text, patient=patient, stdin=sys.stdin.buffer, nul=null)
+    source = read_source(text, patient=patient, frame=frame, stdin=sys.stdin.buffer, nul=null, hide=hide)
     if not flow_follows:
         say_flow(source.flow)
     if not source.records:
@@ -48,6 +53,13 @@ def read_images(
     if output != files.STDIO and os.path.exists(output):
         files.check_output(output, *(record.path for record in source.records))
     return source
+
+
+def present(source: Source) -> list[Record]:
+    """Return the images of a source that are there, for a command that does not read them; the others are named."""
+    missing = [record.relative for record in source.records if not record.path.is_file()]
+    drop_missing(source.flow, missing)
+    return [record for record in source.records if record.path.is_file()]
 
 
 def say_flow(flow: Flow) -> None:
@@ -73,11 +85,6 @@ def open_maps(text: str) -> Iterator[saliency.Maps]:
         yield saliency.read(artifact)
 
 
-def stored_source(source: Source) -> str:
-    """Return how a source is remembered: as typed if relative, else its last component."""
-    return history.public_path(source.typed)
-
-
 def warn_of_other_key(model: Model, pseudonyms: str) -> None:
     """Warn when the patients of a model and of a table were hidden with different keys, so cannot be matched."""
     if model.split and model.pseudonyms != pseudonyms:
@@ -92,5 +99,5 @@ def status_for(unreadable: dict[str, str], on_error: str) -> int:
     """Return the exit status after some images could not be read."""
     if not unreadable:
         return 0
-    log.warning("%d images could not be read; they are named above", len(unreadable))
+    log.warning("%s could not be read, as named above", images(len(unreadable)))
     return 0 if on_error == "skip" else UNREADABLE_STATUS

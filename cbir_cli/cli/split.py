@@ -89,6 +89,7 @@ def run(
         bool, typer.Option("--allow-leaks", help="Warn where a patient or an image is on two sides, and go on.")
     ] = False,
     patient: options.Patient = None,
+    frame: options.Frame = None,
     keep_ids: options.KeepIds = False,
     null: options.Null = False,
 ) -> None:
@@ -137,9 +138,9 @@ def run(
         records, key, known = splitting.records_of_artifact(source)
         flow, hide = Flow(read=len(records)), None
     else:
-        images = sources.read_images(source, patient=patient, null=null, flow_follows=True)
-        records, flow = images.records, images.flow
         hide = pseudonyms.from_environment(keep=keep_ids)
+        images = sources.read_images(source, patient=patient, frame=frame, null=null, flow_follows=True, hide=hide)
+        records, flow = sources.present(images), images.flow
         key = hide.check
         known = leaks.of_records(records, hide)
     if check:

@@ -34,7 +34,12 @@ def run(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Warn where an image is in two sets under two names, and go on.")
     ] = False,
+    tensorboard: Annotated[
+        str | None,
+        typer.Option("--tensorboard", metavar="DIR", help="Also write each epoch's figures there for TensorBoard."),
+    ] = None,
     patient: options.Patient = None,
+    frame: options.Frame = None,
     keep_ids: options.KeepIds = False,
     null: options.Null = False,
 ) -> int:
@@ -48,14 +53,16 @@ def run(
     from cbir_cli.artifacts import files, pseudonyms
     from cbir_cli.cli import sources
     from cbir_cli.errors import UsageError
-    from cbir_cli.stages import train as fitting
+    from cbir_cli.stages import fitting, train
 
     if not task:
         raise UsageError(f"no task: give --task NAME ({', '.join(tasks.names())}) or the path of a task file")
     files.check_output(output, init)
-    chosen = fitting.resolve_task(task, settings or [], epochs=epochs, image_size=image_size, batch_size=batch_size)
+    chosen = train.resolve_task(task, settings or [], epochs=epochs, image_size=image_size, batch_size=batch_size)
     hide = pseudonyms.from_environment(keep=keep_ids)
-    images = sources.read_images(source, patient=patient, null=null, flow_follows=True, output=output)
+    images = sources.read_images(
+        source, patient=patient, frame=frame, null=null, flow_follows=True, output=output, hide=hide
+    )
     run = fitting.Run(
         output=output,
         seed=seed,
@@ -65,6 +72,7 @@ def run(
         resume=resume,
         fail=on_error is options.OnError.fail,
         allow_leaks=allow_leaks,
+        log_folder=tensorboard,
     )
-    unreadable = fitting.train_network(chosen, images, init, run, hide)
+    unreadable = train.train_network(chosen, images, init, run, hide)
     return sources.status_for(unreadable, on_error.value)

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from cbir_cli import registry
-from cbir_cli.data._files import NOT_TEXT, Patients, drop_missing, ids, is_text
+from cbir_cli import names, registry
+from cbir_cli.data import _parts
+from cbir_cli.data._files import NOT_TEXT, Patients, ids, is_text
+from cbir_cli.data._names import PRIVATE, Shown, hidden_names, is_dicom_file, remembered
 from cbir_cli.errors import SourceError, UsageError
-from cbir_cli.records import Flow, Record
+from cbir_cli.records import Flow, Record, images
 
 log = logging.getLogger("cbir")
 
@@ -50,14 +52,24 @@ class Source:
     typed: str
     flow: Flow = field(default_factory=Flow)
 
+    def stored(self, hide: names.Hide) -> str:
+        """Return how an artifact remembers the source: as typed, or its last name if that is absolute.
+
+        Names are hidden as those below it are; the reader before a colon stays.
+        """
+        every = self.reader == "dicom" or any(is_dicom_file(r.relative, None) for r in self.records)
+        return remembered(self.typed, self.reader, hide, dicom_files=every)
+
 
 def read_source(
     text: str,
     *,
     patient: str | None = None,
+    frame: int | None = None,
     flow: Flow | None = None,
     stdin: IO[bytes] | None = None,
     nul: bool = False,
+    hide: names.Hide | None = None,
 ) -> Source:
     """Records of an image source.
 
@@ -69,12 +81,17 @@ def read_source(
         name comes before ``reader:ROOT``.
     patient : str, optional
         Pattern for the patient in a path, for layouts that do not state it.
+    frame : int, optional
+        Of each file that holds several images take this one alone, from 0; every one where not given.
     flow : Flow, optional
         Counted into, if given.
     stdin : binary file, optional
         Read for ``-``; by default the standard input. Paths are relative to the working folder.
     nul : bool
         Paths on standard input end with NUL instead of a line break.
+    hide : callable, optional
+        Turns an identifier into its stand-in. With it, names that carry an identifier are hidden in ``Record.id`` and
+        ``Record.relative`` and in what ``flow`` says (see ``cbir_cli.names``).
 
     Returns
     -------
@@ -83,13 +100,15 @@ def read_source(
     Raises
     ------
     SourceError
-        If the path does not exist, holds no image, states an id twice, or its table is wrong.
+        If the path does not exist, holds no image, lists none that is there, states an id twice, or its table is wrong.
     UsageError
         If the reader is unknown (the known ones are listed), the pattern is no regular expression with a group, or the
         reader takes none because its data set states the patients.
     """
     flow = Flow() if flow is None else flow
     path = Path(text)
+    if hide:
+        flow.shown = Shown(hide, patient)
     if text == "-":
         records, reader, root = _listed(stdin or sys.stdin.buffer, nul, patient, flow), "-", Path()
     elif path.exists() and text:
@@ -98,16 +117,27 @@ def read_source(
     else:
         reader, root = _named(text)
         records = _read(reader, root, patient, flow)
-    log.info("%s: read as %s", text, {"-": "a list of paths", "image": "one image"}.get(reader, reader))
     root = root if root.is_dir() else root.parent
-    listed, root = _without_absolute_paths(list(records), root)
+    listed = list(records) if frame is None else _parts.only(records, frame, flow)
+    listed, root = _without_absolute_paths(listed, root)
+    hidden = 0
+    if hide and reader in PRIVATE:
+        told, listed = listed, list(hidden_names(listed, Shown(hide, patient), dicom_files=reader == "dicom"))
+        hidden = sum((a.id, a.relative) != (b.id, b.relative) for a, b in zip(told, listed, strict=True))
+    source = Source(listed, reader, root, text, flow)
+    how = {"-": "a list of paths", "image": "one image"}.get(reader, reader)
+    log.info("%s: read as %s", source.stored(hide) if hide else text, how)
+    if hidden:
+        log.info("names: those of %d of %d images are hidden, since they may tell a patient", hidden, len(listed))
     kept = sorted(listed, key=lambda record: record.id)
     if not kept:
         raise SourceError(_nothing(text, flow))
+    if reader in ("-", "manifest") and not any(record.path.exists() for record in kept):
+        raise SourceError(f"{text}: none of {images(len(kept))} exists, such as {kept[0].relative}")
     for first, second in itertools.pairwise(kept):
         if first.id == second.id:
             raise SourceError(f"{text}: id {first.id!r} occurs twice: {first.relative} and {second.relative}")
-    return Source(kept, reader, root, text, flow)
+    return replace(source, records=kept)
 
 
 def _without_absolute_paths(records: list[Record], root: Path) -> tuple[list[Record], Path]:
@@ -168,7 +198,7 @@ def _image(path: Path, patient: str | None, flow: Flow) -> Iterator[Record]:
     if not path.is_file() or not is_text(str(path)):
         raise SourceError(f"{str(path)!a}: not a regular file with a UTF-8 name")
     who, study = Patients(patient)(Path(os.path.normpath(path)).as_posix())  # the folders may say whose it is
-    yield Record(id=path.stem, path=path, relative=path.name, patient=who, study=study)
+    yield from _counted(Record(id=path.stem, path=path, relative=path.name, patient=who, study=study), flow)
 
 
 def _listed(stdin: IO[bytes], nul: bool, patient: str | None, flow: Flow) -> Iterator[Record]:
@@ -184,16 +214,19 @@ def _listed(stdin: IO[bytes], nul: bool, patient: str | None, flow: Flow) -> Ite
     if len(relatives) < len(named):
         flow.read += len(named) - len(relatives)
         flow.drop(NOT_TEXT, len(named) - len(relatives))
-    missing: list[str] = []
     for name, relative in zip(ids(relatives), relatives, strict=True):
         flow.read += 1
-        if not Path(relative).is_file():
-            missing.append(relative)
-            continue
         who, study = patients(relative)
-        yield Record(id=name, path=Path(relative), relative=relative, patient=who, study=study)
-    drop_missing(flow, missing)
+        # A file that is not there was asked for by its name: it is unreadable, and named when it is to be read.
+        yield from _counted(Record(id=name, path=Path(relative), relative=relative, patient=who, study=study), flow)
     patients.report(flow)
+
+
+def _counted(record: Record, flow: Flow) -> Iterator[Record]:
+    """Yield every image of a file that has been counted as one."""
+    for number, part in enumerate(_parts.each(record)):
+        flow.read += number > 0
+        yield part
 
 
 def _nothing(text: str, flow: Flow) -> str:

@@ -3,9 +3,10 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from cbir_cli import names
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.records import Flow
 
@@ -36,8 +37,16 @@ def ending(name: str) -> str:
     return ".nii.gz" if lower.endswith(".nii.gz") else os.path.splitext(lower)[1] or "no ending"
 
 
-def walk(folder: Path) -> Iterator[os.DirEntry[str]]:
+def usual_ending(name: str) -> str:
+    """Return a file's ending to count it by; what follows a dot in a name may tell a patient."""
+    found = ending(name)
+    return found if found in ("no ending", ".nii.gz") or found in names.ENDINGS else "another ending"
+
+
+def walk(folder: Path, shown: Callable[[str], str] = str, above: str = "") -> Iterator[os.DirEntry[str]]:
     """Entries below a folder that are not folders, in the order of their names; hidden ones are passed over.
+
+    ``shown`` says what may be told of a folder's path below the first, which is ``above``.
 
     Raises
     ------
@@ -48,12 +57,12 @@ def walk(folder: Path) -> Iterator[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise SourceError(f"{folder}: {error.strerror}") from error
+        raise SourceError(f"{shown(above) if above else folder}: {error.strerror}") from error
     for entry in listed:
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from walk(Path(entry.path))
+            yield from walk(Path(entry.path), shown, f"{above}/{entry.name}" if above else entry.name)
         else:
             yield entry
 
@@ -67,14 +76,14 @@ def images_below(root: Path, flow: Flow) -> list[str]:
     found: list[str] = []
     missing: list[str] = []
     others: Counter[str] = Counter()
-    for entry in walk(root):
+    for entry in walk(root, flow.shown):
         relative = Path(entry.path).relative_to(root).as_posix()
         if entry.is_dir():
             others["linked folder"] += 1
         elif ending(entry.name) not in ENDINGS:
-            others[ending(entry.name)] += 1
+            others[usual_ending(entry.name)] += 1
         elif not entry.is_file():
-            missing.append(relative)  # a link to nothing
+            missing.append(flow.shown(relative))  # a link to nothing
         elif is_text(relative):
             found.append(relative)
         else:
@@ -132,7 +141,8 @@ def drop_missing(flow: Flow, names: list[str]) -> None:
 def ids(relatives: Iterable[str]) -> list[str]:
     """Return a unique name for each path: without its ending, or with it where two files differ in nothing else."""
     relatives = list(relatives)
-    stems = [os.path.splitext(relative)[0] for relative in relatives]
+    # A number after a dot is no ending: 1.2.840.7 and IM.0001 are whole names.
+    stems = [r if os.path.splitext(r)[1][1:].isdecimal() else os.path.splitext(r)[0] for r in relatives]
     count, taken = Counter(stems), set(relatives)
     return [
         stem if count[stem] == 1 and stem not in taken else relative

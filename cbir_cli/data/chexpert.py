@@ -25,6 +25,7 @@ from pathlib import Path
 from cbir_cli.data import _tables
 from cbir_cli.data._files import drop_missing, images_by_name
 from cbir_cli.errors import SourceError
+from cbir_cli.label_sets import CHEXPERT_14
 from cbir_cli.records import Flow, Record
 
 CITATION = (
@@ -33,22 +34,7 @@ CITATION = (
 )
 LICENSE = "Stanford University Dataset Research Use Agreement: research only, no redistribution"
 
-LABELS = (
-    "No Finding",
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-)
+LABELS = CHEXPERT_14
 _COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 _ALIASES = {"Airspace Opacity": "Lung Opacity"}
 """In CheXlocalize's tables."""

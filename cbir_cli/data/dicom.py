@@ -18,16 +18,14 @@ import posixpath
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cbir_cli import dicom
-from cbir_cli.data._files import ENDINGS, NOT_TEXT, counted, drop_missing, ending, ids, is_text, walk
+from cbir_cli.data._files import ENDINGS, NOT_TEXT, counted, drop_missing, ending, ids, is_text, usual_ending, walk
 from cbir_cli.errors import ImageError, SourceError
 from cbir_cli.progress import Progress
 from cbir_cli.records import Flow, Record
@@ -60,6 +58,11 @@ _VIEWS = {
     "R-10232": "RL",
 }
 """Codes of views of the chest in SNOMED, new and old."""
+_TERMS = frozenset(
+    "AP PA LL RL LLD RLD LLO RLO LAO RAO LPO RPO LAT LATERAL LAO/LPO OBL OBLIQUE AX AXIAL CC MLO ML LM LMO XCCL XCCM "
+    "FB SIO ISO SUPINE PRONE DECUB ERECT".split()
+)
+"""What ViewPosition may say; anything else was typed by somebody, and is not read."""
 _MEANINGS = {
     "postero-anterior": "PA",
     "antero-posterior": "AP",
@@ -176,12 +179,12 @@ def _files(root: Path, base: Path, flow: Flow) -> list[_File]:
     found: list[str] = []
     missing: list[str] = []
     others: Counter[str] = Counter()
-    for path in [root] if root.is_file() else (Path(entry.path) for entry in walk(root)):
+    for path in [root] if root.is_file() else (Path(entry.path) for entry in walk(root, _all_hidden(flow))):
         relative = path.relative_to(base).as_posix()
         if path.is_dir():
             others["linked folder"] += 1
         elif not path.is_file():
-            missing.append(relative)
+            missing.append(flow.shown(relative, every=True))
         elif not is_text(relative):
             flow.read += 1
             flow.drop(NOT_TEXT)
@@ -191,7 +194,7 @@ def _files(root: Path, base: Path, flow: Flow) -> list[_File]:
     drop_missing(flow, missing)
     read = _read_all(base, sorted(found))
     files = [file for file in read if file is not None]
-    others.update(ending(relative) for relative, file in zip(sorted(found), read, strict=True) if file is None)
+    others.update(usual_ending(relative) for relative, file in zip(sorted(found), read, strict=True) if file is None)
     if directories := sum(file.directory for file in files):
         others["DICOMDIR"] += directories
     if others:
@@ -255,7 +258,8 @@ def _read(base: Path, relative: str) -> _File | None:
         return _File(relative, damaged=str(error))
     except Exception as error:  # on a damaged file pydicom raises nearly anything
         strerror = error.strerror if isinstance(error, OSError) else None
-        return _File(relative, damaged=strerror or next(iter(str(error).splitlines()), type(error).__name__))
+        # Only the kind: the words quote what the tags hold.
+        return _File(relative, damaged=strerror or f"its tags cannot be read ({type(error).__name__})")
 
 
 def _facts(relative: str, header: "Dataset") -> _File:
@@ -266,19 +270,20 @@ def _facts(relative: str, header: "Dataset") -> _File:
     if _DIRECTORY in (kind, text("SOPClassUID")):
         return _File(relative, directory=True)
     refused = dicom.refusal(header)
-    types = [str(value).upper() for value in header.get("ImageType") or []]
-    if not refused and text("Modality") == "CT" and "LOCALIZER" in types:
-        refused = "localizer of CT"
+    if not refused and text("Modality") == "CT":
+        types = [str(value).upper() for value in header.get("ImageType") or []]
+        refused = "localizer of CT" if "LOCALIZER" in types else ""
     if refused:
         return _File(relative, refused=refused)
     series, place = None, 0.0
     if text("Modality") in _PLANES and dicom.frames(header) == 1:
-        orientation = [float(value) for value in header.get("ImageOrientationPatient") or []]
-        position = [float(value) for value in header.get("ImagePositionPatient") or []]
+        orientation = dicom.numbers(header, "ImageOrientationPatient")
+        position = dicom.numbers(header, "ImagePositionPatient")
         if len(orientation) == 6 and len(position) == 3:
             # Planes that are tilted against each other have no common order, even in one series.
             series = text("SeriesInstanceUID"), tuple(round(value, 2) + 0.0 for value in orientation)
-            place = float(np.dot(np.cross(orientation[:3], orientation[3:]), position))
+            (a, b, c), (d, e, f), (x, y, z) = orientation[:3], orientation[3:], position
+            place = (b * f - c * e) * x + (c * d - a * f) * y + (a * e - b * d) * z  # along the normal of the plane
     instance = text("InstanceNumber")
     return _File(
         relative,
@@ -296,9 +301,13 @@ def _facts(relative: str, header: "Dataset") -> _File:
     )
 
 
+def _all_hidden(flow: Flow) -> Callable[[str], str]:
+    return lambda path: flow.shown(path, every=True)
+
+
 def _view(header: "Dataset") -> str:
     if stated := dicom.text(header, "ViewPosition").upper():
-        return stated
+        return stated if stated in _TERMS else ""
     for item in (header.get("ViewCodeSequence") or [])[:1]:
         meaning = dicom.text(item, "CodeMeaning").lower()
         return _VIEWS.get(dicom.text(item, "CodeValue")) or _MEANINGS.get(meaning, "")
@@ -320,7 +329,7 @@ def _dropped(file: _File, flow: Flow) -> bool:
     if file.damaged:
         flow.drop("damaged file")
         if sum(note.startswith("damaged file") for note in flow.notes) < 5:
-            flow.notes.append(f"damaged file: {file.relative}: {file.damaged}")
+            flow.notes.append(f"damaged file: {flow.shown(file.relative, every=True)}: {file.damaged}")
     elif file.refused:
         flow.drop(file.refused)
     return bool(file.damaged or file.refused)

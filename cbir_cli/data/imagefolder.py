@@ -14,6 +14,7 @@ from pathlib import Path
 from cbir_cli.data._files import ENDINGS, PATIENTS, Patients, counted, ending, ids, images_below, walk
 from cbir_cli.data._tables import is_split, split_name
 from cbir_cli.errors import SourceError
+from cbir_cli.names import looks_like
 from cbir_cli.records import NEGATIVE, POSITIVE, Flow, Record
 
 CITATION = "none: a layout of files, not a data set"
@@ -36,7 +37,8 @@ def recognise(root: Path) -> bool:
                 return False  # splits of unlabelled images
             folders = [folder for split in folders for folder in _folders(split)]
         names = {folder.name for folder in folders}
-        if len(names) > _MOST_CLASSES or any(p.search(f"{name}/") for name in names for p in PATIENTS):
+        patients = (p.search(f"{name}/") for name in names for p in PATIENTS)
+        if len(names) > _MOST_CLASSES or any(map(looks_like, names)) or any(patients):
             return False
         holding = {f.name for f in folders if any(ending(file.name) in ENDINGS for file in walk(f))}
     except (OSError, SourceError):
@@ -84,9 +86,9 @@ def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Reco
     if len(inside) < len(relatives):
         flow.drop("not in a class folder", len(relatives) - len(inside))
     sizes = Counter(relative.split("/")[depth] for relative in inside)
-    flow.notes.append(f"classes: {counted(sizes)}")
+    flow.notes.append(f"classes: {counted(Counter({flow.shown(c): n for c, n in sizes.items()}))}")
     if empty := [folder.name for folder in _folders(root) if not by_split and folder.name not in sizes]:
-        flow.notes.append(f"folders without images, no classes: {', '.join(empty)}")
+        flow.notes.append(f"folders without images, no classes: {', '.join(map(flow.shown, empty))}")
     # One mapping for each class, shared by its images.
     labels = {c: {other: POSITIVE if other == c else NEGATIVE for other in sorted(sizes)} for c in sizes}
     for name, relative in zip(ids(inside), inside, strict=True):

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cbir_cli.data import _tables
-from cbir_cli.data._files import Patients, drop_missing, ids
+from cbir_cli.data._files import Patients, ids
 from cbir_cli.errors import SourceError
 from cbir_cli.records import Flow, Record
 
@@ -33,7 +33,7 @@ def recognise(root: Path) -> bool:
 
 
 def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Record]:
-    """Every row of a manifest whose file is there.
+    """Every row of a manifest, also where its file is not there: it is unreadable, and named when it is to be read.
 
     Parameters
     ----------
@@ -64,7 +64,6 @@ def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Reco
     relatives = [_relative(root, number, row["path"]) for number, row in table]
     # Parts of one file share its name; the number tells them apart.
     names = dict(zip(dict.fromkeys(relatives), ids(dict.fromkeys(relatives)), strict=True))
-    missing: list[str] = []
     without: list[str] = []
     for (number, row), relative in zip(table, relatives, strict=True):
         flow.read += 1
@@ -74,11 +73,8 @@ def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Reco
         part = _part(root, number, row.get("part", ""))
         boxes = _boxes(root, number, row.get("boxes", ""))
         mask = root.parent / _relative(root, number, row["mask"]) if row.get("mask") else None
-        if not path.is_file():
-            missing.append(relative)
-            continue
         if mask and not mask.is_file():
-            without.append(row["mask"])
+            without.append(flow.shown(row["mask"], row.get("patient", ""), row.get("study", "")))
             mask = None
         who, study = (row["patient"], "") if row.get("patient") else patients(relative)
         yield Record(
@@ -97,7 +93,6 @@ def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Reco
             mask=mask,
             boxes=boxes,
         )
-    drop_missing(flow, missing)
     if without:
         flow.notes.append(f"missing mask: {len(without):,} ({', '.join(without[:5])}{', ...' if without[5:] else ''})")
     patients.report(flow)

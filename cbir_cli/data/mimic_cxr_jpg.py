@@ -25,6 +25,7 @@ from pathlib import Path
 from cbir_cli.data import _tables
 from cbir_cli.data._files import drop_missing
 from cbir_cli.errors import SourceError
+from cbir_cli.label_sets import CHEXPERT_14
 from cbir_cli.records import Flow, Record
 
 CITATION = (
@@ -33,22 +34,7 @@ CITATION = (
 )
 LICENSE = "PhysioNet Credentialed Health Data License 1.5.0: no redistribution"
 
-LABELS = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Enlarged Cardiomediastinum",
-    "Fracture",
-    "Lung Lesion",
-    "Lung Opacity",
-    "No Finding",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Pneumonia",
-    "Pneumothorax",
-    "Support Devices",
-)
+LABELS = tuple(sorted(CHEXPERT_14))
 ROWS = {"metadata": 377110, "split": 377110, "chexpert": 227827, "negbio": 227827}
 _LABELLERS = ("chexpert", "negbio")
 _ALIASES = {"Airspace Opacity": "Lung Opacity"}

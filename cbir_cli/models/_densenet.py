@@ -14,16 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_cli.errors import WeightsError
+from cbir_cli.models._onnx import Graph
 
 if TYPE_CHECKING:
     from torch import nn
 
-FEATURE_LAYER = "classifier.input"
-"""The feature vector is what the classifier is given: norm5, ReLU, average over all positions."""
-
-_EPSILON = 1e-5  # of torch's batch norm; it is not part of the weights
-_OPSET, _IR = 17, 9  # old enough for every ONNX Runtime that the package allows
-_NORM = ("weight", "bias", "running_mean", "running_var")
+HEAD = "classifier"
+"""The last layer; what it is given are the features: norm5, ReLU, average over all positions."""
 
 
 def build(n_outputs: int, *, growth: int, blocks: Sequence[int], stem: int) -> "nn.Module":
@@ -32,7 +29,7 @@ def build(n_outputs: int, *, growth: int, blocks: Sequence[int], stem: int) -> "
     Parameters
     ----------
     n_outputs : int
-        Logits; no activation follows them.
+        Width of the last layer; no activation follows it. 0 for none.
     growth : int
         Channels that every layer adds.
     blocks : sequence of int
@@ -43,12 +40,18 @@ def build(n_outputs: int, *, growth: int, blocks: Sequence[int], stem: int) -> "
     Returns
     -------
     torch.nn.Module
-        Maps (N, 3, S, S) float32 to (N, n_outputs) logits; torchvision's key names.
+        Maps (N, 3, S, S) float32 to (N, n_outputs), or without last layer to the features; torchvision's key names.
     """
+    from torch import nn
     from torchvision.models import DenseNet
 
     # Without memory_efficient: recomputing activations makes the saliency and training slower and changes no number.
-    return DenseNet(growth_rate=growth, block_config=tuple(blocks), num_init_features=stem, num_classes=n_outputs)
+    net = DenseNet(
+        growth_rate=growth, block_config=tuple(blocks), num_init_features=stem, num_classes=max(n_outputs, 1)
+    )
+    if not n_outputs:
+        net.classifier = nn.Identity()
+    return net
 
 
 def layers(weights: Mapping[str, Any]) -> list[int]:
@@ -81,77 +84,32 @@ def graph(weights: Mapping[str, NDArray[np.float32]]) -> bytes:
     Returns
     -------
     bytes
-        Input ``images`` (N, 3, S, S); outputs ``features`` (N, D) and ``logits`` (N, C), all float32. N and S are free.
+        As ``_onnx.Graph.finish`` returns it.
 
     Raises
     ------
     WeightsError
         If a weight is missing.
     """
-    from onnx import TensorProto, helper
-
     blocks = layers(weights)
-    net = _Graph(weights)
+    net = Graph(weights)
+
+    def norm_relu(x: str, name: str) -> str:
+        return net.relu(net.norm(x, name))
+
     x = net.conv("images", "features.conv0", strides=[2, 2], pads=[3] * 4)
-    x = net.norm_relu(x, "features.norm0")
+    x = norm_relu(x, "features.norm0")
     x = net.node("MaxPool", [x], "features.pool0", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     for number, depth in enumerate(blocks, 1):
         for layer in range(1, depth + 1):
             name = f"features.denseblock{number}.denselayer{layer}"
-            y = net.conv(net.norm_relu(x, f"{name}.norm1"), f"{name}.conv1")
-            y = net.conv(net.norm_relu(y, f"{name}.norm2"), f"{name}.conv2", pads=[1] * 4)
+            y = net.conv(norm_relu(x, f"{name}.norm1"), f"{name}.conv1")
+            y = net.conv(norm_relu(y, f"{name}.norm2"), f"{name}.conv2", pads=[1] * 4)
             # Joining the running concatenation with the new channels copies less than joining all of them anew.
             x = net.node("Concat", [x, y], f"{name}.concat", axis=1)
         if number < len(blocks):
             name = f"features.transition{number}"
-            x = net.conv(net.norm_relu(x, f"{name}.norm"), f"{name}.conv")
+            x = net.conv(norm_relu(x, f"{name}.norm"), f"{name}.conv")
             x = net.node("AveragePool", [x], f"{name}.pool", kernel_shape=[2, 2], strides=[2, 2])
-    x = net.node("GlobalAveragePool", [net.norm_relu(x, "features.norm5")], "features.average")
-    x = net.node("Flatten", [x], "features")
-    net.node("Gemm", [x, net.weight("classifier.weight"), net.weight("classifier.bias")], "logits", transB=1)
-
-    def value(name: str, shape: list[str | int]) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-    outputs, width = np.shape(weights["classifier.weight"])
-    made = helper.make_graph(
-        net.nodes,
-        "densenet",
-        [value("images", ["N", 3, "S", "S"])],
-        [value("features", ["N", width]), value("logits", ["N", outputs])],
-        net.tensors,
-    )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
-    return bytes(model.SerializeToString())
-
-
-class _Graph:
-    """Nodes and tensors of an ONNX graph in the making; every method returns the name of what it adds."""
-
-    def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        self.weights = weights
-        self.nodes: list[Any] = []
-        self.tensors: list[Any] = []
-
-    def weight(self, name: str) -> str:
-        from onnx import numpy_helper
-
-        if name not in self.weights:
-            raise WeightsError(f"the network's weight {name} is missing")
-        values = np.ascontiguousarray(self.weights[name], dtype=np.float32)
-        self.tensors.append(numpy_helper.from_array(values, name))
-        return name
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
-
-    def conv(self, x: str, name: str, **attributes: Any) -> str:
-        return self.node("Conv", [x, self.weight(f"{name}.weight")], f"{name}.out", **attributes)
-
-    def norm_relu(self, x: str, name: str) -> str:
-        inputs = [x, *(self.weight(f"{name}.{part}") for part in _NORM)]
-        normed = self.node("BatchNormalization", inputs, f"{name}.out", epsilon=_EPSILON)
-        return self.node("Relu", [normed], f"{name}.relu")
+    x = norm_relu(x, "features.norm5")
+    return net.finish(x, head=HEAD, width=len(weights["features.norm5.weight"]), name="densenet")

@@ -40,7 +40,7 @@ def load_initial(init: str, architecture: str, n_outputs: int, *, seed: int) -> 
     architecture : str
         A name in ``models/``.
     n_outputs : int
-        Logits of the network.
+        Width of the network's last layer; 0 for none.
     seed : int
         Seed of all weights that are not taken over.
 
@@ -56,9 +56,9 @@ def load_initial(init: str, architecture: str, n_outputs: int, *, seed: int) -> 
     """
     module = fresh(architecture, n_outputs, seed=seed)
     if init == "imagenet":
-        fit_state(module, _imagenet(architecture), what="ImageNet weights")
+        fit_state(module, _imagenet(architecture), architecture=architecture, what="ImageNet weights")
     elif init != "none":
-        fit_state(module, read_state(Path(init)), what=init)
+        fit_state(module, read_state(Path(init)), architecture=architecture, what=init)
     return module
 
 
@@ -71,61 +71,71 @@ def fresh(architecture: str, n_outputs: int, *, seed: int) -> "nn.Module":
         return cast("nn.Module", registry.load("models", architecture).build(n_outputs))
 
 
-def fit_state(module: "nn.Module", state: Mapping[str, Any], *, what: str) -> list[str]:
+def fit_state(module: "nn.Module", state: Mapping[str, Any], *, architecture: str, what: str) -> list[str]:
     """Fill a network with weights that may come under other names; what is replaced or ignored is logged.
 
     Understood are wrappers such as ``{"state_dict": ...}``, any prefix before the network's own names (``module.``,
-    ``module.densenet121.``) or none, the layer names of old DenseNet checkpoints, and a classifier in a Sequential.
+    ``module.densenet121.``, ``module.encoder.``) or none, the layer names of old DenseNet checkpoints, and a last layer
+    in a Sequential. Weights without the last layer, with one of another width or with a projector in its place fit too,
+    and so do those of a backbone without the parts that an architecture adds to it (its ``FRESH``).
 
     Parameters
     ----------
     module : torch.nn.Module
-        Changed in place, but not if an error is raised. Its last layer is ``classifier``.
+        Changed in place, but not if an error is raised.
     state : mapping of str to Tensor or ndarray
         The weights.
+    architecture : str
+        Of the network, a name in ``models/``.
     what : str
         Where they come from, for messages.
 
     Returns
     -------
     list of str
-        Names of the classifier weights that kept the network's own values because ``state`` has none, or a
-        classifier of another width.
+        Names of the weights that kept the network's own values.
 
     Raises
     ------
     WeightsError
-        If a backbone weight is missing, has another shape, or is not finite.
+        If a weight that no part may go without is missing, has another shape, or is not finite.
     """
     import torch
 
+    kind = registry.load("models", architecture)
     own = module.state_dict()
-    given = _own_names(_unwrapped(state), list(own), what)
-    wrong, kept, taken = [], [], {}
+    parts = [[n for n in own if n.startswith(f"{part}.")] for part in (kind.HEAD, *getattr(kind, "FRESH", ()))]
+    head, *added = parts
+    given = _own_names(_unwrapped(state), list(own), kind.HEAD, what)
+    # All of what an architecture adds is there, or nothing: half of it is a damaged file.
+    fresh = {name for part in added for name in part}
+    fresh = set() if fresh & given.keys() else fresh
+    wrong, taken = [], {}
     for name, value in own.items():
+        if name in fresh:
+            continue
         found = given.pop(name, None)
         tensor = torch.as_tensor(found) if isinstance(found, (torch.Tensor, np.ndarray)) else None
         if tensor is not None and tensor.shape == value.shape:
             if not torch.isfinite(tensor).all():
                 raise WeightsError(f"{what}: {name} holds values that are not finite")
             taken[name] = tensor
-        elif name.startswith("classifier."):
-            kept.append(name)
         # Checkpoints older than torch 0.4.1 lack this counter, and nothing here depends on it.
-        elif not name.endswith(".num_batches_tracked"):
+        elif name not in head and not name.endswith(".num_batches_tracked"):
             wrong.append(
                 f"{name} " + (f"is {_shape(tensor)}, not {_shape(value)}" if tensor is not None else "missing")
             )
     if wrong:
         raise WeightsError(f"{what}: does not fit the network: {_some(wrong, '; ')}")
-    if kept:  # weight and bias belong together
-        kept = [name for name in own if name.startswith("classifier.")]
-        taken = {name: value for name, value in taken.items() if name not in kept}
-        log.info("%s: no classifier of this width, a fresh one is used (%s)", what, ", ".join(kept))
+    if not taken.keys() >= set(head):  # weight and bias belong together
+        taken = {name: value for name, value in taken.items() if name not in head}
+        log.info("%s: no %s of this width, a fresh one is used (%s)", what, kind.HEAD, ", ".join(head))
+    if fresh:
+        log.info("%s: fills the backbone; fresh: %s", what, ", ".join(kind.FRESH))
     if given:
         log.info("%s: not used: %s", what, _some(sorted(given)))
     module.load_state_dict(taken, strict=False)
-    return kept
+    return [name for name in own if name not in taken and not name.endswith(".num_batches_tracked")]
 
 
 def read_state(path: Path) -> Mapping[str, Any]:
@@ -186,25 +196,31 @@ def _unwrapped(state: Any) -> Mapping[str, Any]:
     return state if isinstance(state, Mapping) else {}
 
 
-def _own_names(state: Mapping[str, Any], own: list[str], what: str) -> dict[str, Any]:
+def _own_names(state: Mapping[str, Any], own: list[str], head: str, what: str) -> dict[str, Any]:
     """Return the weights under the network's names, whatever prefix they came with."""
     named = {_OLD_NAME.sub(r"\1\2.", str(name)): value for name, value in state.items()}
-    # The prefix is what stands before the first convolution. Backbones that were saved without their classifier
-    # often lack the network's own "features." too.
-    whole, inner = own[0], own[0].partition(".")[2]
-    anchor, lead = whole, ""
-    if not any(f".{name}".endswith(f".{whole}") for name in named):
-        anchor, lead = inner, whole.removesuffix(inner)
-    prefixes = [name.removesuffix(anchor) for name in named if f".{name}".endswith(f".{anchor}")]
-    if not prefixes:
-        raise WeightsError(f"{what}: holds no {whole}; found {_some(list(named)) or 'no weights'}")
-    if len(prefixes) > 1 and "" not in prefixes:
-        raise WeightsError(f"{what}: holds several networks: {_some(prefixes)}")
-    prefix = min(prefixes, key=len)
-    bare = {lead + name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
-    for part in ("weight", "bias"):  # a classifier that is followed by an activation, as in CheXNet
-        if f"classifier.0.{part}" in bare:
-            bare.setdefault(f"classifier.{part}", bare.pop(f"classifier.0.{part}"))
+    # Backbones that were saved without their last layer often lack what the network's own names begin with
+    # ("features.") too.
+    lead = f"{own[0].partition('.')[0]}."
+    for cut in ("", lead) if all(name.startswith((lead, f"{head}.")) for name in own) else ("",):
+        names = [name.removeprefix(cut) for name in own if name.startswith(cut)]
+        # A prefix is what stands before the first name; a stage of the network may have a layer of that name too.
+        found = {name.removesuffix(names[0]) for name in named if f".{name}".endswith(f".{names[0]}")}
+        if found:
+            break
+    fitting = {prefix: sum(f"{prefix}{name}" in named for name in names) for prefix in found}
+    best = sorted(prefix for prefix in found if fitting[prefix] == max(fitting.values(), default=0))
+    # Another architecture may have a layer of that name here and there.
+    if not found or (len(best) > 1 and 2 * fitting[best[0]] < len(names)):
+        raise WeightsError(f"{what}: holds no {own[0]}; found {_some(list(named)) or 'no weights'}")
+    if len(best) > 1 and "" not in best:
+        raise WeightsError(f"{what}: holds several networks: {_some(best)}")
+    prefix = best[0]
+    bare = {cut + name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+    inside = [name for name in bare if name.startswith(f"{head}.0.")]
+    if len(inside) == sum(name.startswith(f"{head}.") for name in bare):  # followed by an activation, as in CheXNet
+        for name in inside:
+            bare[f"{head}.{name.removeprefix(f'{head}.0.')}"] = bare.pop(name)
     return bare
 
 

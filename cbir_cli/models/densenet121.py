@@ -8,13 +8,13 @@ arXiv:1608.06993. (Table 1, first column.)
 
 from typing import TYPE_CHECKING
 
-from cbir_cli.models._densenet import FEATURE_LAYER, graph
+from cbir_cli.models._densenet import HEAD, graph
 from cbir_cli.models._densenet import build as _build
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FEATURES", "FEATURE_LAYER", "IMAGENET", "MIN_SIZE", "build", "graph"]
+__all__ = ["FEATURES", "HEAD", "IMAGENET", "MIN_SIZE", "build", "graph"]
 
 FEATURES = 1024
 MIN_SIZE = 29
@@ -24,5 +24,5 @@ IMAGENET = "DenseNet121_Weights.IMAGENET1K_V1"
 
 
 def build(n_outputs: int) -> "nn.Module":
-    """Return the network with fresh weights: (N, 3, S, S) float32 to (N, n_outputs) logits."""
+    """Return the network with fresh weights: (N, 3, S, S) float32 to (N, n_outputs); 0 for no last layer."""
     return _build(n_outputs, growth=32, blocks=(6, 12, 24, 16), stem=64)

@@ -11,13 +11,13 @@ arXiv:1608.06993. (Section 3; the sizes are ours.)
 
 from typing import TYPE_CHECKING
 
-from cbir_cli.models._densenet import FEATURE_LAYER, graph
+from cbir_cli.models._densenet import HEAD, graph
 from cbir_cli.models._densenet import build as _build
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FEATURES", "FEATURE_LAYER", "MIN_SIZE", "build", "graph"]
+__all__ = ["FEATURES", "HEAD", "MIN_SIZE", "build", "graph"]
 
 FEATURES = 114
 MIN_SIZE = 13
@@ -25,5 +25,5 @@ MIN_SIZE = 13
 
 
 def build(n_outputs: int) -> "nn.Module":
-    """Return the network with fresh weights: (N, 3, S, S) float32 to (N, n_outputs) logits."""
+    """Return the network with fresh weights: (N, 3, S, S) float32 to (N, n_outputs); 0 for no last layer."""
     return _build(n_outputs, growth=16, blocks=(3, 4, 4), stem=24)

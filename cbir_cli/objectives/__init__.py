@@ -1,5 +1,10 @@
 """What a network is trained for: one file a paper's objective.
 
-Each module has ``OUTPUTS`` (logits an image), ``class_weights(targets, scheme)``, ``loss(logits, targets, *, weights)``
-and ``probability(logits)``. They know arrays and tensors; the loop is in ``training.py``.
+Each module says how the vectors that it trains are compared (``SIMILARITY``), how many pictures it is shown of an image
+(``VIEWS``), whether its loss needs a batch whole (``WHOLE_BATCH``: it is not a mean over images), and has
+``outputs(names)``, ``class_weights(targets, scheme)`` and ``loss(outputs, targets, *, weights, ...)``, whose other
+keywords are its parameters. A classifier also has ``probability(logits)``. An objective with layers of its own has
+``attach(module, width)``, ``FIXED_RATE`` if some of them keep their first learning rate, and ``monitor(outputs)`` where
+there is something to watch; one that learns without labels has ``LABELLED = False``. They know arrays and tensors; the
+loop is in ``training.py``.
 """

@@ -18,19 +18,35 @@ Theirs (2020) ends in a sigmoid and takes the logarithm of a clipped probability
 an exact gradient for confident predictions. As in Keras, a weighted batch is divided by its images, not by its weights.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cbir_cli.errors import CbirError, ShapeError
+from cbir_cli.errors import CbirError, ShapeError, UsageError
 from cbir_cli.registry import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-OUTPUTS = 1
+SIMILARITY = "l2"
+VIEWS = 1
+WHOLE_BATCH = False
 CLASS_WEIGHTS = ("balanced", "none")
+
+
+def outputs(names: Sequence[str]) -> int:
+    """Return the number of logits: 1.
+
+    Raises
+    ------
+    UsageError
+        If the task has several outputs.
+    """
+    if len(names) != 1:
+        raise UsageError(f"the objective binary has one output, the task has {len(names)}: {', '.join(names)}")
+    return 1
 
 
 def class_weights(targets: ArrayLike, scheme: str = "balanced") -> NDArray[np.float32]:
@@ -67,12 +83,13 @@ def class_weights(targets: ArrayLike, scheme: str = "balanced") -> NDArray[np.fl
     return (len(true) / (2 * counts) if scheme == "balanced" else np.ones(2)).astype(np.float32)
 
 
-def loss(logits: "Tensor", targets: "Tensor", *, weights: "Tensor | None" = None) -> "Tensor":
+def loss(outputs: "Tensor", targets: "Tensor", *, weights: "Tensor | None" = None) -> "Tensor":
     """Weighted cross-entropy of a batch.
 
     Parameters
     ----------
-    logits : Tensor (B, 1), float
+    outputs : Tensor (B, 1), float
+        Logits.
     targets : Tensor (B,), int64
         0 or 1.
     weights : Tensor (2,), optional
@@ -86,7 +103,9 @@ def loss(logits: "Tensor", targets: "Tensor", *, weights: "Tensor | None" = None
     from torch.nn.functional import binary_cross_entropy_with_logits
 
     return binary_cross_entropy_with_logits(
-        logits[:, 0], targets.to(logits.dtype), weight=None if weights is None else weights.to(logits.dtype)[targets]
+        outputs[:, 0],
+        targets.to(outputs.dtype),
+        weight=None if weights is None else weights.to(outputs.dtype)[targets],
     )
 
 

@@ -368,7 +368,8 @@ def _mark(tensor: Tensor, name: str) -> Tensor:
 
 
 def _is_marked(tensor: Tensor, name: str) -> bool:
-    return getattr(tensor, f"_cbir_{name}", None) == tensor._version
+    version = getattr(tensor, f"_cbir_{name}", None)  # tensors of the inference mode have none, and are not marked
+    return version is not None and version == tensor._version
 
 
 def _alone(rule: Callable[..., Tensor]) -> Callable[..., tuple[Tensor]]:

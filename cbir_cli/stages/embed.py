@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cbir_cli import reading
 from cbir_cli.artifacts import embeddings, history, items, saliency
 from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.model import Model
@@ -79,7 +80,7 @@ def embed_images(
             "embed",
             {"source": source, "reader": reader, "encoder": space.encoder, "size": encoder.input.size, **_quirk(space)},
             inputs={"model": space.model_fingerprint},
-            libraries=("pillow", *encoder.libraries),
+            libraries=(*reading.libraries(records), *encoder.libraries),
         )
         embeddings.write(
             job.output,
@@ -127,7 +128,7 @@ def embed_maps(encoder: Network, maps: saliency.Maps, output: str, *, labels: Se
         np.concatenate([b["X"] for b in blocks]) if blocks else np.empty((0, encoder.width), np.float32),
         table,
         space,
-        logits=np.concatenate([b["logits"] for b in blocks]) if blocks else None,
+        logits=np.concatenate([b["logits"] for b in blocks]) if blocks and "logits" in encoder.fields else None,
         unreadable=maps.unreadable,
         history=history.join(encoder.model.history, maps.history, [entry]),
     )

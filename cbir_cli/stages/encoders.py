@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cbir_cli import registry
+from cbir_cli import registry, windows
 from cbir_cli.artifacts.embeddings import Space
 from cbir_cli.artifacts.model import Model, read, saliency_space, space_of
 from cbir_cli.artifacts.partial import Fields
@@ -56,7 +56,7 @@ class Encoder(Protocol):
         """Shape and dtype of each row that ``rows`` returns."""
 
     def rows(self, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Return ``X`` (N, D) and, where the model classifies, ``logits`` (N, C) of pixels (N, S, S)."""
+        """Return ``X`` (N, D) and, where the model classifies, ``logits`` (N, C) of pixels, as ``input`` loads them."""
 
     @property
     def libraries(self) -> list[str]:
@@ -88,6 +88,9 @@ class Settings:
 
 class Network:
     """The encoder of a model artifact: a CNN fed with images, or with maps; an IG model's two networks.
+
+    The vector is what the model's ``feature-layer`` says: what the last layer is given, with the logits beside it, or
+    what the network returns, without logits.
 
     Parameters
     ----------
@@ -121,7 +124,7 @@ class Network:
         guided = stage is not None or bool(saliency)
         _check_compat(settings.compat, model.name, guided=guided)
         self.space = Space(
-            similarity="l2",
+            similarity=similarity_of(model.objective),
             fingerprint=space_of(model, saliency or (model.saliency.space() if model.saliency else "")),
             encoder="ig" if tuned else "cnn(ig)" if guided else "cnn",
             outputs=model.outputs,
@@ -140,7 +143,6 @@ class Network:
         return engines.encoder(
             model.architecture,
             model.weights,
-            len(model.outputs),
             engine=settings.engine,
             device=settings.device,
             threads=settings.threads,
@@ -159,13 +161,14 @@ class Network:
             pixels = as_pixels(self._mapper(pixels)[0])  # as stored: a maps file in between gives the same vectors
         if self.space.compat == "silva2020":
             pixels = pixels / np.float32(255)
-        features, logits = self._features(self.input.prepare(pixels))
-        return {"X": features, "logits": logits}
+        inputs, outputs = self._features(self.input.prepare(pixels))
+        return {"X": inputs, "logits": outputs} if gives_outputs(self.model) else {"X": outputs}
 
     @property
     def fields(self) -> Fields:
         """See ``Encoder.fields``."""
-        return {"X": ((self.width,), "<f4"), "logits": ((len(self.model.outputs),), "<f4")}
+        logits: Fields = {"logits": ((len(self.model.outputs),), "<f4")} if gives_outputs(self.model) else {}
+        return {"X": ((self.width,), "<f4"), **logits}
 
     @property
     def libraries(self) -> list[str]:
@@ -211,7 +214,7 @@ class Mapper:
     Raises
     ------
     UsageError
-        If the method has to be fitted first.
+        If the method has to be fitted first, or explains an output and the model has none.
     """
 
     def __init__(
@@ -229,6 +232,7 @@ class Mapper:
         self.model, self.method, self.form, self.fitted = model, registry.canonical(method), form, dict(fitted)
         self._settings = settings
         way = registry.load("saliency", method)
+        check_explains(model, method)
         if hasattr(way, "fit") and not fitted:
             raise UsageError(f"saliency method {method} has to be fitted to images first")
         self._explain = way.explain
@@ -243,7 +247,6 @@ class Mapper:
         return mappers.saliency_mapper(
             model.architecture,
             model.weights,
-            len(model.outputs),
             self._explain,
             device=settings.device,
             threads=settings.threads,
@@ -267,16 +270,22 @@ class Ssim:
 
     Parameters
     ----------
-    size : int
-        Side in pixels.
+    spec : InputSpec
+        Its size and window; the image is grey.
     """
 
-    def __init__(self, size: int) -> None:
-        self.input = InputSpec(size=size)
-        self.width = size * size
+    def __init__(self, spec: InputSpec) -> None:
+        self.input = spec
+        self.width = spec.size**2
         self.task: dict[str, Any] = {}
+        window = " {:g},{:g}".format(*spec.window) if spec.window else ""
         self.space = Space(
-            "ssim", f"ssim {size}", "ssim", model_name="ssim", model_fingerprint="ssim", input=self.input.to_dict()
+            "ssim",
+            f"ssim {spec.size}{window}",
+            "ssim",
+            model_name="ssim",
+            model_fingerprint="ssim",
+            input=self.input.to_dict(),
         )
 
     def rows(self, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -299,7 +308,52 @@ class Ssim:
         raise UsageError("ssim has no saliency maps; use --method none")
 
 
-def open_encoder(name: str, settings: Settings, *, image_size: int | None = None) -> Network | Ssim:
+def similarity_of(objective: str) -> str:
+    """Return how vectors are compared that were trained with an objective; l2 where it says nothing or is unknown."""
+    if registry.canonical(objective) not in registry.names("objectives"):
+        return "l2"
+    return str(getattr(registry.load("objectives", objective), "SIMILARITY", "l2"))
+
+
+def gives_outputs(model: Model) -> bool:
+    """Say whether a model has logits: the vector of one that has none is what the network returns."""
+    return not model.feature_layer.endswith(".output")
+
+
+def check_explains(model: Model, method: str) -> None:
+    """Refuse a saliency method that explains an output, for a model that has none.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not gives_outputs(model) and registry.load("saliency", method).EXPLAINS == "output":
+        raise UsageError(
+            f"{model.name}: gives a vector and no outputs (objective {model.objective}); saliency method "
+            f"{registry.canonical(method)} explains an output"
+        )
+
+
+def known_settings(name: str) -> dict[str, Any]:
+    """Return what ``--set`` reaches of an encoder, with the defaults.
+
+    Parameters
+    ----------
+    name : str
+        Path, or one of ``BUILT_IN``.
+    """
+    built_in = {"window": ""} if name in BUILT_IN else {}
+    return {"compat": "none", **built_in, **({"architecture": "densenet121"} if name == "imagenet" else {})}
+
+
+def open_encoder(
+    name: str,
+    settings: Settings,
+    *,
+    image_size: int | None = None,
+    window: str = "",
+    architecture: str = "densenet121",
+) -> Network | Ssim:
     """Return the encoder of a model artifact or of a built-in.
 
     Parameters
@@ -309,6 +363,10 @@ def open_encoder(name: str, settings: Settings, *, image_size: int | None = None
     settings : Settings
     image_size : int, optional
         Side of the input; only where the model does not fix it.
+    window : str
+        Of a built-in: window in Hounsfield units, as ``windows.parse`` takes it.
+    architecture : str
+        Of ``imagenet``: a network of ``models/``.
 
     Raises
     ------
@@ -317,15 +375,27 @@ def open_encoder(name: str, settings: Settings, *, image_size: int | None = None
     WeightsError
         If ``imagenet`` is asked for and its weights cannot be had.
     """
-    if name == "ssim":
-        _check_compat(settings.compat, name, guided=False)
-        return Ssim(image_size or InputSpec().size)
-    if name == "imagenet":
-        return Network(imagenet(image_size or InputSpec().size), settings)
+    if name in BUILT_IN:
+        return _built_in(name, settings, architecture, InputSpec(image_size or 224, window=windows.parse(window)))
     model = read(name)
     if image_size not in (None, model.input.size):
         raise UsageError(f"{name}: was trained at {model.input.size} px; --image-size {image_size} does not fit")
     return Network(model, settings)
+
+
+def reopen(space: Space, settings: Settings) -> Network | Ssim | None:
+    """Return the built-in encoder that a space is of, as it was; None where the space is of a model artifact."""
+    name, _, architecture = space.model_name.partition(":")
+    if name not in BUILT_IN:
+        return None
+    return _built_in(name, settings, architecture or "densenet121", InputSpec.from_dict(space.input))
+
+
+def _built_in(name: str, settings: Settings, architecture: str, spec: InputSpec) -> Network | Ssim:
+    if name == "ssim":
+        _check_compat(settings.compat, name, guided=False)
+        return Ssim(spec)
+    return Network(imagenet(architecture, spec), settings)
 
 
 def _check_compat(compat: str, name: str, *, guided: bool) -> None:
@@ -337,20 +407,38 @@ def _check_compat(compat: str, name: str, *, guided: bool) -> None:
         )
 
 
-def imagenet(size: int) -> Model:
-    """Return DenseNet-121 as torchvision ships it, trained on ImageNet."""
-    from cbir_cli.models import _weights, densenet121
+def imagenet(architecture: str, spec: InputSpec) -> Model:
+    """Return a network as torchvision ships it, trained on ImageNet.
 
-    module = _weights.load_initial("imagenet", "densenet121", 1000, seed=0)
+    Its name is ``imagenet`` for DenseNet-121, else ``imagenet:`` and the architecture: so an index remembers it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such architecture.
+    ShapeError
+        If it does not take images of that size.
+    WeightsError
+        If there are no weights for it, or they cannot be had.
+    """
+    from cbir_cli import engines
+    from cbir_cli.models import _weights
+
+    network = registry.load("models", architecture)
+    if hasattr(network, "FRESH"):
+        raise UsageError(f"imagenet: {architecture} has no weights for all of its parts; train it with --init imagenet")
+    engines.check_size(spec.size, network)
+    name = "imagenet" if (plain := registry.canonical(architecture)) == "densenet121" else f"imagenet:{plain}"
+    module = _weights.load_initial("imagenet", architecture, 1000, seed=0)
     return Model(
-        architecture="densenet121",
+        architecture=plain,
         weights={name: tensor.numpy() for name, tensor in module.state_dict().items()},
         outputs=[f"imagenet {i}" for i in range(1000)],
         task={},
         objective="imagenet",
-        feature_layer=densenet121.FEATURE_LAYER,
-        feature_width=densenet121.FEATURES,
-        input=InputSpec(size=size),
-        fingerprint="imagenet",
-        name="imagenet",
+        feature_layer=f"{network.HEAD}.input",
+        feature_width=network.FEATURES,
+        input=spec,
+        fingerprint=name,
+        name=name,
     )

@@ -12,9 +12,12 @@ from cbir_cli.artifacts import explanation, history
 from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
 from cbir_cli.artifacts.index import Index
 from cbir_cli.artifacts.items import Items
-from cbir_cli.errors import SourceError
-from cbir_cli.images import InputSpec, content_hash
+from cbir_cli.artifacts.pseudonyms import from_environment
+from cbir_cli.errors import ImageError, SourceError
+from cbir_cli.images import InputSpec
+from cbir_cli.names import Finder
 from cbir_cli.progress import track
+from cbir_cli.reading import content_hash
 from cbir_cli.records import Record
 from cbir_cli.stages.encoders import Encoder
 from cbir_cli.stages.query import Answer, Queries
@@ -48,14 +51,21 @@ class Pictures:
             If it cannot be decoded.
         """
         pixels = np.empty((len(items.ids), self.input.size, self.input.size), np.float32)
-        rows = zip(items.ids.tolist(), items["content"].tolist(), items.parts.tolist(), strict=True)
-        for row, (key, content, part) in enumerate(rows):
+        columns = (items.ids, items["path"], items["content"], items.parts)
+        for row, (key, relative, content, part) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
             path = paths[key]
-            record = Record(id=key, path=path, relative=path.name, part=None if part < 0 else part)
+            record = Record(id=key, path=path, relative=relative, part=None if part < 0 else part)
             if not path.exists():
-                raise SourceError(f"{path}: no such image; give the folder that the images are in with --root DIR")
-            if content_hash(path, record.part) != content:
-                raise SourceError(f"{path}: is not the image that {key} was made from; --root DIR names another folder")
+                raise SourceError(_absent(path, items))
+            try:
+                found = content_hash(path, record.part)
+            except ImageError as error:
+                raise ImageError(record.of_file(error)) from error
+            if found != content:
+                shown = path if path.as_posix().endswith(relative) else relative  # the name may be hidden
+                raise SourceError(
+                    f"{shown}: is not the image that {key} was made from; --root DIR names another folder"
+                )
             pixels[row] = self.input.load(record)
         return pixels
 
@@ -74,14 +84,33 @@ def paths_of_queries(queries: Queries, root: str | None) -> dict[str, Path]:
 
 
 def paths(ids: np.ndarray, relative: np.ndarray, root: str | None, source: str) -> dict[str, Path]:
-    """Return the file of each id, from its path below ``root``, else below the source as an artifact remembers it."""
+    """Return the file of each id, from its path below ``root``, else below the source as an artifact remembers it.
+
+    Hidden names are found again with the user's key.
+    """
+    find = Finder(from_environment())
     _, colon, rest = source.partition(":")
     folder = root or (rest if colon and not os.path.exists(source) else source)
+    if not os.path.exists(folder):
+        folder = str(find(Path(), folder) or folder)
     if not root and (os.path.isfile(folder) or Path(folder).suffix.lower() in (".csv", ".tsv")):
         folder = os.path.dirname(folder)
     if not root and source == "-":
         folder = ""
-    return {str(key): Path(folder, str(path)) for key, path in zip(ids, relative, strict=True)}
+    return {
+        str(key): find(Path(folder), str(path)) or Path(folder, str(path))
+        for key, path in zip(ids, relative, strict=True)
+    }
+
+
+def _absent(path: Path, items: Items) -> str:
+    """Return that an image is not there; names that were hidden with another key cannot be found."""
+    if items.pseudonyms not in ("", "kept", from_environment().check):
+        return (
+            f"{path}: no such image; if its name is hidden, it is with another key than yours: use the CBIR_KEY that "
+            "the artifact was made with"
+        )
+    return f"{path}: no such image; give the folder that the images are in with --root DIR"
 
 
 def explain_answers(

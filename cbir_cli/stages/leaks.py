@@ -13,15 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir_cli import images, leaks, phash
+from cbir_cli import leaks, phash, reading
 from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.model import Model
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.artifacts.run import RunRow
-from cbir_cli.errors import ArtifactError, CbirError, ImageError
+from cbir_cli.errors import ArtifactError, CbirError
 from cbir_cli.images import InputSpec
 from cbir_cli.leaks import Leak, Side
-from cbir_cli.progress import Progress
 from cbir_cli.records import Record
 from cbir_cli.splits import SplitRow
 
@@ -84,7 +83,7 @@ class Noting:
             If it cannot be decoded.
         """
         pixels = self._spec.load(record)
-        self.contents[record.id] = images.content_hash(record.path, record.part)
+        self.contents[record.id] = reading.content_of(record)
         self.hashes[record.id] = phash.of(pixels)
         return pixels
 
@@ -105,15 +104,7 @@ def of_records(records: Sequence[Record], hide: Pseudonyms) -> Known:
 def read(records: Sequence[Record], hide: Pseudonyms, *, workers: int) -> Known:
     """Read every image of some records, and return what is known then; one that cannot be read is named and counted."""
     noting = Noting(InputSpec())
-    progress = Progress(len(records), "reading images")
-    try:
-        for some, outcomes in images.stream(records, noting.load, workers=workers, batch=16):
-            for record, outcome in zip(some, outcomes, strict=True):
-                if isinstance(outcome, ImageError):
-                    log.warning("%s: not compared: %s", record.relative, outcome)
-            progress.advance(len(some))
-    finally:
-        progress.close()
+    reading.readable(records, noting.load, workers=workers)
     return replace(of_records(records, hide), contents=noting.contents, hashes=noting.hashes)
 
 

@@ -1,12 +1,14 @@
 """Score saliency maps against masks of the lesions: the library behind ``cbir evaluate --masks``.
 
-A mask belongs to the image whose path it has, or the end of that path: ``images/a/1.png`` goes with ``images/a/1``,
-``a/1`` or ``1`` below the folder of masks, with the ending of any image format; the longest that is there counts. A
-name that fits twice is an error, since a wrong mask would give a wrong score without a word. In a mask, what is not
-zero is lesion.
+A table or READER:ROOT whose records state masks, as those of the Decathlon's volumes and of ISIC do, gives the mask
+of each image by its id; that of a slice is the same slice of the volume of labels, turned as the image is. In a
+folder of masks a mask belongs to the image whose path it has, or the end of that path: ``images/a/1.png`` goes with
+``images/a/1``, ``a/1`` or ``1`` below the folder of masks, with the ending of any image format; the longest that is
+there counts. A name that fits twice is an error, since a wrong mask would give a wrong score without a word. In a
+mask, what is not zero is lesion.
 
-The map is brought to the size of its mask, by bilinear interpolation, and not the mask to the size of the map: so does
-the code of the CT-liver paper, and a lesion keeps its shape. Relevance over three channels is summed first.
+The map is brought to the size of its mask, by bilinear interpolation, and not the mask to the size of the map: so
+does the code of the CT-liver paper, and a lesion keeps its shape. Relevance over three channels is summed first.
 
 One map and one mask are in memory at a time.
 """
@@ -15,21 +17,26 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import evaluation, images, registry
+from cbir_cli import data, evaluation, images, registry, volumes
 from cbir_cli.artifacts import files, saliency
+from cbir_cli.artifacts.pseudonyms import from_environment
 from cbir_cli.artifacts.run import Key
-from cbir_cli.data import directory
+from cbir_cli.data import directory, manifest
 from cbir_cli.errors import ImageError, SourceError, UsageError
 from cbir_cli.evaluation import Metric
 from cbir_cli.maps import summed
+from cbir_cli.names import hidden
 from cbir_cli.progress import track
-from cbir_cli.records import Flow
+from cbir_cli.reading import content_hash
+from cbir_cli.records import Flow, Record
+from cbir_cli.records import images as counted
 from cbir_cli.scores import Score, summarise
 
 _JPEG = (".jpg", ".jpeg", ".jpe")
@@ -46,7 +53,7 @@ def evaluate(
     names : sequence of str
         Maps artifacts; ``-`` is standard input.
     masks : str
-        Folder of masks.
+        Folder of masks, or a source of images that states them.
     metrics : sequence of str, optional
         As on the command line; relevance rank accuracy and the pointing game by default.
     settings : sequence of str
@@ -72,11 +79,12 @@ def evaluate(
         if metric.folder != evaluation.EXPLANATION:
             raise UsageError(f"metric {metric} scores {metric.what}, not saliency maps (--masks)")
     measures = _measures(parsed, settings)
-    known = _masks_below(Path(masks))
+    stated = _stated(masks)
+    known = {} if stated else _masks_below(Path(masks))
     scores: list[Score] = []
     for name in names:
         with files.open_artifact(name, saliency.KIND) as artifact:
-            scores += _score(saliency.read(artifact), Path(masks), known, measures)
+            scores += _score(saliency.read(artifact), masks, stated, known, measures)
     if len({frozenset(score.values) for score in scores}) > 1:
         _LOG.warning("the files were scored on different images: their scores do not compare")
     return scores
@@ -158,13 +166,21 @@ def at_size(stored: NDArray[np.float16], shape: tuple[int, int]) -> NDArray[np.f
 
 def _score(
     maps: saliency.Maps,
-    folder: Path,
+    masks: str,
+    stated: Mapping[str, Record],
     known: Mapping[str, list[str]],
     measures: Mapping[str, tuple[Metric, dict[str, Any]]],
 ) -> list[Score]:
     with files.reading(maps.name):
         ids, relatives, contents = (c.tolist() for c in (maps.items.ids, maps.items["path"], maps.items["content"]))
-    found = pair(relatives, known, folder)
+    folder = Path(masks)
+    if stated:
+        found = {row: stated[key] for row, key in enumerate(ids) if key in stated}
+        if not found:
+            raise SourceError(f"{maps.name}: none of {counted(len(ids))} has a mask in {masks}")
+    else:
+        paired = pair(relatives, known, folder)
+        found = {row: Record(ids[row], Path(), relative, mask=folder / relative) for row, relative in paired.items()}
     if not found:
         sought = list(dict.fromkeys(_stem(key) for key in (relatives[0], Path(relatives[0]).name))) if relatives else []
         hint = f"; of {relatives[0]} it would be {' or '.join(sought)}, with the ending of an image" if sought else ""
@@ -172,8 +188,8 @@ def _score(
     values: dict[str, dict[Key, float]] = {name: {} for name in measures}
     chance: dict[str, dict[Key, float]] = {name: {} for name in measures}
     empty = 0
-    for row, relative in track(found.items(), len(found), f"{maps.name}: maps"):
-        lesion = _mask(folder / relative, contents[row])
+    for row, record in track(found.items(), len(found), f"{maps.name}: maps"):
+        lesion = _mask(record, contents[row])
         if not lesion.any():
             empty += 1
             continue
@@ -200,7 +216,7 @@ def _score(
         len(ids) - len(found),
         empty,
     )
-    if lossy := sum(os.path.splitext(relative)[1].lower() in _JPEG for relative in found.values()):
+    if lossy := sum(record.mask.suffix.lower() in _JPEG for record in found.values() if record.mask):
         _LOG.warning("%d masks are JPEG, whose noise around a lesion is not zero and counts as lesion; use PNG", lossy)
     return [
         summarise(
@@ -208,7 +224,7 @@ def _score(
             chance[name],
             method=maps.name,
             metric=name,
-            against=f"masks {folder}",
+            against=f"masks {masks}",
             left_out=len(ids) - len(values[name]),
             unit="image",
         )
@@ -216,10 +232,25 @@ def _score(
     ]
 
 
-def _mask(path: Path, content: str) -> NDArray[np.bool_]:
+def _stated(masks: str) -> dict[str, Record]:
+    """Return the images of a source that states masks, by id; nothing for a folder of masks."""
+    path = Path(masks)
+    if (path.exists() and not manifest.recognise(path)) or (not path.exists() and ":" not in masks):
+        return {}
+    stated = {record.id: record for record in data.read_source(masks).records if record.mask}
+    if not stated:
+        raise SourceError(f"{masks}: states no masks")
+    return stated
+
+
+def _mask(record: Record, content: str) -> NDArray[np.bool_]:
     """Return where a mask is not zero (H, W), unless it is the very file that the map explains."""
+    path = record.mask or record.path
     try:
-        if content and images.content_hash(path) == content:
+        with suppress(OSError), path.open("rb") as file:
+            if volumes.is_volume(file.read(2**12)):
+                return volumes.labels(path, record.part or 0, like=record.path) != 0
+        if content and content_hash(path) == content:
             raise SourceError(f"{path}: is the image itself, not its mask")
         pixels = images.decode(path)
     except ImageError as error:
@@ -231,8 +262,10 @@ def _mask(path: Path, content: str) -> NDArray[np.bool_]:
 def _masks_below(folder: Path) -> dict[str, list[str]]:
     """Return the paths of all images below a folder, relative to it, by the path without its ending."""
     known: dict[str, list[str]] = defaultdict(list)
+    hide = from_environment()  # the names of the images may be hidden
     for record in directory.read(folder, flow=Flow()):
         known[_stem(record.relative)].append(record.relative)
+        known[_stem(hidden(record.relative, hide))].append(record.relative)
     return dict(known)
 
 

@@ -116,7 +116,7 @@ def write_previews(
         caption = f"{method}   {record.id}"
         _replace(place / name, preview.preview(pixels, summed(one) * size, caption=caption, signed=signed))
         written += 1
-    log.info("%d previews are in %s", written, folder)
+    log.info("%d previews are in %s", written, place.name)
     return written
 
 

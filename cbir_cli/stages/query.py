@@ -20,7 +20,7 @@ from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.run import RunRow
 from cbir_cli.errors import ArtifactError, SourceError
 from cbir_cli.splits import SplitRow
-from cbir_cli.stages.encoders import BUILT_IN, Network, Settings, Ssim, open_encoder
+from cbir_cli.stages.encoders import Network, Settings, Ssim, open_encoder, reopen
 
 log = logging.getLogger("cbir")
 
@@ -101,10 +101,12 @@ def find_encoder(chosen: str | None, index: Index, index_path: str, settings: Se
     """
     space = index.embedding.space
     settings = replace(settings, compat=space.compat)
-    if space.model_name in BUILT_IN:
-        if chosen not in (None, space.model_name):
+    if built_in := reopen(space, settings):
+        if chosen not in (None, space.model_name, space.model_name.partition(":")[0]):
             raise ArtifactError(f"{chosen}: another model than the index was made with ({space.model_name})")
-        return open_encoder(space.model_name, settings, image_size=int(space.input["size"]))
+        if built_in.space.fingerprint != space.fingerprint:
+            raise ArtifactError(f"{index_path}: {space.model_name} had other weights when the index was made")
+        return built_in
     named = chosen or os.environ.get("CBIR_MODEL")
     beside = os.path.join(os.path.dirname(index_path), space.model_name)
     places = [named] if named else list(dict.fromkeys([beside, space.model_name, "model.h5"]))
@@ -114,7 +116,7 @@ def find_encoder(chosen: str | None, index: Index, index_path: str, settings: Se
         encoder = open_encoder(place, settings)
         if encoder.space.fingerprint == space.fingerprint:
             if not chosen:
-                log.info("model: %s", place)
+                log.info("model: %s", os.path.basename(place) if os.path.isabs(place) else place)
             return encoder
         if named:
             raise ArtifactError(

@@ -4,18 +4,16 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
-from cbir_cli import images, randomisation
+from cbir_cli import randomisation, reading, registry
 from cbir_cli.artifacts.model import Model
-from cbir_cli.errors import CbirError, ImageError
-from cbir_cli.progress import Progress
+from cbir_cli.errors import SourceError
 from cbir_cli.records import Record
 from cbir_cli.stages.encoders import Mapper
-from cbir_cli.stages.streaming import named
+from cbir_cli.stages.streaming import nothing
 
 log = logging.getLogger("cbir")
 
@@ -87,39 +85,32 @@ def randomise(
 
     Raises
     ------
-    CbirError
+    SourceError
         If no image can be read.
     """
+    from cbir_cli import engines
     from cbir_cli.models import _weights
 
-    module = _weights.fresh(model.architecture, len(model.outputs), seed=seed)
+    outputs = engines.last_width(registry.load("models", model.architecture), model.weights)
+    module = _weights.fresh(model.architecture, outputs, seed=seed)
     fresh = {name: value.numpy() for name, value in module.state_dict().items()}
     lost = list(randomisation.networks({name: model.weights[name] for name in fresh}, fresh, way))
     unreadable: dict[str, str] = {}
-    progress = Progress(len(records) * (1 + len(lost)), "maps")
 
-    def batches(some: Sequence[Record]) -> Iterator[np.ndarray]:
-        for part, outcomes in images.stream(some, model.input.load, workers=workers, batch=batch):
-            for record, outcome in zip(part, outcomes, strict=True):
-                if isinstance(outcome, ImageError):
-                    error = named(record, outcome)
-                    if fail:
-                        raise error
-                    log.warning("%s", error)
-                    unreadable[record.id] = str(error)
-            good = [outcome for outcome in outcomes if not isinstance(outcome, ImageError)]
-            if good:
-                yield np.stack(good)
-            progress.advance(len(part))
+    def batches(some: Sequence[Record], title: str) -> Iterator[np.ndarray]:
+        how = {"workers": workers, "batch": batch, "fail": fail, "title": title}
+        for _, pixels in reading.each(some, model.input.load, unreadable=unreadable, **how):  # type: ignore[arg-type]
+            if pixels:
+                yield np.stack(pixels)
 
-    with closing(progress), tempfile.TemporaryFile() as trained:
+    with tempfile.TemporaryFile() as trained:
         mapper, shape = make(model), (0,)
-        for pixels in batches(records):
+        for pixels in batches(records, "maps"):
             maps, _ = mapper(pixels)
             shape = maps.shape[1:]
             trained.write(maps.tobytes())
         if len(unreadable) == len(records):
-            raise CbirError("no image could be read")
+            raise SourceError(nothing(len(records)))
         readable = [record for record in records if record.id not in unreadable]
         trained.flush()
         before = np.memmap(trained, np.float16, "r", shape=(len(readable), *shape))
@@ -127,7 +118,7 @@ def randomise(
         for layer, weights in lost:
             mapper = make(replace(model, weights=weights))
             done, signed, bare = 0, [], []
-            for pixels in batches(readable):
+            for pixels in batches(readable, f"maps without {layer}"):
                 maps, _ = mapper(pixels)
                 pair = before[done : done + len(maps)], maps
                 signed.append(randomisation.correlation(*pair))

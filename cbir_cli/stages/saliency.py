@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli import images, mappers, maps, registry
+from cbir_cli import mappers, maps, reading, registry
 from cbir_cli.artifacts import history, saliency
 from cbir_cli.artifacts.model import Model
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
-from cbir_cli.errors import ImageError, SourceError, UsageError
-from cbir_cli.progress import Progress
-from cbir_cli.records import Record
+from cbir_cli.errors import SourceError, UsageError
+from cbir_cli.records import Record, images
 from cbir_cli.stages import preview as previews
 from cbir_cli.stages import streaming
 from cbir_cli.stages.embed import table_of
-from cbir_cli.stages.encoders import Mapper, Settings
+from cbir_cli.stages.encoders import Mapper, Settings, check_explains
 
 log = logging.getLogger("cbir")
 
@@ -128,29 +127,19 @@ def learn(
     unreadable: dict[str, str] = {}
 
     def read() -> Iterator[np.ndarray]:
-        progress = Progress(len(lowest), "fit")
-        for some, outcomes in images.stream(lowest, model.input.load, workers=workers, batch=_FIT_BATCH):
-            for record, outcome in zip(some, outcomes, strict=True):
-                if isinstance(outcome, ImageError):
-                    error = streaming.named(record, outcome)
-                    if fail:
-                        raise error
-                    unreadable[record.id] = str(error)
-            good = [o for o in outcomes if not isinstance(o, ImageError)]
-            if good:
-                yield model.input.prepare(np.stack(good))
-            progress.advance(len(some))
-        progress.close()
+        how = {"workers": workers, "batch": _FIT_BATCH, "fail": fail, "title": "fit"}
+        for _, pixels in reading.each(lowest, model.input.load, unreadable=unreadable, **how):  # type: ignore[arg-type]
+            if pixels:
+                yield model.input.prepare(np.stack(pixels))
         if len(unreadable) == len(lowest):
             raise SourceError(f"none of the images that saliency method {choice.method} is to be fitted to can be read")
 
     if not choice.fit_images:
         return Learnt()
-    log.info("fitting %s to %d images", choice.method, len(lowest))
+    check_explains(model, choice.method)
+    log.info("fitting %s to %s", choice.method, images(len(lowest)))
     way = registry.load("saliency", choice.method)
-    values = mappers.fit_method(model.architecture, model.weights, len(model.outputs), way.fit, read)
-    for reason in unreadable.values():
-        log.warning("%s", reason)
+    values = mappers.fit_method(model.architecture, model.weights, way.fit, read)
     return Learnt(values, {"fit": source, "fit_images": len(lowest) - len(unreadable)}, unreadable)
 
 
@@ -216,7 +205,7 @@ def map_images(
             },
             inputs={"model": model.fingerprint},
             seed=mapper.parameters.get("seed"),
-            libraries=("numpy", "pillow", "torch"),
+            libraries=("numpy", *reading.libraries(records), "torch"),
         )
         saliency.write(
             job.output,

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli import images, phash
+from cbir_cli import phash, reading
 from cbir_cli.artifacts.files import STDIO
 from cbir_cli.artifacts.partial import Fields, Partial
-from cbir_cli.errors import ImageError
-from cbir_cli.progress import Progress
-from cbir_cli.records import Record
+from cbir_cli.errors import SourceError
+from cbir_cli.records import Record, images
 
 log = logging.getLogger("cbir")
 
@@ -97,6 +95,8 @@ def extract(
     ------
     ImageError
         At the first unreadable image if ``job.fail``.
+    SourceError
+        If none can be read; a shard may hold nothing.
     """
     part, parts = job.shard
     records = records[len(records) * (part - 1) // parts : len(records) * part // parts]
@@ -109,6 +109,9 @@ def extract(
         try:
             _fill(partial, records, load, process, job)
             readable = [r for r in records if not partial.done[r.id]]
+            if records and not readable and parts == 1:  # one of several shards may be unlucky, and is merged
+                finished = True
+                raise SourceError(nothing(len(records)))
             yield Extracted(
                 rows={name: partial.rows(name) for name in fields},
                 records=readable,
@@ -124,6 +127,11 @@ def extract(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def nothing(count: int) -> str:
+    """Return what is wrong where not one of some images can be read."""
+    return "the only image cannot be read" if count == 1 else f"none of {images(count)} can be read"
+
+
 def _fill(
     partial: Partial, records: Sequence[Record], load: Callable[[Record], np.ndarray], process: Process, job: Job
 ) -> None:
@@ -132,30 +140,16 @@ def _fill(
 
     def load_and_hash(record: Record) -> np.ndarray:
         pixels = load(record)
-        notes[record.id] = {"content": images.content_hash(record.path, record.part), "phash": phash.of(pixels)}
+        notes[record.id] = {"content": reading.content_of(record), "phash": phash.of(pixels)}
         return pixels
 
     left = [r for r in records if r.id not in partial.done]
     if len(left) < len(records):
-        log.info("resumed: %d of %d images are done", len(records) - len(left), len(records))
-    progress = Progress(len(left), job.description)
-    try:
-        for some, outcomes in images.stream(left, load_and_hash, workers=job.workers, batch=job.batch):
-            errors = [str(o) if isinstance(o, ImageError) else "" for o in outcomes]
-            for record, outcome in zip(some, outcomes, strict=True):
-                if isinstance(outcome, ImageError):
-                    if job.fail:
-                        raise named(record, outcome)
-                    log.warning("%s", named(record, outcome))
-            good = [o for o in outcomes if not isinstance(o, ImageError)]
-            empty = {name: np.empty((0, *shape), dtype) for name, (shape, dtype) in partial.fields.items()}
-            rows = process(np.stack(good)) if good else empty
-            partial.append([r.id for r in some], errors, rows, [notes.pop(r.id, none) for r in some])
-            progress.advance(len(some))
-    finally:
-        progress.close()
-
-
-def named(record: Record, error: ImageError) -> ImageError:
-    """Return the error with the file's folder: it names the file alone, and many data sets call all of theirs alike."""
-    return ImageError(os.path.join(os.path.dirname(record.relative), str(error)))
+        log.info("resumed: %d of %s are done", len(records) - len(left), images(len(records)))
+    how = {"workers": job.workers, "batch": job.batch, "fail": job.fail, "title": job.description}
+    unreadable: dict[str, str] = {}
+    for some, pixels in reading.each(left, load_and_hash, unreadable=unreadable, **how):  # type: ignore[arg-type]
+        empty = {name: np.empty((0, *shape), dtype) for name, (shape, dtype) in partial.fields.items()}
+        rows = process(np.stack(pixels)) if pixels else empty
+        errors = [unreadable.get(r.id, "") for r in some]
+        partial.append([r.id for r in some], errors, rows, [notes.pop(r.id, none) for r in some])

@@ -1,16 +1,14 @@
 """From images or maps to a trained model: the library behind ``cbir train`` and ``cbir finetune-ig``."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import batches, engines, registry, splits, tasks, training, windows
+from cbir_cli import batches, distributed, engines, reading, registry, splits, tasks, training, windows
 from cbir_cli.artifacts import history
 from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.files import is_artifact
@@ -18,44 +16,21 @@ from cbir_cli.artifacts.model import Model, Saliency
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.artifacts.saliency import Maps
 from cbir_cli.data import Source
-from cbir_cli.errors import CbirError, UsageError
+from cbir_cli.errors import CbirError, SourceError, UsageError
 from cbir_cli.images import InputSpec
 from cbir_cli.records import Record
 from cbir_cli.stages import leaks
-from cbir_cli.stages.streaming import named
+from cbir_cli.stages.fitting import Run, fit, initial_network, input_of, objective_of
+from cbir_cli.stages.streaming import nothing
 from cbir_cli.tasks import Task
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 log = logging.getLogger("cbir")
 
 TRAINING_SPLITS = ("", "train", "train_val")
 """Official splits of data sets that are trained on; images of any other are held out."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a command trains: where, with which seed, and where the model goes."""
-
-    output: str
-    seed: int
-    device: str
-    threads: int | None
-    workers: int
-    resume: bool = False
-    fail: bool = False
-    allow_leaks: bool = False
-
-    @property
-    def cores(self) -> int:
-        """Threads that compute. With another number the weights differ in their last bits, so it is recorded."""
-        return self.threads or engines.cpu_threads()
-
-    @property
-    def checkpoint(self) -> Path | None:
-        """File of the unfinished run beside the model; none when the model goes to a pipe."""
-        return None if self.output == "-" else Path(f"{self.output}.checkpoint")
 
 
 def resolve_task(
@@ -79,14 +54,15 @@ def resolve_task(
 def inherited_task(model: Model, pairs: Sequence[str], *, epochs: int | None, batch_size: int | None) -> Task:
     """Return the task of a first network with what the command line changes for the second."""
     task = _changed(tasks.from_dict(model.task), pairs, epochs=epochs, batch_size=batch_size)
-    if task.architecture != model.architecture or task.image_size != model.input.size:
-        raise UsageError(f"{model.name}: architecture and image size of the second network are those of the first")
-    if windows.parse(task.window) != model.input.window:
-        raise UsageError(f"{model.name}: the window of the second network is that of the first")
+    if task.architecture != model.architecture or input_of(task) != model.input:
+        raise UsageError(f"{model.name}: architecture and input of the second network are those of the first")
     return task
 
 
 def _changed(task: Task, pairs: Sequence[str], **options: int | None) -> Task:
+    for pair in pairs:  # first of all, since it decides which parameters there are
+        if pair.replace(" ", "").startswith("objective="):
+            task = task.override(**registry.settings([pair], {"objective": ""}, f"task {task.name}"))
     changes = registry.settings(pairs, task.settings(), f"task {task.name}")
     return task.override(**changes, **{name: value for name, value in options.items() if value is not None})
 
@@ -108,20 +84,20 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
     dict of str to str
         Why each image that could not be read was left out.
     """
-    spec = InputSpec(size=task.image_size, window=windows.parse(task.window))
-    objective_of(task)
-    chosen, targets = task.select(source.records, source.flow)
+    spec = input_of(task)
+    engines.check_size(spec.size, registry.load("models", task.architecture))
+    objective = objective_of(task)
+    labelled = getattr(objective, "LABELLED", True)
+    chosen, targets = task.select(source.records, source.flow, labelled=labelled)
+    if task.exclusive and not objective.outputs(list(task.names)):
+        targets = task.classes(targets)
     for line in source.flow.lines():
         log.info("%s", line)
     noting = leaks.Noting(spec)
-    readable, errors = batches.readable(chosen, noting, workers=run.workers)  # type: ignore[arg-type]  # only loads
-    kept = {record.id for record in readable}
-    lost = [record for record in chosen if record.id not in kept]
-    for record, error in zip(lost, errors, strict=True):
-        if run.fail:
-            raise named(record, error)
-        log.warning("%s", named(record, error))
-    targets = targets[[record.id in kept for record in chosen]]
+    readable, unreadable = reading.readable(chosen, noting.load, workers=run.workers, fail=run.fail)
+    if not readable:
+        raise SourceError(nothing(len(chosen)))
+    targets = targets[[record.id not in unreadable for record in chosen]]
     start = _start(init)
     owners = [pseudonyms(record.patient) or record.id for record in readable]
     drawn = roles_of(readable, seed=run.seed, validation=task.validation, test=task.test)
@@ -130,22 +106,31 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
     leaks.guard(leaks.of_roles(readable, roles, noting, pseudonyms), allow=run.allow_leaks)
     module = initial_network(task, start, seed=run.seed)
     before = start.history if isinstance(start, Model) else []
-    data = {role: _images(readable, targets, roles, role, spec) for role in ("train", "validation")}
-    result = fit(module, task, data, run)
+    places = {role: [i for i, r in enumerate(roles) if r == role] for role in ("train", "validation")}
+    recipe = task.recipe
+    views = windows.views(recipe.view_windows, recipe.view_scaling, spec.window) if objective.VIEWS == 2 else ()
+    data = {
+        role: batches.Images(
+            [readable[i] for i in at], targets[at], spec, views=views, cropped=role == "train" and recipe.crop > 0
+        )
+        for role, at in places.items()
+        if at
+    }
+    result = fit(module, task, data, run, [owners[i] for i in places["validation"]])
     entry = history.entry(
         "train",
         {
             **task.to_dict(),
             "init": init,
             "threads": run.cores,
-            "source": history.public_path(source.typed),
+            "source": source.stored(pseudonyms),
             "reader": source.reader,
         },
         seed=run.seed,
-        libraries=("numpy", "pillow", "torch", "torchvision"),
+        libraries=("numpy", *reading.libraries(chosen), "torch", "torchvision"),
     )
     _write(task, run, result, split, pseudonyms.check, before, entry, spec)
-    return {record.id: str(error) for record, error in zip(lost, errors, strict=True)}
+    return unreadable
 
 
 def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Run) -> None:
@@ -193,7 +178,7 @@ def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Ru
         for role, at in places.items()
         if at
     }
-    result = fit(module, task, data, run)
+    result = fit(module, task, data, run, [owners[i] for i in places["validation"]])
     entry = history.entry(
         "finetune-ig",
         {**task.to_dict(), "init": start.name, "threads": run.cores},
@@ -206,23 +191,6 @@ def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Ru
     _write(task, run, result, split, first.pseudonyms, before, entry, first.input, stage)
 
 
-def objective_of(task: Task) -> ModuleType:
-    """Return the objective of a task.
-
-    Raises
-    ------
-    UsageError
-        If there is no such objective, or it has another number of outputs than the task.
-    """
-    objective = registry.load("objectives", task.objective)
-    if objective.OUTPUTS == 1 and task.several:
-        raise UsageError(
-            f"task {task.name}: the objective {task.objective} has one output, the task has {len(task.names)}; "
-            "give --set objective=NAME, or a task with one label"
-        )
-    return objective
-
-
 def roles_of(records: Sequence[Record], *, seed: int, validation: float, test: float) -> list[str]:
     """Return train, validation or test for each image, by patient.
 
@@ -233,32 +201,6 @@ def roles_of(records: Sequence[Record], *, seed: int, validation: float, test: f
     held = {o for o, r in zip(owners, records, strict=True) if r.split.lower() not in TRAINING_SPLITS}
     drawn = splits.assign(owners, seed=seed, validation=validation, test=test)
     return ["test" if owner in held else role for owner, role in zip(owners, drawn, strict=True)]
-
-
-def initial_network(task: Task, start: str | Model, *, seed: int) -> "torch.nn.Module":
-    """Return a network with its initial weights.
-
-    Parameters
-    ----------
-    task : Task
-    start : str or Model
-        ``imagenet``, ``none``, a file of weights, or a model.
-    seed : int
-        Of whatever is drawn at random.
-
-    Raises
-    ------
-    WeightsError
-        If the weights cannot be had or do not fit.
-    """
-    from cbir_cli.models import _weights
-
-    outputs = objective_of(task).OUTPUTS
-    if isinstance(start, str):
-        return _weights.load_initial(start, task.architecture, outputs, seed=seed)
-    module = _weights.fresh(task.architecture, outputs, seed=seed)
-    _weights.fit_state(module, start.weights, what=start.name)
-    return module
 
 
 def _start(init: str) -> str | Model:
@@ -277,46 +219,6 @@ def _split_of(start: str | Model, pseudonyms: str) -> dict[str, str]:
         )
         return {}
     return start.split
-
-
-def fit(module: "torch.nn.Module", task: Task, data: Mapping[str, batches.Data], run: Run) -> training.Result:
-    """Run the training loop with a task's recipe, one line an epoch."""
-    import torch
-
-    if "train" not in data and task.recipe.epochs:
-        raise CbirError("no training images are left; are all patients held out?")
-    torch.set_num_threads(run.cores)
-    for role, some in data.items():
-        log.info("%s: %d images, %d positive", role, len(some), int(np.sum(some.targets == 1)))
-    return training.train(
-        module,
-        data.get("train", data.get("validation")),  # type: ignore[arg-type]
-        task.recipe,
-        objective=registry.load("objectives", task.objective),
-        metrics={name: registry.load("metrics/classification", name).score for name in ("f1", "auroc")},
-        validation=data.get("validation"),
-        seed=run.seed,
-        device=engines.choose_device(run.device),
-        workers=run.workers,
-        checkpoint=run.checkpoint,
-        resume=run.resume,
-        on_epoch=_say,
-    )
-
-
-def _say(entry: Mapping[str, Any], seconds: float) -> None:
-    def shown(name: str) -> str:
-        return "-" if entry[name] is None else f"{entry[name]:.4f}"
-
-    parts = [f"{name.replace('_', ' ')} {shown(name)}" for name in entry if name != "epoch"]
-    log.info("epoch %d: %s (%.1f s)", entry["epoch"], ", ".join(parts), seconds)
-
-
-def _images(
-    records: Sequence[Record], targets: NDArray[np.int64], roles: Sequence[str], role: str, spec: InputSpec
-) -> batches.Images:
-    at = [i for i, r in enumerate(roles) if r == role]
-    return batches.Images([records[i] for i in at], targets[at], spec)
 
 
 def _selected(task: Task, records: Sequence[Record]) -> tuple[list[int], NDArray[np.int64]]:
@@ -341,18 +243,21 @@ def _write(
     spec: InputSpec,
     stage: Saliency | None = None,
 ) -> None:
+    if not distributed.launched().first:
+        return
     architecture = registry.load("models", task.architecture)
+    outputs = list(task.names) if objective_of(task).outputs(list(task.names)) else []
     log.info("kept epoch %d of %d", result.best_epoch, len(result.history))
     models.write(
         run.output,
         Model(
             architecture=task.architecture,
             weights=result.state,
-            outputs=[task.name],
+            outputs=outputs,
             task=task.to_dict(),
             objective=task.objective,
-            feature_layer=architecture.FEATURE_LAYER,
-            feature_width=architecture.FEATURES,
+            feature_layer=f"{architecture.HEAD}.{'input' if outputs else 'output'}",
+            feature_width=task.embedding or architecture.FEATURES,
             input=spec,
             scores={"best_epoch": result.best_epoch, **result.scores},
             epochs=result.history,

@@ -46,7 +46,7 @@ def bad(linked, chain):
     (folder / "ties.csv").write_text("query,rater,rank,id\nq,R1,1,a\nq,R1,1,b\n")
     (folder / "words.tsv").write_text("file\tmetric\tn\tmean\tmin\tmax\tsd\trandom\nx\tndcg@4\t1\tgood\t\t\t\t\n")
     (folder / "values.json").write_text('{"file": "x", "metric": "ndcg@4", "mean": 0.5, "queries": [{"value": "x"}]}\n')
-    (folder / "strange.toml").write_text('labels = ["Effusion"]\ncolour = "green"\n')
+    (folder / "strange.toml").write_text('labels = ["Effusion"]\nflavour = "sweet"\n')
     return folder
 
 
@@ -64,7 +64,7 @@ LINES = [
     (["frobnicate"], 2, "cbir: unknown command 'frobnicate': known: train, "),
     (["quary"], 2, "cbir: unknown command 'quary': did you mean query? known: "),
     (["--frob"], 2, "cbir: unknown option '--frob': known: "),
-    (["embed", "--frob"], 2, "cbir embed: No such option: --frob (see cbir embed --help)"),
+    (["embed", "--xyzzy"], 2, "cbir embed: No such option: --xyzzy (see cbir embed --help)"),
     (["query"], 2, "cbir query: Missing argument 'IDX'. (see cbir query --help)"),
     (["query", "cnn.idx.h5", "cnn.emb.h5", "extra"], 2, "cbir query: Got unexpected extra argument"),
     (["query", "cnn.idx.h5", "cnn.emb.h5", "-k", "0"], 2, "cbir query: Invalid value for '-k'"),
@@ -102,10 +102,10 @@ LINES = [
     (["train", "nih:set"], 2, "cbir train: no task: give --task NAME (chexpert, covid, isic, "),
     (["train", "nih:set", "--task", "plural"], 2, "cbir train: unknown task 'plural': did you mean pleural? known: "),
     (["train", "nih:set", "--task", "none.toml"], 2, "cbir train: none.toml: the task cannot be read: No such file"),
-    (["train", "nih:set", "--task", "strange.toml"], 2, "cbir train: strange.toml: unknown key of the task 'colour'"),
+    (["train", "nih:set", "--task", "strange.toml"], 2, "cbir train: strange.toml: unknown key of the task 'flavour'"),
     ([*TRAIN, "--set", "speed=3"], 2, "cbir train: unknown parameter of task pleural 'speed': known: labels, "),
     ([*TRAIN, "--set", "lr=fast"], 2, "cbir train: --set lr=fast: expected a number, found 'fast'"),
-    ([*TRAIN, "--set", "optimizer=sgd"], 2, "cbir train: unknown optimizer 'sgd'"),
+    ([*TRAIN, "--set", "optimizer=lion"], 2, "cbir train: unknown optimizer 'lion'"),
     ([*TRAIN, "--seed", "-1"], 2, "cbir train: Invalid value for '--seed'"),
     (["split", "nih:set", "--task", "pleural", "--seeds", "1,2,1"], 2, "cbir split: --seeds 1,2,1: a number is"),
     ([*TRAIN, "--batch-size", "1"], 2, "cbir train: Invalid value for '--batch-size'"),
@@ -273,10 +273,44 @@ def test_an_unreadable_image_is_named_with_its_folder(cbir, bad, tmp_path):
 def test_nothing_but_unreadable_images(cbir, good, bad, tmp_path, command):
     line = [{"mixed": "broken"}.get(word, word) for word in STREAMS[command]]
     ran = cbir(*line, cwd=bad)
-    assert ran.status == 3 and "Traceback" not in ran.err
+    assert (ran.status, ran.data) == (1, b"") and "Traceback" not in ran.err
+    assert ran.err.splitlines()[-1] == f"cbir {command}: none of 4 images can be read"
     if command != "query":
-        (tmp_path / "out.h5").write_bytes(ran.data)
-        good("verify", tmp_path / "out.h5")
+        assert cbir(*line, "-o", tmp_path / "out.h5", cwd=bad).status == 1
+        assert not list(tmp_path.iterdir())
+
+
+def test_training_on_nothing_but_unreadable_images(cbir, bad, tmp_path):
+    (tmp_path / "m.csv").write_text("path,Effusion,patient\nno.png,1,a\nnone.png,0,b\n")
+    for name in ("no.png", "none.png"):
+        (tmp_path / name).write_text("no image")
+    ran = cbir("train", "--task", "pleural", "m.csv", *TRAINING, "-o", "m.h5", cwd=tmp_path)
+    assert ran.status == 1 and ran.err.splitlines()[-1] == "cbir train: none of 2 images can be read"
+    assert not (tmp_path / "m.h5").exists()
+
+
+@pytest.mark.parametrize("command", ["embed", "saliency", "query", "explain"])
+@pytest.mark.parametrize("way", ["list", "manifest"])
+def test_images_that_are_not_there_are_unreadable(cbir, bad, command, way):
+    there = ["set/images/00000001_000.png", "set/images/00000002_000.png"]
+    lines = [*there, "set/gone.png"]
+    (bad / "some.csv").write_text("\n".join(["path", *lines]) + "\n")
+    source, given = ("-", {"stdin": "\n".join(lines).encode()}) if way == "list" else ("some.csv", {})
+    line = [{"mixed": source}.get(word, word) for word in STREAMS[command]]
+    ran = cbir(*line, cwd=bad, **given)
+    assert ran.status == 3 and "warning: set/gone.png: No such file or directory" in ran.err
+    assert "warning: 1 image could not be read" in ran.err
+    assert cbir(*line, "--on-error", "skip", cwd=bad, **given).status == 0
+    failed = cbir(*line, "--on-error", "fail", "-q", cwd=bad, **given)
+    assert failed.status == 1 and failed.error == f"cbir {command}: set/gone.png: No such file or directory"
+
+
+def test_a_split_leaves_out_what_is_not_there(cbir, bad):
+    rows = [f"set/images/0000000{i}_000.png,p{i},1" for i in (1, 2, 3)] + ["set/gone.png,p4,1"]
+    (bad / "three.csv").write_text("\n".join(["path,patient,Mass", *rows]) + "\n")
+    ran = cbir("split", "three.csv", "--label", "Mass", "--validation", "0", cwd=bad)
+    assert ran.status == 0 and "gone" not in ran.out
+    assert "missing file: set/gone.png" in ran.err
 
 
 def test_training_passes_over_what_it_cannot_read(cbir, bad, tmp_path):

@@ -194,7 +194,7 @@ def test_the_epoch_with_the_best_f1_is_kept(good, chain, tmp_path):
     assert model.scores["best_epoch"] == best["epoch"] and model.scores["f1"] == best["f1"]
     maps, patients, labels = maps_of(chain / "maps.h5")
     rows = [i for i, patient in enumerate(patients) if model.split[patient] == "validation"]
-    _, logits = engines.encoder("densenet-tiny", model.weights, 1, device="cpu", threads=1)(fed(maps[rows]))
+    _, logits = engines.encoder("densenet-tiny", model.weights, device="cpu", threads=1)(fed(maps[rows]))
     said, true = logits[:, 0] > 0, labels[rows] == 1
     f1 = 2 * (said & true).sum() / (said.sum() + true.sum())
     assert model.scores["f1"] == pytest.approx(f1)

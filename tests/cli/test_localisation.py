@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from cbir_cli.artifacts import saliency
 from cbir_cli.artifacts.items import from_records
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.errors import SourceError
-from cbir_cli.images import content_hash
+from cbir_cli.reading import content_hash
 from cbir_cli.records import Record
 from cbir_cli.stages import localisation
 
@@ -375,7 +376,7 @@ def test_ambiguous_masks_stop_the_command(cbir, make, tmp_path):
         (["cnn.emb.h5", "--masks", "set/masks"], 1, "cnn.emb.h5: expected a cbir-saliency artifact, found cbir-emb"),
         (["ig.tsv", "--masks", "set/masks"], 1, "ig.tsv: is not an HDF5 file"),
         (["maps.h5", "--masks", "gone"], 1, "gone: No such file or directory"),
-        (["maps.h5", "--masks", "ranks.csv"], 1, "ranks.csv: Not a directory"),
+        (["maps.h5", "--masks", "cnn.emb.h5"], 1, "cnn.emb.h5: Not a directory"),
         (["maps.h5", "--masks", ""], 2, "--masks: expected the name of a folder, found nothing"),
     ],
 )
@@ -393,3 +394,38 @@ def test_the_library_says_what_it_left_out(make, tmp_path, caplog):
         (name, 1, 1, "image", 9 / 64) for name in ("relevance-rank", "pointing-game")
     ]
     assert "1 of 2 images scored; left out: 1 without a mask" in caplog.text
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_masks_of_slices_of_volumes(make, tmp_path, cbir, turned):
+    """Each slice has its own slice of the volume of labels, laid out as the image's even where the affines differ."""
+    marks = np.zeros((SIDE, SIDE, 4), np.uint8)  # right, anterior, superior, as stored
+    marks[1:3, 5:8, 1], marks[4:6, 0:2, 2] = 1, 2
+    affine = np.diag([-1.0, 1, 1, 1]) if turned else np.eye(4)
+    nibabel.save(nibabel.Nifti1Image(np.zeros(marks.shape, np.int16), affine), tmp_path / "ct.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(marks, np.eye(4)), tmp_path / "seg.nii.gz")
+    rows = [f"ct.nii.gz,slice{part},{part},seg.nii.gz" for part in range(4)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,id,part,mask", *rows]) + "\n")
+    # On a light box front is on top, and the patient's right on the left: rows go down anterior, columns down right.
+    right_to_left = marks[::-1] if turned else marks
+    maps = np.stack([right_to_left[::-1, ::-1, part].T != 0 for part in range(4)]).astype(float)
+    if not turned:
+        maps[3, 0, 0] = 1
+    name = make(maps=maps, slice0=None, slice1=None, slice2=None, slice3=None)
+    ran = cbir("evaluate", name, "--masks", "m.csv", "--metrics", "relevance-rank", "--format", "json", cwd=tmp_path)
+    assert ran.status == 0, ran.err
+    assert "2 of 4 images scored; left out: 0 without a mask, 2 with an empty one" in ran.err
+    assert json.loads(ran.out.splitlines()[0])["mean"] == 1
+    wrong = make(name="wrong.h5", maps=maps[::-1], slice0=None, slice1=None, slice2=None, slice3=None)
+    ran = cbir("evaluate", wrong, "--masks", "m.csv", "--metrics", "relevance-rank", "--format", "json", cwd=tmp_path)
+    assert json.loads(ran.out.splitlines()[0])["mean"] < 0.5
+
+
+def test_a_source_without_masks_or_of_other_images(make, tmp_path, cbir):
+    name = make(maps=np.ones((1, SIDE, SIDE)), a=square())
+    (tmp_path / "none.csv").write_text("path\nmasks/a.png\n")
+    ran = cbir("evaluate", name, "--masks", "none.csv", "-q", cwd=tmp_path)
+    assert ran.status == 1 and ran.error == "cbir evaluate: none.csv: states no masks"
+    (tmp_path / "other.csv").write_text("path,id,mask\nmasks/a.png,b,masks/a.png\n")
+    ran = cbir("evaluate", name, "--masks", "other.csv", "-q", cwd=tmp_path)
+    assert ran.status == 1 and ran.error == "cbir evaluate: maps.h5: none of 1 image has a mask in other.csv"

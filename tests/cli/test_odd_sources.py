@@ -105,7 +105,7 @@ def test_a_list_that_is_not_what_was_said(cbir, made):
     ran = cbir("embed", "-m", "ig.h5", "-", "-q", stdin=b"odd/a b.png\0odd/#hash.png\0", cwd=made)
     assert ran.status == 2 and ran.error.endswith("for paths that end with NUL give -0")
     ran = cbir("embed", "-m", "ig.h5", "-", "-0", "-q", stdin=b"odd/a b.png\nodd/#hash.png\n", cwd=made)
-    assert ran.status == 1 and "missing file" in ran.error
+    assert ran.status == 1 and "none of 1 image exists" in ran.error
     ran = cbir("embed", "-m", "ig.h5", "-", "-q", stdin=b"", cwd=made)
     assert ran.status == 1 and ran.error == "cbir embed: -: holds no images that can be read"
 
@@ -201,9 +201,14 @@ def test_one_image_and_none(cbir, good, chain, tmp_path):
     (tmp_path / "none").mkdir()
     (tmp_path / "none/a.png").write_text("no image")
     model = ["-m", chain / "ig.h5"]
-    for name, status in (("one", 0), ("none", 3)):
-        assert cbir("saliency", "-m", chain / "cnn.h5", name, "-o", f"{name}.maps.h5", cwd=tmp_path).status == status
-        assert cbir("embed", *model, name, "-o", f"{name}.emb.h5", cwd=tmp_path).status == status
+    for line in (["saliency", "-m", chain / "cnn.h5"], ["embed", *model]):
+        ran = cbir(*line, "none", "-q", "-o", "nothing.h5", cwd=tmp_path)
+        assert ran.status == 1 and ran.err.splitlines()[1:] == [f"cbir {line[0]}: the only image cannot be read"]
+        assert not list(tmp_path.glob("nothing.h5*"))
+    # The first half of one image is none: the only way to an artifact without images.
+    for name, which in (("one", []), ("none", ["--shard", "1/2"])):
+        good("saliency", "-m", chain / "cnn.h5", "one", *which, "-o", f"{name}.maps.h5", cwd=tmp_path)
+        good("embed", *model, "one", *which, "-o", f"{name}.emb.h5", cwd=tmp_path)
         good("embed", *model, f"{name}.maps.h5", "-o", f"{name}.again.h5", cwd=tmp_path)
         with h5py.File(tmp_path / f"{name}.emb.h5") as once, h5py.File(tmp_path / f"{name}.again.h5") as again:
             assert once["X"].shape == again["X"].shape == (int(name == "one"), 16)

@@ -117,3 +117,51 @@ def test_absolute_sources_lose_their_folders(good, ward, tmp_path, kind):
     data = good(*line, stdin=(tmp_path / "list").read_bytes(), cwd="/usr").data
     assert str(ward).encode() not in data
     assert (b"image0" in data) and (kind not in ("folder", "image") or FOLDERS[0].encode() not in data)
+
+
+def stored(path):
+    import h5py
+
+    with h5py.File(path) as file:
+        return file["obs/path"].asstr()[()].tolist(), file["obs/_index"].asstr()[()].tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ((), ["other/plain.png", "patient00001/study1/view1.png"]),
+        (("--patient", "^(other)"), ["patient00001/study1/view1.png"]),
+        (("--patient", "^(.+)$"), []),
+        (("--keep-ids",), None),
+    ],
+)
+def test_names_of_plain_images(good, phantom, tmp_path, options, kept):
+    """What looks like an identifier is hidden, what --patient says as well; the rest is the user's."""
+    names = ["DOE^JANE/a.png", "other/plain.png", "other/19620304.png", "patient00001/study1/view1.png"]
+    for name, image in zip(names, sorted((phantom / "images").iterdir()), strict=False):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, tmp_path / "set" / name)
+    out = tmp_path / "a.h5"
+    ran = good("embed", "-m", "ssim", "--image-size", "16", tmp_path / "set", *options, "-o", out)
+    paths, _ = stored(out)
+    assert len(set(paths)) == 4
+    assert [path for path in sorted(paths) if path in names] == (sorted(names) if kept is None else sorted(kept))
+    told = out.read_bytes() + ran.err.encode()
+    assert all((secret in told) is (kept is None) for secret in (b"DOE^JANE", b"19620304"))
+
+
+def test_names_that_hold_the_stated_patient(good, cbir, phantom, tmp_path):
+    """A table says whose the images are: such names are hidden, in ids, in messages about files, and in labels."""
+    rows = ["path,patient,Effusion", "smith_ap.png,SMITH,1", "gone_smith.png,SMITH,0", "b.png,JONES,0", "jones1.png,,1"]
+    image = sorted((phantom / "images").iterdir())[0]
+    for name in ("smith_ap.png", "b.png"):
+        shutil.copy(image, tmp_path / name)
+    (tmp_path / "jones1.png").write_bytes(b"")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    ran = cbir("embed", "-m", "ssim", "--image-size", "16", tmp_path / "t.csv", "-o", tmp_path / "a.h5")
+    assert ran.status == 3
+    paths, ids = stored(tmp_path / "a.h5")
+    assert "b.png" in paths and "b" in ids and len(set(ids)) == 2
+    told = (tmp_path / "a.h5").read_bytes() + ran.err.encode()
+    assert b"smith" not in told.lower()
+    assert b"jones1.png: empty file" in told  # of that one nobody said whose it is

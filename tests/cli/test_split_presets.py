@@ -191,7 +191,9 @@ def test_wickstrom(good, phantom, tmp_path):
     lines = ["path,id,patient,label:liver"]
     lines += [f"image.png,liver_{v}/{s:02d},liver_{v},{int(s < 7)}" for v in range(13) for s in range(14)]
     (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
-    (roles,) = sets_of(good("split", "m.csv", "--preset", "wickstrom", cwd=tmp_path).out, tmp_path).values()
+    (roles,) = sets_of(
+        good("split", "m.csv", "--preset", "wickstrom", "--keep-ids", cwd=tmp_path).out, tmp_path
+    ).values()
     assert Counter(name.split("/")[0] for name in roles["query"]) == {f"liver_{v}": 10 for v in (10, 11, 12)}
     assert Counter(name.split("/")[0] for name in roles["catalogue"]) == {f"liver_{v}": 10 for v in range(10)}
 

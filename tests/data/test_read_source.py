@@ -129,10 +129,12 @@ def test_paths_on_standard_input(tmp_path, put, monkeypatch):
     text = f"x/b.png\n./x/b.jpg\r\n{tmp_path}/x/a.png\n\nperson3_virus_1.jpeg\ngone.png"
     source = listed(text.encode())
     assert source.reader == source.typed == "-"
-    assert [record.id for record in source.records] == ["person3_virus_1", "x/a", "x/b.jpg", "x/b.png"]
-    assert all((source.root / record.relative).samefile(record.path) for record in source.records)
-    assert source.records[0].patient == "person3"
-    assert (source.flow.read, dict(source.flow.dropped)) == (5, {"missing file": 1})
+    assert [record.id for record in source.records] == ["gone", "person3_virus_1", "x/a", "x/b.jpg", "x/b.png"]
+    gone, *there = source.records
+    assert gone.path.name == "gone.png" and not gone.path.exists()
+    assert all((source.root / record.relative).samefile(record.path) for record in there)
+    assert there[0].patient == "person3"
+    assert (source.flow.read, dict(source.flow.dropped)) == (5, {})
 
 
 def test_paths_that_end_with_nul(tmp_path, put, monkeypatch):
@@ -149,7 +151,7 @@ def test_standard_input_that_is_wrong(tmp_path, put, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match="-: holds no images that can be read"):
         listed(b"")
-    with pytest.raises(SourceError, match="missing file 1"):
+    with pytest.raises(SourceError, match=r"^-: none of 1 image exists, such as gone\.png$"):
         listed(b"gone.png\n")
     with pytest.raises(SourceError, match=r"id 'a\.png' occurs twice"):
         listed(b"a.png\n./a.png\n")

@@ -63,7 +63,7 @@ def test_constants_are_those_of_the_network(name):
     net = module.build(3)
     assert net.classifier.in_features == module.FEATURES
     assert net.classifier.out_features == 3
-    assert net.get_submodule(module.FEATURE_LAYER.removesuffix(".input")) is net.classifier
+    assert net.get_submodule(module.HEAD) is net.classifier
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -89,7 +89,7 @@ def test_graph_gives_what_torch_gives(name, size):
     net = trained(SMALL[name])
     session = onnxruntime.InferenceSession(SMALL[name].graph(arrays(net)))
     images = np.random.default_rng(size).normal(size=(3, 3, size, size)).astype(np.float32)
-    features, logits = session.run(["features", "logits"], {"images": images})
+    features, logits = session.run(["features", "outputs"], {"images": images})
     expected = eager(net, images)
     assert np.ptp(expected[0]) > 0.1
     np.testing.assert_allclose(features, expected[0], atol=1e-5)

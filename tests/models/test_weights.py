@@ -93,14 +93,14 @@ def test_safetensors(tmp_path):
 
 def test_arrays_as_an_artifact_holds_them():
     module = densenet_tiny.build(1)
-    assert fit_state(module, {k: v.numpy() for k, v in other().items()}, what="cnn.h5") == []
+    assert fit_state(module, {k: v.numpy() for k, v in other().items()}, architecture=TINY, what="cnn.h5") == []
     assert_equal(module, other())
 
 
-def test_a_backbone_without_a_head(caplog):
+def test_a_backbone_without_a_head():
     inner = {k.replace("features.", "backbone.0."): v for k, v in other().items() if k.startswith("features.")}
     module = fresh(TINY, 1, seed=0)
-    kept = fit_state(module, inner, what="radiology.pt")
+    kept = fit_state(module, inner, architecture=TINY, what="radiology.pt")
     assert kept == ["classifier.weight", "classifier.bias"]
     start = fresh(TINY, 1, seed=0).state_dict()
     assert_equal(module, other() | {k: start[k] for k in kept})
@@ -123,13 +123,78 @@ def test_weight_and_bias_of_a_head_go_together():
     state = other()
     del state["classifier.weight"]
     module = fresh(TINY, 1, seed=0)
-    assert fit_state(module, state, what="x") == ["classifier.weight", "classifier.bias"]
+    assert fit_state(module, state, architecture=TINY, what="x") == ["classifier.weight", "classifier.bias"]
     assert not torch.equal(module.classifier.bias, state["classifier.bias"])
 
 
 def test_what_is_not_used_is_said(caplog):
-    fit_state(densenet_tiny.build(1), other() | {"thresholds": torch.zeros(2)}, what="x.pth")
+    fit_state(densenet_tiny.build(1), other() | {"thresholds": torch.zeros(2)}, architecture=TINY, what="x.pth")
     assert "x.pth: not used: thresholds" in caplog.text
+
+
+# --- other networks ------------------------------------------------------------------------------------------------
+
+
+def resnet(n_outputs, seed=9):
+    return fresh("resnet-tiny", n_outputs, seed=seed).state_dict()
+
+
+def simsiam():
+    """What the official code saves: torchvision's network with a projector for its last layer, and a predictor."""
+    from torch import nn
+
+    encoder = fresh("resnet-tiny", 0, seed=9)
+    encoder.fc = nn.Sequential(
+        *(nn.Linear(32, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 32, bias=False)),
+        *(nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 32), nn.BatchNorm1d(32, affine=False)),
+    )
+    whole = nn.ModuleDict({"module": nn.ModuleDict({"encoder": encoder, "predictor": nn.Sequential(nn.Linear(32, 8))})})
+    return {"epoch": 100, "arch": "resnet50", "state_dict": whole.state_dict(), "optimizer": {"state": {}}}
+
+
+@pytest.mark.parametrize("outputs", [0, 2, 32])
+def test_a_checkpoint_of_simsiam_fills_the_backbone(tmp_path, caplog, outputs):
+    torch.save(simsiam(), tmp_path / "checkpoint_0099.pth.tar")
+    module = load_initial(str(tmp_path / "checkpoint_0099.pth.tar"), "resnet-tiny", outputs, seed=0)
+    start = fresh("resnet-tiny", outputs, seed=0).state_dict()
+    for name, value in module.state_dict().items():
+        expected = start[name] if name.startswith("fc.") else resnet(0)[name]
+        assert torch.equal(value, expected), name
+    assert ("no fc of this width" in caplog.text) == (outputs > 0)
+    assert "not used: fc.0.weight" in caplog.text or "fc.1.bias" in caplog.text
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "net.backbone."])
+def test_names_that_a_stage_repeats_are_not_taken_for_prefixes(prefix):
+    module = fresh("resnet-tiny", 2, seed=0)
+    given = {prefix + name: value for name, value in resnet(2).items()}
+    assert fit_state(module, given, architecture="resnet-tiny", what="x.pth") == []
+    assert_equal(module, resnet(2))
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 3), (3, 0), (3, 5), (256, 1)])
+def test_a_model_of_another_width_or_without_last_layer(before, after):
+    module, start = fresh("resnet-tiny", after, seed=0), resnet(after, seed=0)
+    kept = fit_state(module, resnet(before), architecture="resnet-tiny", what="cnn.h5")
+    assert kept == (["fc.weight", "fc.bias"] if after else [])
+    assert_equal(module, {**resnet(before), **{name: start[name] for name in kept}})
+
+
+def test_two_networks_of_one_kind_are_not_chosen_between():
+    given = {f"{half}.{name}": value for half in ("teacher", "student") for name, value in resnet(0).items()}
+    with pytest.raises(WeightsError, match=r"several networks: student\., teacher\."):
+        fit_state(fresh("resnet-tiny", 1, seed=0), given, architecture="resnet-tiny", what="x.pth")
+
+
+def test_weights_of_another_architecture():
+    with pytest.raises(WeightsError, match=r"holds no conv1\.weight; found features\.conv0\.weight"):
+        fit_state(fresh("resnet-tiny", 1, seed=0), other(), architecture="resnet-tiny", what="cnn.h5")
+
+
+def test_a_transformer_has_a_first_weight_without_a_layer():
+    module = fresh("torchvision.vit-b-32", 1, seed=0)
+    given = {f"module.{name}": value for name, value in module.state_dict().items()}
+    assert fit_state(module, given, architecture="torchvision.vit-b-32", what="vit.pth") == []
 
 
 # --- weights that do not fit ---------------------------------------------------------------------------------------
@@ -157,7 +222,7 @@ def without(name):
 def test_weights_that_do_not_fit(change, message):
     module = fresh(TINY, 1, seed=0)
     with pytest.raises(WeightsError, match=message) as error:
-        fit_state(module, change(other()), what="x.pth")
+        fit_state(module, change(other()), architecture=TINY, what="x.pth")
     assert str(error.value).startswith("x.pth: ") and "\n" not in str(error.value)
     assert_equal(module, fresh(TINY, 1, seed=0).state_dict())  # nothing was taken over halfway
 
@@ -266,5 +331,5 @@ def test_no_imagenet_weights_for_our_own_networks():
 def test_counters_may_be_missing():
     state = {k: v for k, v in other().items() if not k.endswith("num_batches_tracked")}
     module = fresh(TINY, 1, seed=0)
-    fit_state(module, state, what="x")
+    fit_state(module, state, architecture=TINY, what="x")
     assert_equal(module, state)

@@ -76,6 +76,12 @@ def test_targets_are_zero_and_one(targets):
         binary.class_weights(targets)
 
 
+def test_it_has_one_output():
+    assert binary.outputs(["effusion"]) == 1
+    with pytest.raises(UsageError, match="has 2: nevus, melanoma"):
+        binary.outputs(["nevus", "melanoma"])
+
+
 def test_probability_is_the_sigmoid_and_never_overflows():
     values = binary.probability(np.array([[-1e4], [-2.0], [0.0], [1.5], [1e4]], dtype=np.float32))
     np.testing.assert_allclose(values, [0, 1 / (1 + np.exp(2)), 0.5, 1 / (1 + np.exp(-1.5)), 1], rtol=1e-12)

@@ -1,0 +1,48 @@
+"""Several processes of torchrun that make one artifact: each writes its shard, and the first joins them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cbir_cli import distributed
+from cbir_cli.artifacts.files import STDIO
+from cbir_cli.errors import UsageError
+from cbir_cli.stages.merge import merge
+
+
+@contextmanager
+def shares(output: str, shard: tuple[int, int], *, device: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield where this process writes, and which shard; after the block the whole artifact is there.
+
+    Without torchrun these are ``output`` and ``shard``. With it the processes meet at the end, so that none of them
+    ends before the shards are joined. The artifact has the bytes that one process would have written.
+
+    Parameters
+    ----------
+    output : str
+    shard : tuple of int
+        What ``--shard`` asks for.
+    device : str
+        ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    UsageError
+        If torchrun's processes are to write to a pipe, or are asked for one shard.
+    """
+    if not distributed.launched().together:
+        yield output, shard
+        return
+    if output == STDIO:
+        raise UsageError("several processes cannot write to one pipe: give -o FILE")
+    if shard != (1, 1):
+        raise UsageError("--shard: torchrun's processes take shards of their own; give one or the other")
+    with distributed.joined(device) as ranks:
+        parts = [f"{output}.shard-{number}-of-{ranks.count}" for number in range(1, ranks.count + 1)]
+        yield parts[ranks.rank], (ranks.rank + 1, ranks.count)
+        ranks.wait()
+        if ranks.first:
+            merge(parts, output)
+            for part in parts:
+                Path(part).unlink()
+        ranks.wait()
