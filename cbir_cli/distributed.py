@@ -30,11 +30,14 @@ class Ranks:
         From 0, among all machines.
     local : int
         From 0, on this machine: the number of its GPU.
+    neighbours : int
+        How many there are on this machine.
     """
 
     rank: int = 0
     count: int = 1
     local: int = 0
+    neighbours: int = 1
 
     @property
     def first(self) -> bool:
@@ -74,8 +77,7 @@ def launched() -> Ranks:
     """Return what torchrun told this process; without torchrun it is alone."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:  # other launchers set RANK for purposes of their own
         return ALONE
-    rank, count, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    return Ranks(rank, count, local)
+    return Ranks(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
 
 
 @contextmanager

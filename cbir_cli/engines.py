@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_cli import registry
+from cbir_cli.distributed import launched
 from cbir_cli.errors import CbirError, ShapeError, UsageError, WeightsError
 
 if TYPE_CHECKING:
@@ -54,11 +55,15 @@ class Encoder(Protocol):
 
 
 def cpu_threads() -> int:
-    """Return how many CPU threads this process may use: what SLURM gave the task, within its CPU affinity."""
+    """Return how many CPU threads this process may use: what SLURM gave the task, within its CPU affinity.
+
+    The processes that torchrun starts on one machine share them.
+    """
     # Not the machine's CPU count: on a shared node that starts far more threads than there are cores for them.
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return min(available, int(granted)) if granted.isdecimal() and int(granted) > 0 else available
+    available = min(available, int(granted)) if granted.isdecimal() and int(granted) > 0 else available
+    return max(1, available // launched().neighbours)
 
 
 def choose_device(device: str = "auto") -> str:

@@ -161,14 +161,16 @@ class Trainee:
             for images, targets in prepared:
                 batch = order[step]
                 step += 1
-                torch_seed = self._drawn(_DROPOUT, epoch, step, ranks.rank)
-                loss, watched = self._step(images, targets, data.targets[batch], torch_seed)
-                if not np.isfinite(loss):
-                    raise diverged(f"the loss is {loss} in epoch {epoch}, step {step} of {len(order)}")
-                sums.update({name: value * len(batch) for name, value in {"loss": loss, "shown": 1, **watched}.items()})
+                own = self._step(images, targets, data.targets[batch], self._drawn(_DROPOUT, epoch, step, ranks.rank))
+                everywhere = ranks.gather((own, stop()))
+                totals = {name: sum(part[name] for part, _ in everywhere) for name in own}
+                if not np.isfinite(totals["loss"]):
+                    raise diverged(f"the loss is {totals['loss']} in epoch {epoch}, step {step} of {len(order)}")
+                sums.update({name: value * len(batch) for name, value in {**totals, "shown": 1}.items()})
                 progress.advance(len(batch))
-                if number := max(ranks.gather(stop())):
+                if number := max(signal for _, signal in everywhere):
                     save(step, sums)
+                    log.warning("ended after step %d of %d of epoch %d; --resume goes on", step, len(order), epoch)
                     terminate(number)
                 if step < len(order) and time.monotonic() - saved > _SAVED_EVERY:
                     save(step, sums)
@@ -214,8 +216,11 @@ class Trainee:
         """Return a number that follows from the seed and these."""
         return int(np.random.SeedSequence(self.seed, spawn_key=key).generate_state(1, np.uint64)[0])
 
-    def _step(self, images: Pixels, targets: Indices, everyone: Indices, seed: int) -> tuple[float, dict[str, float]]:
-        """Change the weights by one batch; one that does not fit into the memory of a GPU is cut into parts."""
+    def _step(self, images: Pixels, targets: Indices, everyone: Indices, seed: int) -> dict[str, float]:
+        """Change the weights by one batch, and return this process' part of its loss and of what is watched.
+
+        A batch that does not fit into the memory of a GPU is cut into parts.
+        """
         import torch
 
         while True:
@@ -234,10 +239,10 @@ class Trainee:
         if self.recipe.clip:
             torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self.recipe.clip)
         self.optimizer.step()
-        return sums.pop("loss"), sums
+        return sums
 
     def _gradients(self, images: Pixels, targets: Indices, everyone: Indices) -> dict[str, float]:
-        """Add up the gradients of a batch, part by part; return its loss and what is watched, over all processes."""
+        """Add up the gradients of a batch, part by part."""
         from cbir_cli import collectives
 
         ranks, objective = self.ranks, self.aim.objective
@@ -260,8 +265,7 @@ class Trainee:
             watched = objective.monitor(outputs) if hasattr(objective, "monitor") else {}
             for name, value in {"loss": loss.detach(), **watched}.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * share
-        everywhere = ranks.gather(sums)
-        return {name: sum(one[name] for one in everywhere) for name in sums}
+        return sums
 
     def _predict(self, data: Data) -> tuple[NDArray[np.float32], NDArray[np.float32], float | None]:
         """Return vectors and logits of all images, and the mean loss, none where it is of pairs of images."""

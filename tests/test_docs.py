@@ -353,3 +353,12 @@ def test_changelog_starts_with_what_is_unreleased_and_knows_every_command():
     unreleased = re.split(r"^## ", text, flags=re.M)[1]
     headings = set(re.findall(r"^### (.*)$", unreleased, flags=re.M))
     assert {f"cbir {name}" for name in COMMANDS} <= headings | set(re.findall(r"cbir [a-z-]+", " ".join(headings)))
+
+
+def test_the_lines_of_code_that_the_walk_shows_are_there():
+    shown = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text("utf-8"), re.S)
+    assert len(shown) >= 3
+    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "cbir_cli").rglob("*.py"))
+    lines = {line.strip() for line in code.splitlines()}
+    missing = [line for block in shown for line in block.splitlines() if line.strip() and line.strip() not in lines]
+    assert not missing

@@ -86,18 +86,18 @@ def run(
     images = sources.read_images(source, patient=patient, frame=frame, null=null, output=output, hide=hide)
     if isinstance(encoder, encoders.Network):
         sources.warn_of_other_key(encoder.model, hide.check)
-    with together.shares(output, options.shard_of(shard), device=device.value) as (own, part):
+    with together.shares(output, options.shard_of(shard), device=device.value) as share:
         job = streaming.Job(
-            output=own,
+            output=share.output,
             header={"command": "embed", "space": encoder.space.fingerprint, "compat": compat, "keep_ids": keep_ids},
             batch=batch_size,
             workers=options.cores(workers),
-            shard=part,
+            shard=share.shard,
             resume=resume,
             fail=on_error is options.OnError.fail,
             description="embed",
         )
-        unreadable = embedding.embed_images(
+        share.unreadable = embedding.embed_images(
             encoder,
             images.records,
             job,
@@ -106,7 +106,7 @@ def run(
             source=images.stored(hide),
             reader=images.reader,
         )
-    return sources.status_for(unreadable, on_error.value)
+    return sources.status_for(share.unreadable, on_error.value)
 
 
 def _audit(source: str | None, keep_ids: bool, format: options.TableFormat | None, output: str) -> int:

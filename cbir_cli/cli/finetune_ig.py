@@ -33,19 +33,22 @@ def run(
     The second network starts from the first and learns the same task from the first one's maps, on the first one's
     patients. The result is an interpretability-guided (IG) model: it holds both networks, and one file embeds an image.
     """
+    from cbir_cli import distributed, engines
     from cbir_cli.artifacts import files
     from cbir_cli.artifacts import model as models
     from cbir_cli.cli import sources
+    from cbir_cli.errors import UsageError
     from cbir_cli.stages import encoders, fitting, train
 
     path = options.network_path(model)
     files.check_output(output, path, maps, init)
     network = models.read(path)
     task = train.inherited_task(network, settings or [], epochs=epochs, batch_size=batch_size)
-    run = fitting.Run(
-        output=output, seed=seed, device=device.value, threads=threads, workers=options.cores(workers), resume=resume
-    )
-    with sources.open_maps(maps) as stored:
+    if maps == files.STDIO and distributed.launched().together:
+        raise UsageError("several processes cannot read one pipe: give MAPS as a file")
+    cores = options.cores(workers)
+    with distributed.joined(engines.choose_device(device.value)) as ranks, sources.open_maps(maps) as stored:
+        run = fitting.Run(output, seed, device.value, threads, cores, resume=resume, ranks=ranks)
         encoders.check_explains(network, stored.method)
         train.finetune_network(task, network, stored, models.read(init) if init else network, run)
     return 0

@@ -128,18 +128,18 @@ def run(
         previews.check(preview, [record.id for record in images.records])
     learnt = learn(network)
     mapper = mapping.mapper(choice, network, learnt, place)
-    with together.shares(output, part, device=device.value) as (own, part):
+    with together.shares(output, part, device=device.value) as share:
         job = streaming.Job(
-            output=own,
+            output=share.output,
             header={"command": "saliency", "space": mapper.space(), "keep_ids": keep_ids},
             batch=batch_size,
             workers=cores,
-            shard=part,
+            shard=share.shard,
             resume=resume,
             fail=fail,
             description="saliency",
         )
-        unreadable = mapping.map_images(
+        share.unreadable = mapping.map_images(
             mapper,
             images.records,
             job,
@@ -149,4 +149,4 @@ def run(
             learnt=learnt,
             preview=preview,
         )
-    return sources.status_for({**learnt.unreadable, **unreadable}, on_error.value)
+    return sources.status_for({**learnt.unreadable, **share.unreadable}, on_error.value)

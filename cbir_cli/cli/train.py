@@ -49,7 +49,7 @@ def run(
     patients are drawn by patient and seed, and the epoch with the best validation score is kept. No network is trained
     where the same image is in two sets under the names of two patients (--allow-leaks).
     """
-    from cbir_cli import tasks
+    from cbir_cli import distributed, engines, tasks
     from cbir_cli.artifacts import files, pseudonyms
     from cbir_cli.cli import sources
     from cbir_cli.errors import UsageError
@@ -63,16 +63,18 @@ def run(
     images = sources.read_images(
         source, patient=patient, frame=frame, null=null, flow_follows=True, output=output, hide=hide
     )
-    run = fitting.Run(
-        output=output,
-        seed=seed,
-        device=device.value,
-        threads=threads,
-        workers=options.cores(workers),
-        resume=resume,
-        fail=on_error is options.OnError.fail,
-        allow_leaks=allow_leaks,
-        log_folder=tensorboard,
-    )
-    unreadable = train.train_network(chosen, images, init, run, hide)
-    return sources.status_for(unreadable, on_error.value)
+    with distributed.joined(engines.choose_device(device.value)) as ranks:
+        run = fitting.Run(
+            output=output,
+            seed=seed,
+            device=device.value,
+            threads=threads,
+            workers=options.cores(workers),
+            resume=resume,
+            fail=on_error is options.OnError.fail,
+            allow_leaks=allow_leaks,
+            log_folder=tensorboard,
+            ranks=ranks,
+        )
+        unreadable = train.train_network(chosen, images, init, run, hide)
+    return sources.status_for(unreadable if ranks.first else {}, on_error.value)

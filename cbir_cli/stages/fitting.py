@@ -39,6 +39,7 @@ class Run:
     fail: bool = False
     allow_leaks: bool = False
     log_folder: str | None = None
+    ranks: distributed.Ranks = distributed.ALONE
 
     @property
     def cores(self) -> int:
@@ -141,11 +142,9 @@ def fit(
         {n: _mean(m) for n, m in metrics.items()},
         task.loss,
     )
-    device = engines.choose_device(run.device)
     with ExitStack() as stack:
-        ranks = stack.enter_context(distributed.joined(device))
         stop = stack.enter_context(signals.deferred()) if run.checkpoint else lambda: 0
-        say = stack.enter_context(_told(run.log_folder if ranks.first else None))
+        say = stack.enter_context(_told(run.log_folder if run.ranks.first else None))
         return training.train(
             module,
             data.get("train", data.get("validation")),  # type: ignore[arg-type]
@@ -154,12 +153,12 @@ def fit(
             validation=data.get("validation"),
             owners=owners,
             seed=run.seed,
-            device=device,
+            device=engines.choose_device(run.device),
             workers=run.workers,
             checkpoint=run.checkpoint,
             resume=run.resume,
             stop=stop,
-            ranks=ranks,
+            ranks=run.ranks,
             on_epoch=say,
         )
 

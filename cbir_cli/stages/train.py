@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import batches, distributed, engines, reading, registry, splits, tasks, training, windows
+from cbir_cli import batches, engines, reading, registry, splits, tasks, training, windows
 from cbir_cli.artifacts import history
 from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.files import is_artifact
@@ -94,7 +94,14 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
     for line in source.flow.lines():
         log.info("%s", line)
     noting = leaks.Noting(spec)
-    readable, unreadable = reading.readable(chosen, noting.load, workers=run.workers, fail=run.fail)
+    part = [chosen[i] for i in run.ranks.share(np.arange(len(chosen)))]
+    _, mine = reading.readable(part, noting.load, workers=run.workers, fail=run.fail)
+    unreadable: dict[str, str] = {}
+    for lost, contents, hashes in run.ranks.gather((mine, noting.contents, noting.hashes)):
+        unreadable |= lost
+        noting.contents |= contents
+        noting.hashes |= hashes
+    readable = [record for record in chosen if record.id not in unreadable]
     if not readable:
         raise SourceError(nothing(len(chosen)))
     targets = targets[[record.id not in unreadable for record in chosen]]
@@ -243,7 +250,7 @@ def _write(
     spec: InputSpec,
     stage: Saliency | None = None,
 ) -> None:
-    if not distributed.launched().first:
+    if not run.ranks.first:
         return
     architecture = registry.load("models", task.architecture)
     outputs = list(task.names) if objective_of(task).outputs(list(task.names)) else []

@@ -107,6 +107,19 @@ def test_shards_are_joined_to_the_same_bytes(good, chain, tmp_path, command):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one.h5", "two.h5"]
 
 
+def test_what_no_process_could_read_is_told_once(chain, tmp_path):
+    names = sorted((chain / "set/images").iterdir())[:6]
+    (tmp_path / "some").mkdir()
+    for number, name in enumerate(names):
+        (tmp_path / "some" / f"{number}.png").write_bytes(b"no" if number in (1, 5) else name.read_bytes())
+    process = launch(["embed", "-m", chain / "cnn.h5", "some", "-o", "emb.h5"], tmp_path)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0 and err.count("2 images could not be read") == 1
+    with h5py.File(tmp_path / "emb.h5") as file:
+        assert len(file["X"]) == 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["emb.h5", "some"]
+
+
 @pytest.mark.parametrize(
     ("options", "says"), [([], "give -o FILE"), (["--shard", "1/2", "-o", "x.h5"], "take shards of their own")]
 )
