@@ -89,9 +89,12 @@ def clocks():
 
 def cbir(module, data, recipe, workers, on_epoch):
     from cbir_cli import training
+    from cbir_cli.models import densenet121
     from cbir_cli.objectives import binary
+    from cbir_cli.passes import Aim
 
-    training.train(module, data, recipe, objective=binary, metrics={}, workers=workers, on_epoch=on_epoch)
+    aim = Aim(binary, densenet121.HEAD, densenet121.FEATURES)
+    training.train(module, data, recipe, aim=aim, workers=workers, on_epoch=on_epoch)
 
 
 def plain(module, data, recipe, workers, on_epoch):
