@@ -3,7 +3,8 @@
 Schema
 ------
 ``queries/images`` (Q, S, S) uint8, ``queries/obs``; ``results/images`` (R, S, S) uint8, ``results/obs``
-    The small images as the network saw them, and their item tables. An image that is a result twice is stored once.
+    The small images as the network saw them, (Q, S, S, 3) where it saw colours, and their item tables. An image that
+    is a result twice is stored once.
 ``pairs/query`` (P,), ``pairs/result`` (P,) int32
     Rows of the two tables.
 ``pairs/rank`` (P,) int32, ``pairs/distance`` (P,) float32
@@ -81,7 +82,8 @@ _ARRAYS: Mapping[str, tuple[str, type]] = {
 }
 
 
-_STACKS = ("query_images", "result_images", "maps")
+_DIMENSIONS = {"query_images": (3, 4), "result_images": (3, 4), "maps": (3,)}
+"""Of stacks of pictures; everything else has one."""
 
 
 def write(target: str, explanation: Explanation, *, history: Sequence[Entry]) -> None:
@@ -110,7 +112,7 @@ def read(artifact: files.Artifact) -> Explanation:
         arrays: dict[str, Any] = {name: np.array(file[path][()]) for name, (path, _) in _ARRAYS.items()}
         for name, array in arrays.items():
             path, dtype = _ARRAYS[name]
-            if array.dtype != dtype or array.ndim != (3 if name in _STACKS else 1):
+            if array.dtype != dtype or array.ndim not in _DIMENSIONS.get(name, (1,)):
                 raise ValueError(f"{path} of shape {array.shape}, {array.dtype}")
         tables = []
         for side in ("queries", "results"):
@@ -119,7 +121,8 @@ def read(artifact: files.Artifact) -> Explanation:
         queries, results = tables
         pairs, maps = len(arrays["query"]), len(arrays["maps"])
         fits = (
-            len({arrays[name].shape[1:] for name in _STACKS}) == 1
+            len({arrays[name].shape[1:3] for name in _DIMENSIONS}) == 1
+            and arrays["query_images"].shape[3:] == arrays["result_images"].shape[3:] in ((), (3,))
             and all(len(arrays[name]) == pairs for name in ("result", "rank", "distance", "seed", "set"))
             and all(len(arrays[name]) == maps for name in ("scale", "map_pair", "map_on"))
             and len(queries.ids) == len(arrays["query_images"])

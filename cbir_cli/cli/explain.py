@@ -25,7 +25,8 @@ def run(
         str | None,
         typer.Option(
             "--method",
-            help="A module of similarity/, or none for images alone; ig by default, none for ssim.",
+            help="A module of similarity/, or none for images alone; by default ig, occlusion where the model has no "
+            "outputs, none for ssim.",
             show_default=False,
         ),
     ] = None,
@@ -58,7 +59,7 @@ def run(
     with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as asked:
         stored = indexes.read(artifact)
         space = stored.embedding.space
-        method = method or ("none" if space.encoder == "ssim" else "ig")
+        method = method or ("none" if space.encoder == "ssim" else "ig" if space.outputs else "occlusion")
         explain, parameters = None, {}
         if method != "none":
             explain = registry.load("similarity", method).explain

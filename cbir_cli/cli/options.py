@@ -262,13 +262,12 @@ def cores(chosen: int | None) -> int:
     return chosen or cpu_threads()
 
 
-def task_labels(chosen: str | None, stored: dict[str, Any]) -> list[str]:
-    """Return the names of the label that the work is about: of the task chosen, else of the model's."""
-    if chosen is None:
-        return list(stored.get("labels", []))
+def task_labels(chosen: str | None, stored: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the names of the labels that the work is about, for each output: of the task chosen, else the model's."""
     from cbir_cli import tasks
 
-    return list(tasks.load(chosen).labels)
+    task = tasks.load(chosen) if chosen else tasks.from_dict(stored) if stored else None
+    return list(task.names.values()) if task else []
 
 
 def integers(option: str, text: str) -> list[int]:

@@ -146,8 +146,11 @@ class Case:
 
 
 def words(codes: Mapping[str, int]) -> str:
-    """Spell raw label codes: ``Effusion, no Edema, possibly Mass``."""
-    return ", ".join(f"{_WORDS[code]}{name}" for name, code in codes.items())
+    """Spell raw label codes: ``Effusion, no Edema, possibly Mass``; of many, those that are not negative."""
+    told = codes if len(codes) <= 2 else {name: code for name, code in codes.items() if code != NEGATIVE}
+    return ", ".join(f"{_WORDS[code]}{name}" for name, code in told.items()) or (
+        f"none of {len(codes)} labels" if codes else ""
+    )
 
 
 def check_map(values: np.ndarray | None, name: str) -> None:

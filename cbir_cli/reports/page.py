@@ -179,9 +179,8 @@ def _distances(values: Sequence[float | None]) -> list[str]:
 
 def _neighbour(n: Neighbour, method: str, pictures: Pictures, scale: overlay.Scale | None) -> dict[str, Any]:
     image = pictures.image(n.tile.image)
-    kind, words = {True: ("same", "same label"), False: ("other", "other label"), None: ("unknown", "label not known")}[
-        n.agrees
-    ]
+    unknown = ("unknown", "not compared" if n.tile.label else "label not known")
+    kind, words = {True: ("same", "same label"), False: ("other", "other label"), None: unknown}[n.agrees]
     said = [f"{method}, rank {n.rank}: {n.tile.id}", n.tile.label, words, "with map" if n.tile.map is not None else ""]
     return {
         "id": n.tile.id,

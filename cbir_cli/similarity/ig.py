@@ -25,9 +25,10 @@ def explain(encoder: Any, query: ndarray, result: ndarray) -> tuple[ndarray, nda
     Parameters
     ----------
     encoder : object
-        Has ``maps``: pixels (N, S, S) to saliency (N, S, S) float32, scaled to a largest magnitude of 1.
-    query, result : ndarray (S, S), float32
-        Grey pixels in [0, 1].
+        Has ``maps``: pixels (N, S, S) or (N, S, S, 3) to saliency (N, S, S) float32, scaled to a largest magnitude
+        of 1.
+    query, result : ndarray (S, S) or (S, S, 3), float32
+        Pixels in [0, 1].
 
     Returns
     -------
@@ -37,12 +38,12 @@ def explain(encoder: Any, query: ndarray, result: ndarray) -> tuple[ndarray, nda
     Raises
     ------
     ShapeError
-        If the images are not finite 2-D arrays of one shape, or the encoder's maps do not fit them.
+        If the images are not finite arrays of one shape, or the encoder's maps do not fit them.
     UsageError
         Raised by an encoder that has no saliency.
     """
     pair = _pair.stack(query, result)
     maps = np.asarray(encoder.maps(pair), dtype=np.float32)
-    if maps.shape != pair.shape or not np.isfinite(maps).all():
-        raise ShapeError(f"expected finite saliency maps of shape {pair.shape} from the model, found {maps.shape}")
+    if maps.shape != pair.shape[:3] or not np.isfinite(maps).all():
+        raise ShapeError(f"expected finite saliency maps of shape {pair.shape[:3]} from the model, found {maps.shape}")
     return maps[0], maps[1]

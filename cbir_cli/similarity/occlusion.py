@@ -42,9 +42,10 @@ def explain(
     Parameters
     ----------
     encoder : object
-        Has ``similarity`` (``l2`` or ``cosine``) and ``encode``: pixels (N, S, S) to vectors (N, D) float32.
-    query, result : ndarray (S, S), float32
-        Grey pixels in [0, 1].
+        Has ``similarity`` (``l2`` or ``cosine``) and ``encode``: pixels (N, S, S) or (N, S, S, 3) to vectors (N, D)
+        float32.
+    query, result : ndarray (S, S) or (S, S, 3), float32
+        Pixels in [0, 1].
     box : int
         Side of the box in pixels. The default was chosen by the authors for images of 224 pixels; for smaller ones a
         box in proportion is a better choice.
@@ -52,8 +53,8 @@ def explain(
         From one box to the next, in pixels; at most ``box``. Time grows with its inverse square: 2,401 forward passes
         for 224 pixels and a stride of 5.
     fill : float
-        Grey level of the box, in [0, 1]. Default: mean of the three ImageNet channel means, which after
-        normalisation is near 0.
+        Grey level of the box, in [0, 1], also in a colour image. Default: mean of the three ImageNet channel means,
+        which after normalisation is near 0.
     batch : int
         Occluded images encoded at once; bounds memory, and means nothing to the map where vectors do not depend on it.
 
@@ -68,7 +69,7 @@ def explain(
     Raises
     ------
     ShapeError
-        If the images are not finite 2-D arrays of one shape, or the encoder's vectors are not finite.
+        If the images are not finite arrays of one shape, or the encoder's vectors are not finite.
     UsageError
         If ``stride``, ``fill`` or ``batch`` is out of range, or the encoder has another similarity.
     """
@@ -77,12 +78,12 @@ def explain(
     if batch < 1:
         raise UsageError(f"expected a batch of at least 1, found {batch}")
     pair = _pair.stack(query, result)
-    height, width = query.shape
+    height, width = query.shape[:2]
     boxes = list(masks.sliding(height, width, box=box, stride=stride))
     anchor, original = _encode(encoder, pair)
     distance = _distances(anchor, original[None], encoder.similarity)
 
-    total = np.zeros(query.shape)
+    total = np.zeros((height, width))
     progress = Progress(len(boxes), "occlusion")
     try:
         for start in range(0, len(boxes), batch):
@@ -97,7 +98,7 @@ def explain(
     finally:
         progress.close()
     result_map = total / masks.coverage(height, width, box=box, stride=stride)
-    return np.zeros(query.shape, dtype=np.float32), result_map.astype(np.float32)
+    return np.zeros((height, width), dtype=np.float32), result_map.astype(np.float32)
 
 
 def _encode(encoder: Any, pixels: ndarray) -> ndarray:

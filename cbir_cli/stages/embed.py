@@ -1,6 +1,6 @@
 """From images or maps to an embedding artifact: the library behind ``cbir embed``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -16,18 +16,18 @@ from cbir_cli.stages.encoders import Encoder, Network
 from cbir_cli.tasks import find_label
 
 
-def targets_of(names: Sequence[str], labels: Sequence[str]) -> list[str]:
-    """Return the label of a source that a task is about, or nothing where the source does not have it.
+def targets_of(names: Sequence[str], outputs: Iterable[Iterable[str]]) -> list[str]:
+    """Return the labels of a source that a task is about, without those that the source does not have.
 
     Parameters
     ----------
     names : sequence of str
         The labels that the source has.
-    labels : sequence of str
-        The task's names for it.
+    outputs : iterable of iterable of str
+        The task's names for the label of each output.
     """
-    found = find_label(names, labels)
-    return [found] if found else []
+    found = (find_label(names, labels) for labels in outputs)
+    return [label for label in found if label is not None]
 
 
 def table_of(done: streaming.Extracted, pseudonyms: Pseudonyms, model: Model | None) -> Items:
@@ -49,7 +49,7 @@ def embed_images(
     job: streaming.Job,
     pseudonyms: Pseudonyms,
     *,
-    labels: Sequence[str],
+    labels: Iterable[Iterable[str]],
     source: str,
     reader: str,
 ) -> dict[str, str]:
@@ -62,8 +62,8 @@ def embed_images(
     job : streaming.Job
         Also names the output.
     pseudonyms : Pseudonyms
-    labels : sequence of str
-        The task's names for its label.
+    labels : iterable of iterable of str
+        The task's names for the label of each output.
     source, reader : str
         As the artifact remembers them.
 
@@ -95,7 +95,9 @@ def embed_images(
         return done.unreadable
 
 
-def embed_maps(encoder: Network, maps: saliency.Maps, output: str, *, labels: Sequence[str], batch: int) -> None:
+def embed_maps(
+    encoder: Network, maps: saliency.Maps, output: str, *, labels: Iterable[Iterable[str]], batch: int
+) -> None:
     """Feed stored maps to a network and write the artifact: CNN(IG) from a CNN, IG from an IG model.
 
     Parameters
@@ -104,8 +106,8 @@ def embed_maps(encoder: Network, maps: saliency.Maps, output: str, *, labels: Se
         Made for these maps.
     maps : saliency.Maps
     output : str
-    labels : sequence of str
-        The task's names for its label.
+    labels : iterable of iterable of str
+        The task's names for the label of each output.
     batch : int
     """
     blocks = [encoder.rows(as_pixels(maps.maps[i : i + batch])) for i in range(0, len(maps.maps), batch)]

@@ -41,7 +41,7 @@ class Pictures:
     queries: Mapping[str, Path]
 
     def load(self, paths: Mapping[str, Path], items: Items) -> np.ndarray:
-        """Return the pixels (N, S, S) float32 in [0, 1] of the images of a table.
+        """Return the pixels (N, S, S) or (N, S, S, 3) float32 in [0, 1] of the images of a table.
 
         Raises
         ------
@@ -50,7 +50,8 @@ class Pictures:
         ImageError
             If it cannot be decoded.
         """
-        pixels = np.empty((len(items.ids), self.input.size, self.input.size), np.float32)
+        colours = (3,) if self.input.colour == "rgb" else ()
+        pixels = np.empty((len(items.ids), self.input.size, self.input.size, *colours), np.float32)
         columns = (items.ids, items["path"], items["content"], items.parts)
         for row, (key, relative, content, part) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
             path = paths[key]

@@ -165,7 +165,7 @@ def _case(
             continue
         chosen = _label_of(one, label)
         query_row = int(one.query[pairs[0]])
-        codes = one.queries.stated(query_row, chosen)
+        codes = one.queries.stated(query_row, [name for name in chosen if name in one.queries.label_names])
         on_query = one.map_of(pairs[0], ON_QUERY)
         tile = gallery.Tile(key[2], one.query_images[query_row], on_query, gallery.words(codes))
         if query is None or (query.map is None and on_query is not None):
@@ -174,7 +174,7 @@ def _case(
         for pair in pairs:
             result = int(one.result[pair])
             found = str(one.results.ids[result])
-            stated = one.results.stated(result, chosen)
+            stated = one.results.stated(result, [name for name in chosen if name in one.results.label_names])
             picture = gallery.Tile(found, one.result_images[result], one.map_of(pair, ON_RESULT), gallery.words(stated))
             pictures.setdefault(found, gallery.Tile(found, picture.image, None, picture.label))
             agrees = None if not codes or codes.keys() != stated.keys() else codes == stated
@@ -215,7 +215,7 @@ def _label_of(one: Explanation, label: str | None) -> list[str]:
         if label not in one.results.label_names:
             raise UsageError(f"no label {label!r}; there are: {', '.join(one.results.label_names) or 'none'}")
         return [label]
-    return [t for t in one.targets if t in one.queries.label_names] or (
+    return [t for t in one.targets if t in {*one.queries.label_names, *one.results.label_names}] or (
         one.results.label_names if len(one.results.label_names) == 1 else []
     )
 

@@ -81,7 +81,7 @@ def _labels(opened: Sequence[Maps], label: str | None) -> list[str]:
         return [label]
     for entry in opened[0].history:
         wanted = entry.get("parameters", {}).get("labels")
-        if isinstance(wanted, list) and (found := targets_of(names, [str(name) for name in wanted])):
+        if isinstance(wanted, list) and (found := targets_of(names, [map(str, wanted)])):
             return found
     return names if len(names) == 1 else []
 

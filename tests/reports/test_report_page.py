@@ -47,7 +47,7 @@ def test_everything_said_is_there(gallery) -> None:
     html = page(title="Trial", cases=gallery(), tables=[table], notes=["seed 42"])
     text = " ".join(Reader(html).text.split())
     for words in ("Research use only - not for diagnosis", "Trial", "Query 1 of 3: item_90.png", "same label",
-                  "other label", "label not known", "Expert rank 1", "d 0.250", "nDCG@4 0.80", "With map of IG",
+                  "other label", "not compared", "Expert rank 1", "d 0.250", "nDCG@4 0.80", "With map of IG",
                   "Five seeds", "0.90 [0.80, 1.00]", "0.44", "seed 42", "2 of 3 same label, 1 unknown"):  # fmt: skip
         assert words in text, words
 
