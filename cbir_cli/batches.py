@@ -63,6 +63,8 @@ class Images:
         Pictures to make of each image; ``windows.views`` has them. Equal ones are decoded once.
     cropped : bool
         A crop follows: images are loaded at ``BEFORE_CROP`` times their side.
+    contents : sequence of str
+        Content hash of each image, so that a run on other pixels is not resumed.
     """
 
     changes: tuple[str, ...] = augmentation.SETTINGS
@@ -75,10 +77,11 @@ class Images:
         *,
         views: Sequence[View] = (),
         cropped: bool = False,
+        contents: Sequence[str] = (),
     ) -> None:
         self.records, self.spec, self.views = records, spec, tuple(views)
         self.targets = _targets(targets, len(records))
-        self.fingerprint = digest(record.place.encode() for record in records)
+        self.fingerprint = digest([*(record.place.encode() for record in records), *map(str.encode, contents)])
         side = round(spec.size * BEFORE_CROP) if cropped else spec.size
         seen = dict.fromkeys(self.views or [View(spec.window)])
         self._loads = {view: replace(spec, size=side, window=view.window) for view in seen}

@@ -12,12 +12,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 T = TypeVar("T")
+
+_PATIENCE = timedelta(days=2)
+"""For each other: shards may differ by hours, and torchrun ends all when one dies."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ def joined(device: str) -> Iterator[Ranks]:
 
     if device == "cuda":
         torch.cuda.set_device(ranks.local)
-    torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    backend = "nccl" if device == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, timeout=_PATIENCE)
     try:
         yield ranks
     finally:

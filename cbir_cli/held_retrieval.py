@@ -15,8 +15,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_cli.label_policy import IGNORED
+
 PLACES = 5
 NAMES = (f"mean-precision@{PLACES}", f"knn-accuracy@{PLACES}")
+
+QUERIES = 2048
 
 _TOGETHER = 256
 
@@ -31,7 +35,8 @@ def scores(
     vectors : array (N, D), float32
     targets : array (N,) or (N, K), int64
         Class of each image, or K labels: an image is relevant if it is of the same class, or shares a positive label.
-        One of no known class, below 0, is left out.
+        One of no known class, below 0, or of no known label is left out; one without a positive label does not ask.
+        At most ``QUERIES`` ask, evenly spread over the rows.
     owners : sequence of str, (N,)
         Patient of each image.
     similarity : str
@@ -42,9 +47,10 @@ def scores(
     dict of str to float or None
         ``mean-precision@5``: the mean over the queries of the mean of precision@1 to @5 (equation 5 of the paper, which
         calls it MAP). ``knn-accuracy@5``: the share of queries whose class is that of most of the 5 nearest, the
-        smaller number in a tie; None for several labels. None where no image has 5 others to be found, in [0, 1] else.
+        smaller number in a tie; None for several labels. Equal distances are ordered by row. None where no image has
+        5 others to be found, in [0, 1] else.
     """
-    known = targets >= 0 if targets.ndim == 1 else np.ones(len(targets), bool)
+    known = targets >= 0 if targets.ndim == 1 else (targets != IGNORED).any(axis=1)
     if known.sum() <= PLACES:
         return dict.fromkeys(NAMES)
     owner = np.unique(np.asarray(owners)[known], return_inverse=True)[1]
@@ -52,12 +58,15 @@ def scores(
     if similarity == "cosine":
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     squares = np.square(vectors).sum(axis=1)
+    asked = np.arange(len(vectors)) if targets.ndim == 1 else np.flatnonzero((targets == 1).any(axis=1))
+    if len(asked) > QUERIES:
+        asked = asked[np.linspace(0, len(asked) - 1, QUERIES).astype(np.int64)]
     precision, right = [], []
-    for start in range(0, len(vectors), _TOGETHER):
-        rows = np.arange(start, min(start + _TOGETHER, len(vectors)))
+    for start in range(0, len(asked), _TOGETHER):
+        rows = asked[start : start + _TOGETHER]
         distance = squares - 2 * vectors[rows] @ vectors.T  # of each row up to a constant
         distance[owner[rows, None] == owner] = np.inf
-        nearest = np.argsort(distance, axis=1, kind="stable")[:, :PLACES]
+        nearest = _nearest(distance)
         full = np.isfinite(np.take_along_axis(distance, nearest, axis=1)).sum(axis=1) == PLACES
         rows, nearest = rows[full], nearest[full]
         if targets.ndim == 2:
@@ -69,3 +78,13 @@ def scores(
         precision += (relevant.cumsum(axis=1) / np.arange(1, PLACES + 1)).mean(axis=1).tolist()
     means = [float(np.mean(values)) if values else None for values in (precision, right)]
     return dict(zip(NAMES, means, strict=True))
+
+
+def _nearest(distance: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the columns (Q, PLACES) of the smallest distances of each row, those of equal ones from the left."""
+    furthest = np.partition(distance, PLACES - 1, axis=1)[:, PLACES - 1]
+    found = np.empty((len(distance), PLACES), np.int64)
+    for row, (values, limit) in enumerate(zip(distance, furthest, strict=True)):
+        near = np.flatnonzero(values <= limit)
+        found[row] = near[np.argsort(values[near], kind="stable")[:PLACES]]
+    return found

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, np.ndarray]
 
 _THRESHOLD = 1e-4
-"""A loss counts as lower if it is so by this share: that of PyTorch's ReduceLROnPlateau."""
+"""A loss counts as lower if it is so by this share: that of PyTorch's ReduceLROnPlateau, which is for positive ones."""
 
 
 def optimizer(module: "torch.nn.Module", recipe: Recipe, *, fixed: Sequence[str] = ()) -> "torch.optim.Optimizer":
@@ -75,7 +75,7 @@ def learning_rate(recipe: Recipe, history: Sequence[Mapping[str, Any]], batch: i
     best, waited, rate = math.inf, 0, start
     for entry in history:
         loss = entry["loss"] if entry["validation_loss"] is None else entry["validation_loss"]
-        if loss < best * (1 - _THRESHOLD):
+        if best == math.inf or loss < best - abs(best) * _THRESHOLD:
             best, waited = loss, 0
         else:
             waited += 1

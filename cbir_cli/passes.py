@@ -172,9 +172,10 @@ class Trainee:
                     save(step, sums)
                     log.warning("ended after step %d of %d of epoch %d; --resume goes on", step, len(order), epoch)
                     terminate(number)
-                if step < len(order) and time.monotonic() - saved > _SAVED_EVERY:
+                if time.monotonic() - saved > _SAVED_EVERY:
                     save(step, sums)
                     saved = time.monotonic()
+        save(step, sums)  # what follows, the validation, can take minutes
         shown = sums.pop("shown")
         return {"epoch": epoch, "lr": rate, **{name: value / shown for name, value in sums.items()}}
 
@@ -247,7 +248,8 @@ class Trainee:
 
         ranks, objective = self.ranks, self.aim.objective
         counts = [len(some) for some in np.array_split(everyone, ranks.count)]
-        parts = np.array_split(np.arange(len(images)), max(1, min(self.parts, len(images) // 2)))
+        # As many parts in every process, by the smallest share: all of them meet in each part.
+        parts = np.array_split(np.arange(len(images)), max(1, min(self.parts, min(counts) // 2)))
         sums: dict[str, float] = {}
         for number, rows in enumerate(parts, start=1):
             held = ranks.together and number < len(parts)  # gradients travel once a step
@@ -283,7 +285,7 @@ class Trainee:
         vectors, logits = [], []
         with torch.inference_mode(), closing(prepared):
             for images, targets in prepared:
-                outputs = self._forward(self.trained, images)
+                outputs = self._forward(self.trained, images, mixed=False)
                 vectors.append(seen[0].float().cpu().numpy())
                 seen.clear()
                 if self.aim.classifies:
@@ -301,13 +303,14 @@ class Trainee:
             raise diverged("predictions of the validation images are not finite")
         return found[0], found[1], None if objective.WHOLE_BATCH else total / len(data)
 
-    def _forward(self, module: "torch.nn.Module", images: Pixels) -> Any:
+    def _forward(self, module: "torch.nn.Module", images: Pixels, *, mixed: bool = True) -> Any:
+        """Return what a network says of images; on a GPU in mixed precision, unless others are to get the same."""
         import torch
 
         batch = torch.from_numpy(images).to(self.device)
         if batch.dim() == 4:
             batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed and self.device.type == "cuda"):
             outputs = module(batch)
         return outputs.float() if isinstance(outputs, torch.Tensor) else outputs
 

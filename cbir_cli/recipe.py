@@ -135,6 +135,8 @@ class Recipe:
                     raise UsageError(f"{name}={getattr(self, name)}: expected {rule}")
         if self.per_class and self.batch_size % self.per_class:
             raise UsageError(f"batch_size={self.batch_size}: expected a multiple of per_class={self.per_class}")
+        if self.patience and self.selection == "last":
+            raise UsageError(f"patience={self.patience}: with selection=last there is no better epoch to wait for")
         if 2 * self.accumulate > self.batch_size:
             raise UsageError(f"accumulate={self.accumulate}: leaves fewer than 2 of {self.batch_size} images a part")
 

@@ -33,6 +33,7 @@ from cbir_cli.errors import CbirError, UsageError, WeightsError
 from cbir_cli.passes import Aim, Scores, Trainee, diverged
 from cbir_cli.recipe import Recipe
 from cbir_cli.registry import unknown
+from cbir_cli.signals import terminate
 
 if TYPE_CHECKING:
     import torch
@@ -131,6 +132,8 @@ def train(
 
     if recipe.selection not in (choices := [*aim.scores, "loss", "last"]):
         raise unknown("selection", recipe.selection, choices)
+    if recipe.selection == "loss" and aim.objective.WHOLE_BATCH:
+        raise UsageError("selection=loss: this objective has no loss of single images: choose a score, or last")
     if recipe.accumulate > 1 and aim.objective.WHOLE_BATCH:
         raise UsageError(f"accumulate={recipe.accumulate}: this objective compares the images of a batch: use 1")
     # Channels last: up to 1.4 times as fast for DenseNet-121 on a CPU (benchmarks/training.py).
@@ -148,11 +151,14 @@ def train(
         saved = checkpoints.read(checkpoint, saved.configuration)
         if len(saved.history) > recipe.epochs:
             raise CbirError(f"{checkpoint}: has {len(saved.history)} epochs already, {recipe.epochs} were asked for")
+        if len({(len(history), step) for history, step in ranks.gather((saved.history, saved.step))}) > 1:
+            raise CbirError(f"{checkpoint}: the processes see different files: put it where all of them see it")
         _load(trainee.trained, saved.model)
         optimisation.load(trainee.optimizer, saved.optimizer)
         step = f", step {saved.step}" if saved.step else ""
         log.info("%s: going on after epoch %d of %d%s", checkpoint.name, len(saved.history), recipe.epochs, step)
-    better = _order(_selection(recipe, validation), aim.scores)
+    selection = _selection(recipe, aim, validation)
+    better = _order(selection, aim.scores)
     history, best_epoch, best = saved.history, saved.best_epoch, saved.best
 
     def save(step: int, sums: Mapping[str, float]) -> None:
@@ -179,19 +185,26 @@ def train(
             save(0, {})
             if on_epoch:
                 on_epoch(entry, time.monotonic() - started)
+            if epoch < recipe.epochs and (number := max(ranks.gather(stop()))):
+                log.warning("ended after epoch %d; --resume goes on", epoch)
+                terminate(number)
 
+    if selection in aim.scores and history[best_epoch - 1][selection] is None:
+        log.warning("too few validation images for %s: kept by the other scores, or the last epoch", selection)
     _load(module.eval(), best)
     scores = {name: history[best_epoch - 1][name] for name in ("validation_loss", *aim.scores)}
     return Result(_state(module), history, best_epoch, scores)  # in the order of the module, resumed or not
 
 
-def _selection(recipe: Recipe, validation: Data | None) -> str:
+def _selection(recipe: Recipe, aim: Aim, validation: Data | None) -> str:
     """Return the selection that the validation images allow."""
     if recipe.selection == "last" or not validation:
         return "last"
     if recipe.selection != "loss" and len(np.unique(validation.targets)) < 2:
-        log.warning("validation images are all of one class: epoch chosen by their loss, not by %s", recipe.selection)
-        return "loss"
+        # Where no class is learnt, a low loss may be a collapse.
+        instead = "loss" if aim.classifies else "last"
+        log.warning("validation images are all of one class: epoch chosen by %s, not by %s", instead, recipe.selection)
+        return instead
     return recipe.selection
 
 
@@ -202,7 +215,13 @@ def _order(selection: str, names: Sequence[str]) -> Callable[[Scores], tuple[flo
     if selection == "loss":
         return lambda entry: (-entry["validation_loss"],)
     first = [selection, *(name for name in names if name != selection)]
-    return lambda entry: tuple(-np.inf if entry[name] is None else entry[name] for name in first)
+
+    def key(entry: Scores) -> tuple[float, ...]:
+        # Where it is not defined the last epoch is the better one.
+        late = entry["epoch"] if entry[selection] is None else 0
+        return *(-np.inf if entry[name] is None else entry[name] for name in first), late
+
+    return key
 
 
 def _state(module: "torch.nn.Module") -> checkpoints.Arrays:

@@ -14,7 +14,7 @@ def plain(vectors, targets, owners, similarity):
         else:
             unit = vectors
         others.sort(key=lambda i: (np.linalg.norm(unit[i] - unit[query]), i))
-        if len(others) < 5:
+        if len(others) < 5 or (targets.ndim == 2 and not (targets[query] == 1).any()):
             continue
         if targets.ndim == 2:
             relevant = [bool(np.any((targets[i] == 1) & (targets[query] == 1))) for i in others[:5]]
@@ -51,9 +51,9 @@ def test_images_of_one_patient_do_not_answer_each_other():
 
 def test_too_few_images_have_no_score():
     vectors = np.eye(6, dtype=np.float32)
-    for count, owners in ((5, list("abcde")), (6, list("aabcde"))):
-        found = held_retrieval.scores(vectors[:count], np.zeros(count, int), owners, similarity="l2")
-        assert set(found.values()) <= {None, 1.0} and tuple(found) == held_retrieval.NAMES
+    for count, owners, score in ((5, "abcde", None), (6, "abcdef", 1.0), (6, "aabcde", 1.0)):
+        found = held_retrieval.scores(vectors[:count], np.zeros(count, int), list(owners), similarity="l2")
+        assert found == dict.fromkeys(held_retrieval.NAMES, score)
     assert held_retrieval.scores(vectors, np.zeros(6, int), list("aaabbb"), similarity="l2")["mean-precision@5"] is None
 
 

@@ -109,3 +109,11 @@ def test_some_weights_can_keep_their_first_rate():
     assert groups == {4: 0.01, 2: 1e-3}
     held = {id(p) for group in optimizer.param_groups if group["lr"] == 1e-3 for p in group["params"]}
     assert held == {id(p) for p in module[3].parameters()}
+
+
+def test_a_plateau_of_negative_losses_is_one():
+    """Of SimSiam: PyTorch's rule takes any loss below 0 that rises for one that falls."""
+    recipe = Recipe(epochs=20, schedule="plateau", plateau_patience=1, **SGD)
+    rising, falling = np.linspace(-0.9, -0.5, 8).tolist(), np.linspace(-0.1, -0.9, 8).tolist()
+    assert rates(recipe, rising)[-1] < 1e-3 * 0.2
+    assert rates(recipe, falling) == [1e-3] * 9

@@ -578,10 +578,8 @@ def test_a_run_that_is_ended_within_an_epoch_ends_in_the_same_bytes(path, recipe
         run(recipe, checkpoint=path, stop=stop_after(steps))
     assert ended.value.code == 128 + 15
     about_it = json.loads(about(path))
-    per_epoch = 4 if recipe.sampler == "bootstrap" else 3
-    assert (len(about_it["history"]), about_it["step"]) == (
-        (0, steps) if steps <= per_epoch else (1, steps - per_epoch)
-    )
+    per_epoch = 4 if recipe.sampler == "bootstrap" else 3  # steps; after each epoch it is asked once more
+    assert (len(about_it["history"]), about_it["step"]) == ((0, steps) if steps <= per_epoch else (1, 0))
     assert same(whole, run(recipe, checkpoint=path, resume=True))
 
 
@@ -722,3 +720,31 @@ def test_triplets_learn_classes_and_are_scored_by_retrieval():
     assert result.scores["mean-precision@5"] == 1 and result.scores["validation_loss"] is None
     with pytest.raises(UsageError, match="compares the images of a batch"):
         run(replace(recipe, accumulate=2), module=module, aim=aim)
+
+
+def test_what_an_objective_cannot_be_chosen_by_is_refused():
+    aim = Aim(triplet, "6", 4)
+    module = torch.nn.Sequential(*list(network())[:-1], torch.nn.Linear(4, 3))
+    with pytest.raises(UsageError, match="no loss of single images"):
+        run(replace(RECIPE, selection="loss", class_weights="none"), module=module, aim=aim)
+    with pytest.raises(UsageError, match="no better epoch"):
+        Recipe(patience=2, selection="last")
+
+
+def test_where_no_score_is_defined_the_last_epoch_is_kept_and_it_is_said(caplog):
+    recipe = replace(RECIPE, selection="mean-precision@5")
+    few = maps(4, 1)
+    result = run(recipe, validation=few, metrics={})
+    assert result.scores["mean-precision@5"] is None and result.best_epoch == 3
+    assert "too few validation images for mean-precision@5" in caplog.text
+
+
+def test_other_pixels_under_the_same_names_are_another_run(tmp_path, path):
+    data = images(tmp_path)
+    options = {"targets": data.targets, "spec": data.spec}
+    first = batches.Images(data.records, **options, contents=["a"] * len(data.records))
+    other = batches.Images(data.records, **options, contents=["b"] * len(data.records))
+    recipe = Recipe(epochs=1, batch_size=4)
+    run(recipe, data=first, checkpoint=path)
+    with pytest.raises(CbirError, match="training data"):
+        run(replace(recipe, epochs=2), data=other, checkpoint=path, resume=True)

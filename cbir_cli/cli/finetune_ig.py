@@ -37,15 +37,12 @@ def run(
     from cbir_cli.artifacts import files
     from cbir_cli.artifacts import model as models
     from cbir_cli.cli import sources
-    from cbir_cli.errors import UsageError
     from cbir_cli.stages import encoders, fitting, train
 
     path = options.network_path(model)
     files.check_output(output, path, maps, init)
     network = models.read(path)
     task = train.inherited_task(network, settings or [], epochs=epochs, batch_size=batch_size)
-    if maps == files.STDIO and distributed.launched().together:
-        raise UsageError("several processes cannot read one pipe: give MAPS as a file")
     cores = options.cores(workers)
     with distributed.joined(engines.choose_device(device.value)) as ranks, sources.open_maps(maps) as stored:
         run = fitting.Run(output, seed, device.value, threads, cores, resume=resume, ranks=ranks)

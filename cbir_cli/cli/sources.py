@@ -12,6 +12,7 @@ from cbir_cli.artifacts.model import Model
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.data import Source, read_source
 from cbir_cli.data._files import drop_missing
+from cbir_cli.distributed import launched
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.records import Flow, Record, images
 
@@ -45,6 +46,8 @@ def read_images(
     text = text or os.environ.get("CBIR_DATA", "")
     if not text:
         raise UsageError("no images: give SOURCE (a folder, an image, a manifest, READER:ROOT or -), or set CBIR_DATA")
+    if text == files.STDIO and launched().together:
+        raise UsageError("several processes cannot share standard input: give the paths as a manifest, or a folder")
     source = read_source(text, patient=patient, frame=frame, stdin=sys.stdin.buffer, nul=null, hide=hide)
     if not flow_follows:
         say_flow(source.flow)
@@ -80,7 +83,15 @@ def is_hdf5(text: str) -> bool:
 
 @contextmanager
 def open_maps(text: str) -> Iterator[saliency.Maps]:
-    """Open a maps artifact."""
+    """Open a maps artifact.
+
+    Raises
+    ------
+    UsageError
+        If several processes are to read one pipe.
+    """
+    if text == files.STDIO and launched().together:
+        raise UsageError("several processes cannot read one pipe: give MAPS as a file")
     with files.open_artifact(text, saliency.KIND) as artifact:
         yield saliency.read(artifact)
 

@@ -10,7 +10,12 @@ from cbir_cli.cli import options
 def run(
     source: options.ImageSource = None,
     task: Annotated[
-        str, typer.Option("--task", metavar="NAME", help="Preset (pleural, pneumonia), or path of a task file.")
+        str,
+        typer.Option(
+            "--task",
+            metavar="NAME",
+            help="Preset (pleural, pneumonia, chexpert, covid, isic, liver), or path of a task file.",
+        ),
     ] = "",
     init: Annotated[
         str,

@@ -15,6 +15,7 @@ import logging
 import os
 import pickle
 import posixpath
+import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -213,28 +214,43 @@ def _read_all(base: Path, relatives: list[str]) -> list[_File | None]:
     command = [sys.executable, "-P", "-c", "from cbir_cli.data import dicom; dicom.serve()"]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
+    running: list[subprocess.Popen[bytes]] = []
+
     def work(share: list[str]) -> list[_File | None]:
         given = pickle.dumps((base, share))
         try:
-            done = subprocess.run(command, input=given, stdout=subprocess.PIPE, env=variables, check=True)
-        except (OSError, subprocess.CalledProcessError):  # no room for another process, or it was killed
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            running.append(process := subprocess.Popen(command, env=variables, **pipes))  # type: ignore[call-overload]
+            answer, _ = process.communicate(given)
+        except OSError:  # no room for another process
             return [_read(base, relative) for relative in share]
-        return list(pickle.loads(done.stdout))
+        if process.returncode:  # killed, for want of memory
+            return [] if ended else [_read(base, relative) for relative in share]
+        return list(pickle.loads(answer))
 
     size = min(_SHARE, -(-len(relatives) // cores))
     shares = [relatives[start : start + size] for start in range(0, len(relatives), size)]
     progress = Progress(len(relatives), "reading DICOM tags")
     read: list[_File | None] = []
+    ended = False
     with ThreadPoolExecutor(cores) as pool:
-        for some in pool.map(work, shares):
-            read += some
-            progress.advance(len(some))
+        try:
+            for some in pool.map(work, shares):
+                read += some
+                progress.advance(len(some))
+        except BaseException:
+            ended = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running:
+                process.kill()
+            raise
     progress.close()
     return read
 
 
 def serve() -> None:
     """Answer a folder and paths below it, pickled on standard input, with what their tags say, on standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that asks sees to that
     base, relatives = pickle.load(sys.stdin.buffer)
     sys.stdout.buffer.write(pickle.dumps([_read(base, relative) for relative in relatives]))
 

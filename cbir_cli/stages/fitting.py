@@ -138,7 +138,7 @@ def fit(
     aim = Aim(
         objective_of(task),
         architecture.HEAD,
-        architecture.FEATURES,
+        task.embedding or architecture.FEATURES,
         {n: _mean(m) for n, m in metrics.items()},
         task.loss,
     )
@@ -177,7 +177,8 @@ def _counts(task: Task, targets: NDArray[np.int64]) -> str:
 
 
 def _say_untrained(task: Task, data: Mapping[str, batches.Data]) -> None:
-    if "train" in data and (targets := data["train"].targets).ndim == 2:
+    learnt = bool(objective_of(task).outputs(list(task.names)))
+    if learnt and "train" in data and (targets := data["train"].targets).ndim == 2:
         sides = zip(task.names, (targets == 1).any(axis=0), (targets == 0).any(axis=0), strict=True)
         if one_sided := [name for name, *both in sides if not all(both)]:
             log.warning("not trained, since no training image has it or all have: %s", ", ".join(one_sided))

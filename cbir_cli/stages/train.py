@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +22,6 @@ from cbir_cli.stages import leaks
 from cbir_cli.stages.fitting import Run, fit, initial_network, input_of, objective_of
 from cbir_cli.stages.streaming import nothing
 from cbir_cli.tasks import Task
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("cbir")
 
@@ -172,9 +168,8 @@ def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Ru
     owners = [records[i].patient or records[i].id for i in rows]  # hidden already
     earlier = models.join_splits(first.split, _split_of(start, first.pseudonyms))
     roles = [earlier.get(owner, "") for owner in owners]
-    new = [owner for owner, role in zip(owners, roles, strict=True) if not role]
-    drawn = dict(zip(new, splits.assign(new, seed=run.seed, validation=task.validation), strict=True)) if new else {}
-    roles = [role or drawn[owner] for owner, role in zip(owners, roles, strict=True)]
+    drawn = roles_of([records[i] for i in rows], seed=run.seed, validation=task.validation, test=task.test)
+    roles = [role or new for role, new in zip(roles, drawn, strict=True)]
     flat = {i for i in rows if maps.scale[i] == 0}
     if flat:
         log.warning("%d of %d maps are flat and teach nothing; they are kept", len(flat), len(rows))
