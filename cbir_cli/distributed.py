@@ -5,7 +5,8 @@ process takes its part of every batch, or of the images; rank 0 alone writes and
 
 A batch is as large as all parts together, and what is computed is what one process would compute of it: gradients are
 averaged by the images (PyTorch's DistributedDataParallel), batch norm has the statistics of the whole batch, and a loss
-over pairs sees all vectors. So N processes with batches of B equal one with batches of N * B up to rounding.
+over pairs sees all vectors. So N processes with batches of B equal one with batches of N * B up to rounding, but for
+dropout, which each draws for itself, and the end of an epoch, where a process needs two images.
 """
 
 import os

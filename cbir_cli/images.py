@@ -108,7 +108,9 @@ def _decode(
         raise ImageError(f"{name}: {reason}") from error
     except Exception as error:  # on a damaged file Pillow raises nearly anything: OSError, SyntaxError, struct.error...
         strerror = error.strerror if isinstance(error, OSError) else None
-        said = "" if dicom_file else str(error)  # pydicom quotes what the tags hold
+        said = str(error)
+        if dicom_file:  # pydicom quotes what the tags hold
+            said = "fewer bytes than its pixels need" if "less than expected" in said else ""
         reason = strerror or f"damaged image: {next(iter(said.splitlines()), type(error).__name__)}"
         raise ImageError(f"{name}: {reason}") from error
     except BaseException as error:

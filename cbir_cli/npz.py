@@ -9,6 +9,7 @@ first of the validation set.
 
 import math
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -172,6 +173,8 @@ def _header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.
         shape, fortran, dtype = read(file)
         start = file.tell()
     name = member.removesuffix(".npy")
+    if dtype.names:  # which may be anybody's
+        raise ImageError(f"{name}: expected an array of numbers, found one of {len(dtype.names)} fields")
     if dtype.hasobject or (fortran and len(shape) > 1):
         raise ImageError(f"{name}: expected numbers in C order, found {dtype}{' in Fortran order' if fortran else ''}")
     if archive.getinfo(member).file_size != start + math.prod(shape) * dtype.itemsize:
@@ -223,5 +226,6 @@ def _named() -> Iterator[None]:
         raise
     except Exception as error:
         strerror = error.strerror if isinstance(error, OSError) else None
-        reason = strerror or f"damaged archive: {next(iter(str(error).splitlines()), type(error).__name__)}"
+        said = re.split("['\"{:]", str(error))[0].strip()  # what follows is quoted from the file
+        reason = strerror or f"damaged archive: {said or type(error).__name__}"
         raise ImageError(reason) from error

@@ -43,7 +43,7 @@ def each(
     """Batches of images in the order of their records, without those that cannot be read.
 
     This is how every command goes through its images. Each unreadable one is named in a warning, once: where
-    ``unreadable`` has it already, nothing more is said.
+    ``unreadable`` has it already, nothing more is said, nor where the same is true of another image of its file.
 
     Parameters
     ----------
@@ -70,14 +70,16 @@ def each(
         At the first unreadable image if ``fail``; it names the file with its folder.
     """
     progress = Progress(len(records), title)
+    said: set[str] = set()
     try:
         for some, outcomes in stream(records, load, workers=workers, batch=batch):
             for record, outcome in zip(some, outcomes, strict=True):
                 if isinstance(outcome, ImageError):
                     if fail:
                         raise named(record, outcome)
-                    if record.id not in unreadable:
-                        log.warning("%s", named(record, outcome))
+                    if record.id not in unreadable and (reason := str(named(record, outcome))) not in said:
+                        log.warning("%s", reason)
+                        said.add(reason)
                     unreadable[record.id] = str(outcome)
             yield some, [outcome for outcome in outcomes if not isinstance(outcome, ImageError)]
             progress.advance(len(some))

@@ -145,7 +145,7 @@ _RULES = (
     ("epochs patience plateau_patience per_class", lambda v: v >= 0, "0 or more"),
     ("batch_size", lambda v: v >= 2, "2 or more"),
     ("accumulate", lambda v: v >= 1, "1 or more"),
-    ("lr", lambda v: 0 < v < np.inf, "a number above 0"),
+    ("lr", lambda v: 0 < v <= 1e6, "a number above 0, and no more than a million"),
     ("weight_decay clip", lambda v: 0 <= v < np.inf, "a number, 0 or more"),
     ("rho momentum", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("betas", lambda v: len(v) == 2 and all(0 <= b < 1 for b in v), "two from 0 to below 1"),

@@ -130,12 +130,7 @@ def train(
     """
     import torch
 
-    if recipe.selection not in (choices := [*aim.scores, "loss", "last"]):
-        raise unknown("selection", recipe.selection, choices)
-    if recipe.selection == "loss" and aim.objective.WHOLE_BATCH:
-        raise UsageError("selection=loss: this objective has no loss of single images: choose a score, or last")
-    if recipe.accumulate > 1 and aim.objective.WHOLE_BATCH:
-        raise UsageError(f"accumulate={recipe.accumulate}: this objective compares the images of a batch: use 1")
+    check(recipe, aim)
     # Channels last: up to 1.4 times as fast for DenseNet-121 on a CPU (benchmarks/training.py).
     module.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     initial = _state(module)
@@ -196,9 +191,28 @@ def train(
     return Result(_state(module), history, best_epoch, scores)  # in the order of the module, resumed or not
 
 
+def check(recipe: Recipe, aim: Aim) -> None:
+    """Refuse a recipe that does not go with an objective.
+
+    Raises
+    ------
+    UsageError
+        If epochs cannot be chosen by what it says, or it cuts batches that must be whole.
+    """
+    if recipe.selection not in (choices := [*aim.scores, "loss", "last"]):
+        raise unknown("selection", recipe.selection, choices)
+    if recipe.selection == "loss" and aim.objective.WHOLE_BATCH:
+        raise UsageError("selection=loss: this objective has no loss of single images: choose a score, or last")
+    if recipe.accumulate > 1 and aim.objective.WHOLE_BATCH:
+        raise UsageError(f"accumulate={recipe.accumulate}: this objective compares the images of a batch: use 1")
+
+
 def _selection(recipe: Recipe, aim: Aim, validation: Data | None) -> str:
     """Return the selection that the validation images allow."""
-    if recipe.selection == "last" or not validation:
+    if recipe.selection == "last":
+        return "last"
+    if not validation:
+        log.warning("no validation images: the last epoch is kept, not the best by %s", recipe.selection)
         return "last"
     if recipe.selection != "loss" and len(np.unique(validation.targets)) < 2:
         # Where no class is learnt, a low loss may be a collapse.

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
+from small_chain import TRAINING
 
 from cbir_cli import decoders, reading
 from cbir_cli.errors import ImageError, UsageError
@@ -192,3 +193,27 @@ def test_a_path_is_where_the_program_is_now(tmp_path, monkeypatch):
     tif(tmp_path, "a.tif")
     monkeypatch.chdir(tmp_path)
     assert SPEC.load(record("a.tif")).shape == (32, 32)
+
+
+def test_training_leaves_out_what_hangs(bad, cbir, tmp_path):
+    """Two DICOM files whose decoder hangs are named once each; the others are trained on, and the status says so."""
+    source = bad / "ward"
+    source.mkdir()
+    lines = ["path,patient,view,label:Effusion"]
+    rng = np.random.default_rng(0)
+    content = Path(get_testdata_file("MR_small.dcm", download=False)).read_bytes()
+    for number in range(16):
+        name = f"{number}.tif"
+        if number in (3, 8):
+            name = f"SLOW{number}.dcm"
+            (source / name).write_bytes(content)
+        else:
+            Image.fromarray(rng.integers(0, 255, (32, 32), dtype=np.uint8)).save(source / name)
+        lines.append(f"{name},p{number},AP,{number % 2}")
+    (source / "t.csv").write_text("\n".join(lines) + "\n")
+    line = ["train", "--task", "pleural", source / "t.csv", *TRAINING, "--epochs", "1", "-o", tmp_path / "m.h5"]
+    ran = cbir(*line, "--keep-ids")
+    assert ran.status == 3 and (tmp_path / "m.h5").exists()
+    for name in ("SLOW3.dcm", "SLOW8.dcm"):
+        assert ran.err.count(f"{name}: cannot be decoded in 0.5 s; CBIR_TIMEOUT gives it longer") == 1
+    assert "2 images could not be read" in ran.err

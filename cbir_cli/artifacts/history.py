@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cbir_cli import __version__
@@ -57,6 +57,21 @@ def public_path(text: str) -> str:
     if colon and os.path.isabs(rest):
         return f"{reader}:{os.path.basename(os.path.normpath(rest))}"
     return os.path.basename(os.path.normpath(text)) if os.path.isabs(text) else text
+
+
+def public_paths(texts: Sequence[str]) -> list[str]:
+    """Drop the folders of absolute paths as ``public_path`` does, but for those that tell two of the paths apart.
+
+    Of ``/a/b/1/run.tsv`` and ``/a/b/2/run.tsv`` ``1/run.tsv`` and ``2/run.tsv`` are left. Any other text is kept.
+    """
+    absolute = {text: os.path.normpath(text).lstrip(os.sep).split(os.sep) for text in texts if os.path.isabs(text)}
+    public = {text: public_path(text) for text in texts}
+    for length in range(2, max(map(len, absolute.values()), default=0) + 1):
+        shown = list(public.values())
+        for text, parts in absolute.items():
+            if shown.count(public[text]) > 1:
+                public[text] = "/".join(parts[-length:])
+    return [public[text] for text in texts]
 
 
 def _public(value: Any) -> Any:

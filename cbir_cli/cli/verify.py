@@ -12,14 +12,15 @@ def run(
     import sys
 
     from cbir_cli.artifacts import files as artifacts
+    from cbir_cli.artifacts import history
     from cbir_cli.cli import asking
     from cbir_cli.errors import ArtifactError
 
     asking.check_one_stdin(*files)
     status = 0
-    for name in files:
+    for name, shown in zip(files, history.public_paths(files), strict=True):
         try:
-            print(f"{name}: ok {artifacts.verify(name)}")
+            print(f"{shown}: ok {artifacts.verify(name)}")
         except ArtifactError as error:
             print(f"cbir verify: {error}", file=sys.stderr)
             status = 1

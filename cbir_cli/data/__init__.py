@@ -17,7 +17,7 @@ from typing import IO
 from cbir_cli import names, registry
 from cbir_cli.data import _parts
 from cbir_cli.data._files import NOT_TEXT, Patients, ids, is_text
-from cbir_cli.data._names import PRIVATE, Shown, hidden_names, is_dicom_file, remembered
+from cbir_cli.data._names import PRIVATE, Shown, dicom_files, hidden_names, remembered
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.records import Flow, Record, images
 
@@ -44,6 +44,8 @@ class Source:
         The source as it was typed.
     flow : Flow
         How many were read, and how many dropped for which reason.
+    holds_dicom : bool
+        Whether some of the files are DICOM, as far as that was looked at: where names are hidden.
     """
 
     records: list[Record]
@@ -51,14 +53,14 @@ class Source:
     root: Path
     typed: str
     flow: Flow = field(default_factory=Flow)
+    holds_dicom: bool = False
 
     def stored(self, hide: names.Hide) -> str:
         """Return how an artifact remembers the source: as typed, or its last name if that is absolute.
 
         Names are hidden as those below it are; the reader before a colon stays.
         """
-        every = self.reader == "dicom" or any(is_dicom_file(r.relative, None) for r in self.records)
-        return remembered(self.typed, self.reader, hide, dicom_files=every)
+        return remembered(self.typed, self.reader, hide, dicom_files=self.holds_dicom)
 
 
 def read_source(
@@ -120,11 +122,13 @@ def read_source(
     root = root if root.is_dir() else root.parent
     listed = list(records) if frame is None else _parts.only(records, frame, flow)
     listed, root = _without_absolute_paths(listed, root)
-    hidden = 0
+    hidden, holds_dicom = 0, reader == "dicom"
     if hide and reader in PRIVATE:
-        told, listed = listed, list(hidden_names(listed, Shown(hide, patient), dicom_files=reader == "dicom"))
+        found = {record.path for record in listed} if holds_dicom else dicom_files(listed)
+        holds_dicom = bool(found)
+        told, listed = listed, list(hidden_names(listed, Shown(hide, patient), dicom_files=found))
         hidden = sum((a.id, a.relative) != (b.id, b.relative) for a, b in zip(told, listed, strict=True))
-    source = Source(listed, reader, root, text, flow)
+    source = Source(listed, reader, root, text, flow, holds_dicom)
     how = {"-": "a list of paths", "image": "one image"}.get(reader, reader)
     log.info("%s: read as %s", source.stored(hide) if hide else text, how)
     if hidden:

@@ -1,19 +1,17 @@
 """Which names of private images may be written: the rules of ``cbir_cli.names`` for the records of a source."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from cbir_cli import names
-from cbir_cli.data._files import ENDINGS, Patients, ending
+from cbir_cli.data._files import Patients, ending
 from cbir_cli.dicom import is_dicom
 from cbir_cli.records import Record
 
 PRIVATE = ("dicom", "manifest", "directory", "imagefolder", "image", "-")
 """Readers of anybody's images; the names in public data sets are public."""
-_NO_DICOM = (*ENDINGS, ".nii", ".nii.gz", ".npz")
-"""Endings of files that are not opened to see whether they are DICOM."""
 
 
 def remembered(typed: str, reader: str, hide: names.Hide, *, dicom_files: bool) -> str:
@@ -53,28 +51,39 @@ class Shown:
 
     def __call__(self, path: str, *stated: str, every: bool = False) -> str:
         """Return what may be written of a path whose patient and study are stated."""
-        if every or is_dicom_file(path, None):
+        if every or _is_called_dicom(path):
             return names.hidden(path, self.hide)
         return names.shown(path, self.hide, self.identifiers(path, *stated))
 
 
-def is_dicom_file(relative: str, path: Path | None) -> bool:
-    """Whether a file is DICOM, by its ending or its first bytes."""
-    kind = ending(relative)
-    if kind in (".dcm", ".dicom") or path is None or kind in _NO_DICOM:
-        return kind in (".dcm", ".dicom")
+def dicom_files(records: Iterable[Record]) -> set[Path]:
+    """Return the files that are DICOM, by their first bytes whatever they are called, or else by their ending.
+
+    Each file is opened once more, also one that is called ``.png``: decoding goes by the content as well.
+    """
+    paths = {record.path for record in records}
+    return {path for path in paths if _is_called_dicom(path.name) or _begins_as_dicom(path)}
+
+
+def _is_called_dicom(name: str) -> bool:
+    return ending(name) in (".dcm", ".dicom")
+
+
+def _begins_as_dicom(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        if not path.is_file():  # a named pipe would block for ever
+            return False
+        with path.open("rb", buffering=0) as file:
             return is_dicom(file.read(132))
     except OSError:
         return False  # reading it will say what is wrong
 
 
-def hidden_names(records: list[Record], shown: Shown, *, dicom_files: bool) -> Iterator[Record]:
-    """Yield the records without the names that carry an identifier."""
+def hidden_names(records: list[Record], shown: Shown, *, dicom_files: Collection[Path]) -> Iterator[Record]:
+    """Yield the records without the names that carry an identifier, and without any name of a DICOM file."""
     labels: dict[str, str] = {}
     for record in records:
-        every = dicom_files or is_dicom_file(record.relative, record.path)
+        every = record.path in dicom_files
         known = () if every else shown.identifiers(record.relative, record.patient, record.study)
         relative = shown(record.relative, record.patient, record.study, every=every)
         key = names.shown_id(record.id, record.relative, relative, shown.hide, known, every=every)

@@ -330,7 +330,7 @@ def check_explains(model: Model, method: str) -> None:
     if not gives_outputs(model) and registry.load("saliency", method).EXPLAINS == "output":
         raise UsageError(
             f"{model.name}: gives a vector and no outputs (objective {model.objective}); saliency method "
-            f"{registry.canonical(method)} explains an output"
+            f"{registry.canonical(method)} explains an output; cbir explain --method occlusion compares images instead"
         )
 
 

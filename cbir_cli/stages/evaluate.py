@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cbir_cli import evaluation, registry, truth
-from cbir_cli.artifacts import embeddings, files, saliency
+from cbir_cli.artifacts import embeddings, files, history, saliency
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key, RunRow, read_run
 from cbir_cli.artifacts.split import read_split
@@ -108,7 +108,8 @@ def evaluate(
         }
         if given := [option for option, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} does not go with --masks")
-        return localisation.evaluate(names, masks, metrics, settings)
+        found = localisation.evaluate(names, masks, metrics, settings)
+        return [replace(score, against=f"masks {history.public_path(masks)}") for score in _public(found, names)]
     ranks = read_ranks(raters) if raters else []
     rows = read_split(split) if split else []
     known = known_items(items) if items else None
@@ -135,7 +136,13 @@ def evaluate(
                     scores += _run(name, run, of_run, ranks, rater, one, known, rows, policy)
         except (SourceError, UsageError) as error:  # of one file among several
             raise type(error)(f"{name}: {error}") from error
-    return scores
+    return _public(scores, names)
+
+
+def _public(scores: Sequence[Score], names: Sequence[str]) -> list[Score]:
+    """Return scores whose files are called as they may be written: without the folders of absolute paths."""
+    shown = dict(zip(names, history.public_paths(names), strict=True))
+    return [replace(score, method=shown.get(score.method, score.method)) for score in scores]
 
 
 def _run(

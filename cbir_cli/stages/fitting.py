@@ -79,6 +79,28 @@ def objective_of(task: Task) -> ModuleType:
     return objective
 
 
+def check_choices(task: Task) -> None:
+    """Refuse what does not go with the objective, before any image is read.
+
+    Raises
+    ------
+    UsageError
+        If it does not know the class weights, or epochs cannot be chosen by what the recipe says.
+    """
+    objective, recipe = objective_of(task), task.recipe
+    if recipe.class_weights not in objective.CLASS_WEIGHTS:
+        raise registry.unknown("class_weights", recipe.class_weights, objective.CLASS_WEIGHTS)
+    training.check(recipe, aim_of(task))
+
+
+def aim_of(task: Task) -> Aim:
+    """Return what the network of a task is trained for."""
+    architecture = registry.load("models", task.architecture)
+    metrics = {name: _mean(registry.load("metrics/classification", name).score) for name in ("f1", "auroc")}
+    width = task.embedding or architecture.FEATURES
+    return Aim(objective_of(task), architecture.HEAD, width, metrics, task.loss)
+
+
 def last_layer_of(task: Task) -> int:
     """Return the width of the network's last layer: its logits, or an embedding; 0 for none."""
     return int(objective_of(task).outputs(list(task.names))) or task.embedding
@@ -133,15 +155,6 @@ def fit(
     for role, some in data.items():
         log.info("%s: %s", role, _counts(task, some.targets))
     _say_untrained(task, data)
-    architecture = registry.load("models", task.architecture)
-    metrics = {name: registry.load("metrics/classification", name).score for name in ("f1", "auroc")}
-    aim = Aim(
-        objective_of(task),
-        architecture.HEAD,
-        task.embedding or architecture.FEATURES,
-        {n: _mean(m) for n, m in metrics.items()},
-        task.loss,
-    )
     with ExitStack() as stack:
         stop = stack.enter_context(signals.deferred()) if run.checkpoint else lambda: 0
         say = stack.enter_context(_told(run.log_folder if run.ranks.first else None))
@@ -149,7 +162,7 @@ def fit(
             module,
             data.get("train", data.get("validation")),  # type: ignore[arg-type]
             task.recipe,
-            aim=aim,
+            aim=aim_of(task),
             validation=data.get("validation"),
             owners=owners,
             seed=run.seed,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli.artifacts import embeddings, explanation, files, index, saliency
+from cbir_cli.artifacts import embeddings, explanation, files, history, index, saliency
 from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.items import Items
 from cbir_cli.records import MISSING
@@ -15,7 +15,7 @@ def facts(name: str) -> dict[str, Any]:
     """Return what is in an artifact as JSON values."""
     with files.open_artifact(name) as artifact:
         known: dict[str, Any] = {
-            "file": artifact.name,
+            "file": history.public_path(artifact.name),
             "format": artifact.kind,
             "format-version": int(artifact.file.attrs["format-version"]),
             "generated-by": artifact.text("generated-by"),

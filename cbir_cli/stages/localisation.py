@@ -16,7 +16,7 @@ One map and one mask are in memory at a time.
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from cbir_cli.data import directory, manifest
 from cbir_cli.errors import ImageError, SourceError, UsageError
 from cbir_cli.evaluation import Metric
 from cbir_cli.maps import summed
-from cbir_cli.names import hidden
+from cbir_cli.names import cut
 from cbir_cli.progress import track
 from cbir_cli.reading import content_hash
 from cbir_cli.records import Flow, Record
@@ -80,11 +80,11 @@ def evaluate(
             raise UsageError(f"metric {metric} scores {metric.what}, not saliency maps (--masks)")
     measures = _measures(parsed, settings)
     stated = _stated(masks)
-    known = {} if stated else _masks_below(Path(masks))
+    known, revealed = ({}, str) if stated else _masks_below(Path(masks))
     scores: list[Score] = []
     for name in names:
         with files.open_artifact(name, saliency.KIND) as artifact:
-            scores += _score(saliency.read(artifact), masks, stated, known, measures)
+            scores += _score(saliency.read(artifact), masks, stated, known, revealed, measures)
     if len({frozenset(score.values) for score in scores}) > 1:
         _LOG.warning("the files were scored on different images: their scores do not compare")
     return scores
@@ -104,7 +104,12 @@ def _measures(metrics: Sequence[Metric], pairs: Sequence[str]) -> dict[str, tupl
     return measures
 
 
-def pair(relatives: Sequence[str], known: Mapping[str, Sequence[str]], folder: Path) -> dict[int, str]:
+def pair(
+    relatives: Sequence[str],
+    known: Mapping[str, Sequence[str]],
+    folder: Path,
+    revealed: Callable[[str], str] = str,
+) -> dict[int, str]:
     """Find the mask of each image.
 
     Parameters
@@ -115,6 +120,8 @@ def pair(relatives: Sequence[str], known: Mapping[str, Sequence[str]], folder: P
         Paths of the masks below their folder, by the path without its ending.
     folder : Path
         For messages.
+    revealed : callable
+        Makes of the path of an image, in which names may be hidden, the one that it has on the disk.
 
     Returns
     -------
@@ -128,7 +135,7 @@ def pair(relatives: Sequence[str], known: Mapping[str, Sequence[str]], folder: P
     """
     rows: dict[str, list[int]] = defaultdict(list)
     for row, relative in enumerate(relatives):
-        if (key := next((key for key in _keys(relative) if key in known), None)) is not None:
+        if (key := next((key for key in _keys(revealed(relative)) if key in known), None)) is not None:
             rows[key].append(row)
     for key, several in rows.items():
         if len(known[key]) > 1:
@@ -169,6 +176,7 @@ def _score(
     masks: str,
     stated: Mapping[str, Record],
     known: Mapping[str, list[str]],
+    revealed: Callable[[str], str],
     measures: Mapping[str, tuple[Metric, dict[str, Any]]],
 ) -> list[Score]:
     with files.reading(maps.name):
@@ -179,7 +187,7 @@ def _score(
         if not found:
             raise SourceError(f"{maps.name}: none of {counted(len(ids))} has a mask in {masks}")
     else:
-        paired = pair(relatives, known, folder)
+        paired = pair(relatives, known, folder, revealed)
         found = {row: Record(ids[row], Path(), relative, mask=folder / relative) for row, relative in paired.items()}
     if not found:
         sought = list(dict.fromkeys(_stem(key) for key in (relatives[0], Path(relatives[0]).name))) if relatives else []
@@ -259,14 +267,23 @@ def _mask(record: Record, content: str) -> NDArray[np.bool_]:
     return lesion.any(axis=2) if lesion.ndim == 3 else lesion
 
 
-def _masks_below(folder: Path) -> dict[str, list[str]]:
-    """Return the paths of all images below a folder, relative to it, by the path without its ending."""
+def _masks_below(folder: Path) -> tuple[dict[str, list[str]], Callable[[str], str]]:
+    """Return the paths of all images below a folder by the path without its ending, and what reveals hidden names.
+
+    Names of images may be hidden, some of a path or all; those that are here are known by hiding them as well.
+    """
     known: dict[str, list[str]] = defaultdict(list)
-    hide = from_environment()  # the names of the images may be hidden
+    hide = from_environment()
+    behind: dict[str, str] = {}
     for record in directory.read(folder, flow=Flow()):
         known[_stem(record.relative)].append(record.relative)
-        known[_stem(hidden(record.relative, hide))].append(record.relative)
-    return dict(known)
+        behind |= {hide(stem): stem for stem, _ in map(cut, record.relative.split("/"))}
+
+    def revealed(relative: str) -> str:
+        names = map(cut, relative.split("/"))
+        return "/".join(behind.get(stem, stem) + ending for stem, ending in names)
+
+    return dict(known), revealed
 
 
 def _keys(relative: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli.artifacts import explanation, files, saliency
+from cbir_cli.artifacts import explanation, files, history, saliency
 from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
@@ -80,6 +80,7 @@ def page_of(
         board = report_maps.board_of(maps, root=root, images=images, k=k, label=label) if maps else None
         notes = [*_notes(made), *report_maps.notes_of(maps)]
     cases = _cases(made, ranks, label)
+    scores = _called(scores)
     drawn = _boxes(scores) + [
         (f"Training of {Path(name).stem}", _curves(model)) for name, model in curves if model.epochs
     ]
@@ -231,6 +232,15 @@ def _method(name: str, one: Explanation, made: Sequence[tuple[str, Explanation]]
     return method if alike == 1 else f"{method} ({Path(name).stem})"
 
 
+def _called(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return scores whose files are called as the page may name them: by their last names if those differ."""
+    files = list(dict.fromkeys(row["file"] for row in scores))
+    stems = [Path(name).stem for name in files]
+    names = stems if len(set(stems)) == len(stems) else history.public_paths(files)
+    called = dict(zip(files, names, strict=True))
+    return [{**row, "file": called[row["file"]]} for row in scores]
+
+
 def _tables(scores: Sequence[Mapping[str, Any]]) -> list[tables.Table]:
     if not scores:
         return []
@@ -246,7 +256,7 @@ def _tables(scores: Sequence[Mapping[str, Any]]) -> list[tables.Table]:
         )
         for metric in metrics
     ]
-    columns = ("metric", *(Path(m).stem for m in methods), "random")
+    columns = ("metric", *methods, "random")
     return [
         tables.Table("Scores", columns, tuple(rows), "mean [smallest, largest]; random is the exact mean by chance")
     ]
@@ -267,7 +277,7 @@ def _boxes(scores: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     for row in scores:
         if row.get("queries"):
             values = [q["value"] for q in row["queries"]]
-            panels.setdefault(row["metric"], {})[Path(row["file"]).stem] = values
+            panels.setdefault(row["metric"], {})[row["file"]] = values
             if row.get("random") is not None:
                 random[row["metric"]] = row["random"]
     graded = {metric: values for metric, values in panels.items() if metric.startswith("ndcg")}

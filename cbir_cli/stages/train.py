@@ -17,9 +17,9 @@ from cbir_cli.artifacts.saliency import Maps
 from cbir_cli.data import Source
 from cbir_cli.errors import CbirError, SourceError, UsageError
 from cbir_cli.images import InputSpec
-from cbir_cli.records import Record
+from cbir_cli.records import Record, images
 from cbir_cli.stages import leaks
-from cbir_cli.stages.fitting import Run, fit, initial_network, input_of, objective_of
+from cbir_cli.stages.fitting import Run, check_choices, fit, initial_network, input_of, objective_of
 from cbir_cli.stages.streaming import nothing
 from cbir_cli.tasks import Task
 
@@ -60,7 +60,10 @@ def _changed(task: Task, pairs: Sequence[str], **options: int | None) -> Task:
         if pair.replace(" ", "").startswith("objective="):
             task = task.override(**registry.settings([pair], {"objective": ""}, f"task {task.name}"))
     changes = registry.settings(pairs, task.settings(), f"task {task.name}")
-    return task.override(**changes, **{name: value for name, value in options.items() if value is not None})
+    given = {name: value for name, value in options.items() if value is not None}
+    if both := sorted(given.keys() & changes.keys()):
+        raise UsageError(f"{both[0]} is given twice: as an option and with --set")
+    return task.override(**changes, **given)
 
 
 def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: Pseudonyms) -> dict[str, str]:
@@ -89,6 +92,7 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
         targets = task.classes(targets)
     for line in source.flow.lines():
         log.info("%s", line)
+    check_choices(task)
     noting = leaks.Noting(spec)
     part = [chosen[i] for i in run.ranks.share(np.arange(len(chosen)))]
     _, mine = reading.readable(part, noting.load, workers=run.workers, fail=run.fail)
@@ -107,6 +111,8 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
     split = models.join_splits(dict(zip(owners, drawn, strict=True)), _split_of(start, pseudonyms.check))
     roles = [split[owner] for owner in owners]
     leaks.guard(leaks.of_roles(readable, roles, noting, pseudonyms), allow=run.allow_leaks)
+    if held := roles.count("test"):
+        log.info("test: %s held out", images(held))
     module = initial_network(task, start, seed=run.seed)
     before = start.history if isinstance(start, Model) else []
     places = {role: [i for i, r in enumerate(roles) if r == role] for role in ("train", "validation")}
@@ -196,13 +202,21 @@ def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Ru
 def roles_of(records: Sequence[Record], *, seed: int, validation: float, test: float) -> list[str]:
     """Return train, validation or test for each image, by patient.
 
-    Every image of a patient who has one in an official held-out split is test; the other patients are drawn from
-    patient and seed alone. An image without patient is its own patient.
+    Every image of a patient who has one in an official held-out split is test, or validation where the data set has
+    official validation and test images; then no other patient is drawn for validation. The other patients are drawn
+    from patient and seed alone. An image without patient is its own patient.
     """
     owners = [record.patient or record.id for record in records]
-    held = {o for o, r in zip(owners, records, strict=True) if r.split.lower() not in TRAINING_SPLITS}
-    drawn = splits.assign(owners, seed=seed, validation=validation, test=test)
-    return ["test" if owner in held else role for owner, role in zip(owners, drawn, strict=True)]
+    official = [record.split.lower() for record in records]
+    chosen = {"validation"} if {"validation", "test"} <= set(official) else set()
+    own = {owner for owner, split in zip(owners, official, strict=True) if split in chosen}
+    held = {o for o, s in zip(owners, official, strict=True) if s not in {*TRAINING_SPLITS, *chosen}}
+    drawn = splits.assign(owners, seed=seed, validation=0 if own else validation, test=test)
+    roles: list[str] = list(drawn)
+    return [
+        "test" if owner in held else "validation" if owner in own else role
+        for owner, role in zip(owners, roles, strict=True)
+    ]
 
 
 def _start(init: str) -> str | Model:

@@ -30,7 +30,7 @@ def made(architecture="resnet-tiny", outputs=2, *, layer=None, objective="binary
         architecture=architecture,
         weights={name: value.numpy() for name, value in module.state_dict().items()},
         outputs=[] if vector else [f"label {i}" for i in range(outputs)],
-        task={"labels": ["Effusion"]},
+        task={"name": "effusion", "labels": ["Effusion"]},
         objective=objective,
         feature_layer=f"{kind.HEAD}.{layer or 'input'}",
         feature_width=(outputs or kind.FEATURES) if vector else kind.FEATURES,
