@@ -33,7 +33,7 @@ BINARY_DEFAULTS = ("r-precision", "precision@5")
 CLASSIFICATION_DEFAULTS = ("f1", "auroc")
 EXPLANATION_DEFAULTS = ("relevance-rank", "pointing-game")
 _WHAT = {RANKING: "a run", CLASSIFICATION: "an embedding's logits", EXPLANATION: "saliency maps"}
-_SHORT = {"p": "precision"}
+_SHORT = {"ap": "average-precision", "p": "precision"}
 _LOG = logging.getLogger("cbir")
 
 

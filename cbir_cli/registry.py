@@ -12,6 +12,7 @@ module, names them, and ``member(name)`` returns each, an object with the folder
 """
 
 import ast
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -200,6 +201,9 @@ def _value(pair: str, text: str, default: Any) -> Any:
         value = tomllib.loads(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:
         value = text
+        if isinstance(default, float):  # .5 and 5. are no numbers of TOML
+            with contextlib.suppress(ValueError):
+                value = float(text)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if default is None or type(value) is type(default):

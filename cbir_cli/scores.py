@@ -4,7 +4,7 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cbir_cli.artifacts.run import Key
@@ -100,6 +100,18 @@ def summarise(
     )
 
 
+def metric_names(scores: Iterable[tuple[str, str]]) -> list[str]:
+    """Return what a table calls each score, given as (metric, against): the metric, and its label where several differ.
+
+    Without it the scores of several labels are rows of one name, or fall on one another.
+    """
+    scores = list(scores)
+    against: dict[str, set[str]] = defaultdict(set)
+    for metric, truth in scores:
+        against[metric].add(truth)
+    return [m if len(against[m]) == 1 else f"{m} {' '.join(t.removeprefix('label ').split())}" for m, t in scores]
+
+
 def cells(score: Score) -> tuple[str, ...]:
     """Return a score as text, one cell for each of ``COLUMNS``; four decimals, empty where not defined."""
     numbers = (score.mean, score.minimum, score.maximum, score.sd, score.random)
@@ -108,10 +120,11 @@ def cells(score: Score) -> tuple[str, ...]:
 
 
 def tsv(scores: Iterable[Score]) -> Iterator[str]:
-    """Write scores as TSV with a header, line by line."""
+    """Write scores as TSV with a header, line by line; where several labels were scored, the metric names its own."""
     yield "\t".join(COLUMNS) + "\n"
-    for score in scores:
-        yield "\t".join(cells(score)) + "\n"
+    scores = list(scores)
+    for score, name in zip(scores, metric_names((s.metric, s.against) for s in scores), strict=True):
+        yield "\t".join(cells(replace(score, metric=name))) + "\n"
 
 
 def json_lines(scores: Iterable[Score]) -> Iterator[str]:

@@ -78,6 +78,7 @@ def test_set_takes_lists_and_names_unknown_keys():
     task = tasks.load("pleural")
     values = registry.settings(["views=AP,PA", "betas=0.5,0.9"], task.settings(), "task pleural")
     assert task.override(**values).views == ("AP", "PA")
+    assert registry.settings(["test=.25", "lr=2.", "rho=1"], task.settings(), "it") == {"test": 0.25, "lr": 2, "rho": 1}
     with pytest.raises(UsageError, match="did you mean rotation"):
         registry.settings(["rotatoin=3"], task.settings(), "task pleural")
     with pytest.raises(UsageError, match="flavour"):

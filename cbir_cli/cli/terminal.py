@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from cbir_cli.artifacts.run import RunRow
 from cbir_cli.records import POSITIVE, UNCERTAIN
-from cbir_cli.scores import Score
+from cbir_cli.scores import Score, metric_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,8 +41,9 @@ def show_scores(scores: Sequence[Score]) -> None:
     stems = [Path(name).stem for name in files]
     names = dict(zip(files, stems if len(set(stems)) == len(stems) else files, strict=True))
     rows = []
-    for metric in dict.fromkeys(score.metric for score in scores):
-        of_metric = {score.method: score for score in scores if score.metric == metric}
+    called = metric_names((score.metric, score.against) for score in scores)
+    for metric in dict.fromkeys(called):
+        of_metric = {s.method: s for s, name in zip(scores, called, strict=True) if name == metric}
         random = sorted({f"{s.random:.2f}" for s in of_metric.values() if s.random is not None})
         cells = [tables.NONE if name not in of_metric else _spell(of_metric[name]) for name in files]
         chance = tables.NONE if not random else random[0] if len(random) == 1 else f"{random[0]} to {random[-1]}"

@@ -234,7 +234,7 @@ def _told(folder: str | None) -> Iterator[Callable[[Mapping[str, Any], float], N
 
 def _say(entry: Mapping[str, Any], seconds: float) -> None:
     def shown(name: str) -> str:
-        return "-" if entry[name] is None else f"{entry[name]:.4f}"
+        return "-" if entry[name] is None else f"{entry[name]:.3g}" if name == "lr" else f"{entry[name]:.4f}"
 
     parts = [f"{name.replace('_', ' ')} {shown(name)}" for name in entry if name != "epoch"]
     log.info("epoch %d: %s (%.1f s)", entry["epoch"], ", ".join(parts), seconds)

@@ -17,6 +17,7 @@ from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import CbirError, UsageError
 from cbir_cli.records import UNCERTAIN
 from cbir_cli.reports import figures, gallery, page, tables
+from cbir_cli.scores import metric_names
 from cbir_cli.stages import report_maps
 
 TITLE = "Similar images, and why"
@@ -80,6 +81,8 @@ def page_of(
         board = report_maps.board_of(maps, root=root, images=images, k=k, label=label) if maps else None
         notes = [*_notes(made), *report_maps.notes_of(maps)]
     cases = _cases(made, ranks, label)
+    called = metric_names((row["metric"], row.get("against", "")) for row in scores)
+    scores = [{**row, "metric": name} for row, name in zip(scores, called, strict=True)]
     scores = _called(scores)
     drawn = _boxes(scores) + [
         (f"Training of {Path(name).stem}", _curves(model)) for name, model in curves if model.epochs

@@ -105,7 +105,9 @@ def test_a_metric_network_from_image_to_ranked_list_by_cosine(contrast, tmp_path
     image = sorted(phantom.rglob("*.png"))[0]
     raw = good("query", "idx.h5", image, "-k", "1", "--include-same", "--format", "tsv", cwd=tmp_path)
     assert image.name in raw.out or image.stem in raw.out
-    ran = cbir("explain", "idx.h5", "emb.h5", "--method", "ig", "-k", "1", "--root", phantom, "-o", "ex.h5", cwd=tmp_path)
+    ran = cbir(
+        "explain", "idx.h5", "emb.h5", "--method", "ig", "-k", "1", "--root", phantom, "-o", "ex.h5", cwd=tmp_path
+    )
     assert ran.status == 2 and "gives a vector and no outputs (objective contrast)" in ran.err
 
 
