@@ -249,7 +249,8 @@ class Trainee:
         ranks, objective = self.ranks, self.aim.objective
         counts = [len(some) for some in np.array_split(everyone, ranks.count)]
         # As many parts in every process, by the smallest share: all of them meet in each part.
-        parts = np.array_split(np.arange(len(images)), max(1, min(self.parts, min(counts) // 2)))
+        cut = max(1, min(self.parts, min(counts) // 2))
+        parts = np.array_split(np.arange(len(images)), cut)
         sums: dict[str, float] = {}
         for number, rows in enumerate(parts, start=1):
             held = ranks.together and number < len(parts)  # gradients travel once a step
@@ -264,7 +265,13 @@ class Trainee:
                     loss = self._loss(outputs, targets[rows])
                 # DistributedDataParallel divides the sum over the processes by their number.
                 (loss * (share * ranks.count)).backward()
-            watched = objective.monitor(outputs) if hasattr(objective, "monitor") else {}
+            watched = {}
+            if hasattr(objective, "monitor"):
+                seen = outputs.detach()
+                if ranks.together and not objective.WHOLE_BATCH:
+                    sizes = [len(np.array_split(np.arange(count), cut)[number - 1]) for count in counts]
+                    seen = collectives.whole(seen, ranks, sizes)
+                watched = objective.monitor(seen)
             for name, value in {"loss": loss.detach(), **watched}.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * share
         return sums

@@ -16,7 +16,7 @@ NETWORK = ["--image-size", "32", "--init", "none", "--seed", "1", "--set", "vali
 SGD = ["--set", "optimizer=sgd", "--set", "lr=0.05"]  # Adam would blow rounding up where gradients are small
 PLEURAL = ["--task", "pleural", "nih:set", *NETWORK, *SGD, "--set", "architecture=densenet-tiny"]
 SIMSIAM = [*PLEURAL, "--set", "objective=simsiam", "--set", "class_weights=none", "--set", "selection=last",
-           "--set", "rotation=0", "--set", "crop=0.5"]  # fmt: skip
+           "--set", "rotation=0", "--set", "crop=0.5", "--set", "lr=0.005"]  # fmt: skip
 PARTS = [*PLEURAL, "--set", "accumulate=2", "--set", "sampler=permutation"]
 TRIPLET = [*PLEURAL, "--set", "objective=triplet", "--set", "class_weights=none", "--set", "selection=last",
            "--set", "embedding=8"]  # fmt: skip
@@ -57,7 +57,10 @@ def weights(path):
 
 @pytest.mark.parametrize("task", [PLEURAL, TRIPLET, SIMSIAM], ids=["binary", "triplet", "simsiam"])
 def test_two_processes_train_as_one_with_the_whole_batch(good, chain, tmp_path, task):
-    """Tolerance: 1e-4 of the loss (at least 1e-4), and of the largest weight, after 2 epochs."""
+    """Tolerance after 2 epochs: 1e-4 of the loss (at least 1e-4), 1e-2 of a layer's largest change (at least 1e-6).
+
+    Rounding grows with every step, in SimSiam's batch norm over vectors of 8 images fastest, hence its smaller steps.
+    """
     line = ["train", *task, "--epochs", "2"]
     err = together([*line, "--batch-size", "4", "-o", tmp_path / "two.h5"], chain)
     assert err.count("epoch 1:") == 1  # one of them speaks
@@ -67,14 +70,12 @@ def test_two_processes_train_as_one_with_the_whole_batch(good, chain, tmp_path, 
     for first, second in zip(one, two, strict=True):
         for name, value in first.items():
             assert second[name] == (value if value is None else pytest.approx(value, rel=1e-4, abs=1e-4)), name
-    first, second = weights(tmp_path / "one.h5"), weights(tmp_path / "two.h5")
-    assert first.keys() == second.keys()
+    good("train", *task, "--epochs", "0", "-o", tmp_path / "start.h5", cwd=chain)
+    start, first, second = (weights(tmp_path / f"{name}.h5") for name in ("start", "one", "two"))
+    assert start.keys() == first.keys() == second.keys()
     for name, value in first.items():
-        if not value.ndim:
-            assert second[name] == value, name
-            continue
-        scale = max(np.abs(value).max(), 1e-2)
-        np.testing.assert_allclose(second[name], value, atol=1e-4 * scale, err_msg=name)
+        change = np.abs(value - start[name]).max()
+        np.testing.assert_allclose(second[name], value, atol=1e-2 * change + 1e-6, rtol=0, err_msg=name)
 
 
 def test_batches_in_parts_may_end_unevenly(chain, tmp_path):

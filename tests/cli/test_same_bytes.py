@@ -157,8 +157,10 @@ from cbir_cli import checkpoints
 write, calls = checkpoints.write, []
 def killed(path, run):
     write(path, run)
-    open(f"{path}.left", "wb").write(b"half a checkpoint")
-    os.kill(os.getpid(), signal.SIGKILL)
+    calls.append(1)
+    if len(calls) == {write}:
+        open(f"{{path}}.left", "wb").write(b"half a checkpoint")
+        os.kill(os.getpid(), signal.SIGKILL)
 checkpoints.write = killed
 """
 
@@ -175,17 +177,19 @@ def test_going_on_with_images_after_a_kill(spawn, good, chain, tmp_path, name):
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+# A run is saved before the validation of an epoch and after it.
+@pytest.mark.parametrize(("write", "says"), [(1, "after epoch 0 of 2, step "), (2, "after epoch 1 of 2\n")])
 @pytest.mark.parametrize("name", ["cnn.h5", "ig.h5"])
-def test_going_on_with_training_after_a_kill(spawn, good, chain, tmp_path, name):
+def test_going_on_with_training_after_a_kill(spawn, good, chain, tmp_path, name, write, says):
     line = [*MAKE[name], "-o", tmp_path / name]
     whole = (chain / name).read_bytes()
     if name == "ig.h5":
         line += ["--epochs", "2"]
         whole = good(*line[:-4], "--epochs", "2", "-o", "-", cwd=chain).data
-    assert spawn(*line, code=KILL_EPOCHS, cwd=chain).status == -signal.SIGKILL
+    assert spawn(*line, code=KILL_EPOCHS.format(write=write), cwd=chain).status == -signal.SIGKILL
     assert not (tmp_path / name).exists()
     ran = good(*line, "--resume", cwd=chain)
-    assert "going on after epoch 1 of 2" in ran.err
+    assert f"going on {says}" in ran.err
     assert (tmp_path / name).read_bytes() == whole
     assert not (tmp_path / f"{name}.checkpoint").exists()
 
@@ -195,7 +199,7 @@ def killed(spawn, chain, tmp_path_factory):
     """What a killed embed and a killed train leave behind."""
     folder = tmp_path_factory.mktemp("killed")
     spawn(*MAKE["cnn.emb.h5"], "--batch-size", "8", "-o", folder / "emb.h5", code=KILL_ROWS, cwd=chain)
-    spawn(*MAKE["cnn.h5"], "-o", folder / "cnn.h5", code=KILL_EPOCHS, cwd=chain)
+    spawn(*MAKE["cnn.h5"], "-o", folder / "cnn.h5", code=KILL_EPOCHS.format(write=2), cwd=chain)
     return folder
 
 
