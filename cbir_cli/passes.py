@@ -96,7 +96,9 @@ class Trainee:
         if hasattr(aim.objective, "attach"):
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(self._drawn(_HEADS))
-                self.trained = self.parallel = aim.objective.attach(module, aim.width).to(device)
+                self.trained = self.parallel = aim.objective.attach(
+                    module, aim.width, statistics=recipe.view_statistics
+                ).to(device)
         self.weights: torch.Tensor | None = None
         self.parts = recipe.accumulate
 

@@ -17,6 +17,7 @@ OPTIMIZERS = {
 
 SCHEDULES = ("constant", "cosine", "plateau")
 LR_SCALINGS = ("none", "batch/256")
+VIEW_STATISTICS = ("all", "first")
 SELECTIONS = ("f1", "auroc", "mean-precision@5", "knn-accuracy@5", "loss", "last")
 
 
@@ -57,6 +58,8 @@ class Recipe:
         views through the task's own.
     view_scaling : str
         ``shared`` or ``own``; see ``windows.views``.
+    view_statistics : str
+        ``first`` or ``all``: views that batch norm's running statistics follow; see ``objectives.simsiam.attach``.
     lr_scaling : str
         ``none``, or ``batch/256``: lr is for a batch of 256 and is multiplied by batch_size / 256.
     schedule : str
@@ -117,6 +120,7 @@ class Recipe:
     blur: float = 0.0
     view_windows: str = ""
     view_scaling: str = "shared"
+    view_statistics: str = "all"
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -124,6 +128,7 @@ class Recipe:
             ("sampler", batches.SAMPLERS),
             ("schedule", SCHEDULES),
             ("lr_scaling", LR_SCALINGS),
+            ("view_statistics", VIEW_STATISTICS),
             ("selection", SELECTIONS),
         ):
             if getattr(self, name) not in known:

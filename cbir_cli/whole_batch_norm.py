@@ -32,7 +32,7 @@ class WholeBatchNorm(_BatchNorm):
         centre, spread = centre / count, squares / count - (centre / count).square()
         with torch.no_grad():
             tracked = cast(torch.Tensor, self.num_batches_tracked).add_(1)
-            share = self.momentum or 1 / int(tracked)
+            share = 1 / int(tracked) if self.momentum is None else self.momentum
             mean.lerp_(centre.to(mean), share)
             var.lerp_((spread * count / (count - 1)).to(var), share)
         shape = [1, -1, *[1] * (input.dim() - 2)]

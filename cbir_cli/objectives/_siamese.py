@@ -1,7 +1,11 @@
 """The network that SimSiam trains: a backbone with projector and predictor."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cbir_cli.errors import ShapeError
 
@@ -15,13 +19,15 @@ class Siamese(nn.Module):
         (B, 3, S, S) to (B, width).
     width : int
         Of its vector, and so of z and p.
+    statistics : str
+        Of which view the backbone's batch norms keep mean and variance: ``all`` or ``first``.
     """
 
-    def __init__(self, backbone: nn.Module, width: int) -> None:
+    def __init__(self, backbone: nn.Module, width: int, statistics: str = "all") -> None:
         super().__init__()
         if width < 4:
             raise ShapeError(f"SimSiam needs a vector of at least 4 numbers, found {width}")
-        self.backbone = backbone
+        self.backbone, self.statistics = backbone, statistics
         self.projector = nn.Sequential()
         for layer in (1, 2, 3):
             # No bias: batch normalisation would take it away again.
@@ -43,5 +49,21 @@ class Siamese(nn.Module):
         # Views are slices of the batch; PyTorch's fast convolutions want them channels last, in memory of their own.
         first, second = (view.contiguous(memory_format=torch.channels_last) for view in views.unbind(dim=1))
         z1 = self.projector(self.backbone(first))
-        z2 = self.projector(self.backbone(second))
+        with _statistics_kept(self.backbone, still=self.statistics == "first"):
+            h2 = self.backbone(second)
+        z2 = self.projector(h2)
         return torch.stack([self.predictor(z1), self.predictor(z2), z1, z2], dim=1)
+
+
+@contextmanager
+def _statistics_kept(module: nn.Module, *, still: bool) -> Iterator[None]:
+    """Norm by the batch within this block, as always in training, but do not let the running statistics follow it."""
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm)] if still else []
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum

@@ -65,7 +65,7 @@ def class_weights(targets: ArrayLike, scheme: str = "none") -> None:
         raise unknown("class_weights", scheme, CLASS_WEIGHTS)
 
 
-def attach(module: "nn.Module", width: int) -> "nn.Module":
+def attach(module: "nn.Module", width: int, *, statistics: str = "all") -> "nn.Module":
     """Return the network with projector and predictor, freshly initialised by PyTorch's global generator.
 
     Parameters
@@ -74,6 +74,9 @@ def attach(module: "nn.Module", width: int) -> "nn.Module":
         (B, 3, S, S) to (B, width).
     width : int
         At least 4.
+    statistics : str
+        Of which view the network's batch norms keep the mean and variance that it has when it embeds: ``first``, which
+        has the window that is searched, or ``all``, as in the authors' code. The loss and its gradient are the same.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def attach(module: "nn.Module", width: int) -> "nn.Module":
     """
     from cbir_cli.objectives._siamese import Siamese
 
-    return Siamese(module, width)
+    return Siamese(module, width, statistics)
 
 
 def loss(outputs: "Tensor", targets: "Tensor | None" = None, *, weights: "Tensor | None" = None) -> "Tensor":

@@ -1,22 +1,46 @@
-"""What every method for a pair of images checks first."""
+"""What every method for pairs of images checks first, and shares between pairs."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
 
+T = TypeVar("T")
 
-def stack(query: ndarray, result: ndarray) -> ndarray:
-    """Return query and result as one batch, (2, H, W) or (2, H, W, 3) float32.
+
+def check(queries: ndarray, results: ndarray) -> tuple[ndarray, ndarray]:
+    """Return queries and results as two equal stacks, (P, H, W) or (P, H, W, 3) float32.
 
     Raises
     ------
     ShapeError
-        If they are not two finite images of one size, both grey or both in colour.
+        If they are not finite images of one size, one result a query, all grey or all in colour.
     """
-    if not (query.ndim == 2 or (query.ndim == 3 and query.shape[2] == 3)) or query.shape != result.shape:
-        raise ShapeError(f"expected two images of one size, found {query.shape} and {result.shape}")
-    pair = np.stack([query, result]).astype(np.float32, copy=False)
-    if not np.isfinite(pair).all():
-        raise ShapeError("an image of the pair holds values that are not finite")
-    return pair
+    grey = queries.ndim == 3
+    if not (grey or (queries.ndim == 4 and queries.shape[3] == 3)) or queries.shape != results.shape:
+        raise ShapeError(f"expected two stacks of images of one size, found {queries.shape} and {results.shape}")
+    pairs = np.asarray(queries, dtype=np.float32), np.asarray(results, dtype=np.float32)
+    if not all(np.isfinite(images).all() for images in pairs):
+        raise ShapeError("an image of a pair holds values that are not finite")
+    return pairs
+
+
+def distinct(images: ndarray) -> tuple[ndarray, ndarray]:
+    """Return the distinct images (U, ...) in order, and the place of each image among them, (P,) int.
+
+    A query is in as many pairs as it has results: what does not depend on the other image is computed once.
+    """
+    places: dict[bytes, int] = {}
+    inverse = np.array([places.setdefault(image.tobytes(), len(places)) for image in images], dtype=np.intp)
+    first = np.unique(inverse, return_index=True)[1]
+    return images[first], inverse
+
+
+def each(compute: Callable[[ndarray], ndarray], queries: ndarray, results: ndarray) -> tuple[ndarray, ndarray]:
+    """Return what ``compute`` makes of queries and of results; each distinct image is computed once."""
+    images, inverse = distinct(np.concatenate([queries, results]))
+    made = compute(images)[inverse]
+    return made[: len(queries)], made[len(queries) :]

@@ -19,31 +19,37 @@ from cbir_cli.similarity import _pair
 MAPS = "both"
 
 
-def explain(encoder: Any, query: ndarray, result: ndarray) -> tuple[ndarray, ndarray]:
-    """Saliency of each image for the model's own output; neither map depends on the other image.
+def explain(encoder: Any, queries: ndarray, results: ndarray) -> tuple[ndarray, ndarray]:
+    """Saliency of each image for the model's own output; no map depends on the other image of its pair.
 
     Parameters
     ----------
     encoder : object
         Has ``maps``: pixels (N, S, S) or (N, S, S, 3) to saliency (N, S, S) float32, scaled to a largest magnitude
         of 1.
-    query, result : ndarray (S, S) or (S, S, 3), float32
-        Pixels in [0, 1].
+    queries, results : ndarray (P, S, S) or (P, S, S, 3), float32
+        Pixels in [0, 1], one result a query.
 
     Returns
     -------
-    query_map, result_map : ndarray (S, S), float32
+    query_maps, result_maps : ndarray (P, S, S), float32
         In [-1, 1]; larger means more support for the output.
 
     Raises
     ------
     ShapeError
-        If the images are not finite arrays of one shape, or the encoder's maps do not fit them.
+        If the images are not two stacks of finite images of one shape, or the encoder's maps do not fit them.
     UsageError
         Raised by an encoder that has no saliency.
     """
-    pair = _pair.stack(query, result)
-    maps = np.asarray(encoder.maps(pair), dtype=np.float32)
-    if maps.shape != pair.shape[:3] or not np.isfinite(maps).all():
-        raise ShapeError(f"expected finite saliency maps of shape {pair.shape[:3]} from the model, found {maps.shape}")
-    return maps[0], maps[1]
+    queries, results = _pair.check(queries, results)
+
+    def maps(images: ndarray) -> ndarray:
+        found = np.asarray(encoder.maps(images), dtype=np.float32)
+        if found.shape != images.shape[:3] or not np.isfinite(found).all():
+            raise ShapeError(
+                f"expected finite saliency maps of shape {images.shape[:3]} from the model, found {found.shape}"
+            )
+        return found
+
+    return _pair.each(maps, queries, results)

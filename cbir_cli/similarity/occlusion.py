@@ -14,6 +14,7 @@ channels is a colour, not a grey; the default is the nearest grey. Distance is t
 Euclidean between vectors of length 1. Box positions, max(0, .) and the division by coverage are theirs.
 """
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ MAPS = "result"
 
 def explain(
     encoder: Any,
-    query: ndarray,
-    result: ndarray,
+    queries: ndarray,
+    results: ndarray,
     *,
     box: int = 24,
     stride: int = 5,
@@ -44,8 +45,8 @@ def explain(
     encoder : object
         Has ``similarity`` (``l2`` or ``cosine``) and ``encode``: pixels (N, S, S) or (N, S, S, 3) to vectors (N, D)
         float32.
-    query, result : ndarray (S, S) or (S, S, 3), float32
-        Pixels in [0, 1].
+    queries, results : ndarray (P, S, S) or (P, S, S, 3), float32
+        Pixels in [0, 1], one result a query.
     box : int
         Side of the box in pixels. The default was chosen by the authors for images of 224 pixels; for smaller ones a
         box in proportion is a better choice.
@@ -60,16 +61,16 @@ def explain(
 
     Returns
     -------
-    query_map : ndarray (S, S), float32
-        Zero: the query is not explained.
-    result_map : ndarray (S, S), float32
+    query_maps : ndarray (P, S, S), float32
+        Zero: the queries are not explained.
+    result_maps : ndarray (P, S, S), float32
         At least 0, in units of the encoder's distance; larger means more of what makes the result similar. 0 where
         hiding brings the result nearer to the query.
 
     Raises
     ------
     ShapeError
-        If the images are not finite arrays of one shape, or the encoder's vectors are not finite.
+        If the images are not two stacks of finite images of one shape, or the encoder's vectors are not finite.
     UsageError
         If ``stride``, ``fill`` or ``batch`` is out of range, or the encoder has another similarity.
     """
@@ -77,28 +78,26 @@ def explain(
         raise UsageError(f"expected a fill from 0 to 1, found {fill}")
     if batch < 1:
         raise UsageError(f"expected a batch of at least 1, found {batch}")
-    pair = _pair.stack(query, result)
-    height, width = query.shape[:2]
-    boxes = list(masks.sliding(height, width, box=box, stride=stride))
-    anchor, original = _encode(encoder, pair)
-    distance = _distances(anchor, original[None], encoder.similarity)
-
-    total = np.zeros((height, width))
-    progress = Progress(len(boxes), "occlusion")
-    try:
-        for start in range(0, len(boxes), batch):
-            part = boxes[start : start + batch]
-            hidden = np.repeat(pair[1:], len(part), axis=0)
-            for image, (y0, y1, x0, x1) in zip(hidden, part, strict=True):
-                image[y0:y1, x0:x1] = fill
-            growth = _distances(anchor, _encode(encoder, hidden), encoder.similarity) - distance
-            for score, (y0, y1, x0, x1) in zip(np.maximum(growth, 0), part, strict=True):
-                total[y0:y1, x0:x1] += score
-            progress.advance(len(part))
-    finally:
-        progress.close()
-    result_map = total / masks.coverage(height, width, box=box, stride=stride)
-    return np.zeros((height, width), dtype=np.float32), result_map.astype(np.float32)
+    queries, results = _pair.check(queries, results)
+    size = queries.shape[1:3]
+    boxes = list(masks.sliding(*size, box=box, stride=stride))
+    maps = np.zeros((len(queries), *size), dtype=np.float32)
+    with closing(Progress(len(queries) * len(boxes), "occlusion")) as progress:
+        for found, query, result in zip(maps, queries, results, strict=True):
+            anchor, original = _encode(encoder, np.stack([query, result]))
+            distance = _distances(anchor, original[None], encoder.similarity)
+            total = np.zeros(size)
+            for start in range(0, len(boxes), batch):
+                part = boxes[start : start + batch]
+                hidden = np.repeat(result[None], len(part), axis=0)
+                for image, (y0, y1, x0, x1) in zip(hidden, part, strict=True):
+                    image[y0:y1, x0:x1] = fill
+                growth = _distances(anchor, _encode(encoder, hidden), encoder.similarity) - distance
+                for score, (y0, y1, x0, x1) in zip(np.maximum(growth, 0), part, strict=True):
+                    total[y0:y1, x0:x1] += score
+                progress.advance(len(part))
+            found[:] = total / masks.coverage(*size, box=box, stride=stride)
+    return np.zeros_like(maps), maps
 
 
 def _encode(encoder: Any, pixels: ndarray) -> ndarray:

@@ -16,11 +16,13 @@ from cbir_cli.artifacts.pseudonyms import from_environment
 from cbir_cli.errors import ImageError, SourceError
 from cbir_cli.images import InputSpec
 from cbir_cli.names import Finder
-from cbir_cli.progress import track
 from cbir_cli.reading import content_hash
 from cbir_cli.records import Record
 from cbir_cli.stages.encoders import Encoder
 from cbir_cli.stages.query import Answer, Queries
+
+_TOGETHER = 64
+"""Pairs that a method is given at a time: bounds memory."""
 
 Explainer = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -137,7 +139,7 @@ def explain_answers(
     method : str
         Name of the explainer, or ``none``.
     explain : callable or None
-        ``explain(encoder, query, result, **parameters)``.
+        ``explain(encoder, queries, results, **parameters)``.
     parameters : mapping
 
     Returns
@@ -158,14 +160,21 @@ def explain_answers(
     maps: list[np.ndarray] = []
     on: list[tuple[int, int]] = []
     if explain:
-        for number, (answer, _, row, _) in enumerate(track(pairs, len(pairs), "explain")):
-            query, result = query_pixels[asked.index(answer.query)], result_pixels[found.index(row)]
-            for side, image_map in zip(
-                (ON_QUERY, ON_RESULT), explain(encoder, query, result, **parameters), strict=True
-            ):
-                if image_map.any():
-                    maps.append(image_map)
-                    on.append((number, side))
+        queries_of, results_of = (
+            [seen.index(key) for key in keys]
+            for seen, keys in (
+                (asked, [answer.query for answer, *_ in pairs]),
+                (found, [row for _, _, row, _ in pairs]),
+            )
+        )
+        for start in range(0, len(pairs), _TOGETHER):
+            some = slice(start, start + _TOGETHER)
+            both = explain(encoder, query_pixels[queries_of[some]], result_pixels[results_of[some]], **parameters)
+            for number, sides in enumerate(zip(*both, strict=True), start):
+                for side, image_map in zip((ON_QUERY, ON_RESULT), sides, strict=True):
+                    if image_map.any():
+                        maps.append(image_map)
+                        on.append((number, side))
     stacked = np.stack(maps) if maps else np.empty((0, size, size), np.float32)
     scale = np.abs(stacked).max(axis=(1, 2)) if maps else np.empty(0, np.float32)
     space = index.embedding.space

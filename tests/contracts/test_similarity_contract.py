@@ -29,8 +29,10 @@ class Encoder:
 
 
 @pytest.fixture
-def pair():
-    return np.random.default_rng(1).random((2, 16, 16), dtype=np.float32)
+def pairs():
+    """Three queries and their results; an image is in two pairs, as query and as result."""
+    images = np.random.default_rng(1).random((4, 16, 16), dtype=np.float32)
+    return images[[0, 0, 3]], images[[1, 2, 0]]
 
 
 @pytest.fixture(params=METHODS)
@@ -44,7 +46,7 @@ def test_there_are_methods():
 
 def test_signature_and_words(method):
     parameters = inspect.signature(method.explain).parameters
-    assert list(parameters)[:3] == ["encoder", "query", "result"]
+    assert list(parameters)[:3] == ["encoder", "queries", "results"]
     rest = list(parameters.values())[3:]
     assert all(p.kind is p.KEYWORD_ONLY for p in rest)
     assert all(p.default is not p.empty or p.name == "generator" for p in rest)
@@ -55,25 +57,38 @@ def test_signature_and_words(method):
 
 
 @pytest.mark.parametrize("similarity", ["l2", "cosine"])
-def test_maps(method, pair, similarity):
-    before = pair.copy()
-    found = method.explain(Encoder(similarity), *pair)
-    again = method.explain(Encoder(similarity), *pair)
+def test_maps(method, pairs, similarity):
+    before = [images.copy() for images in pairs]
+    found = method.explain(Encoder(similarity), *pairs)
+    again = method.explain(Encoder(similarity), *pairs)
     assert len(found) == 2
     for one, other in zip(found, again, strict=True):
-        assert one.shape == (16, 16) and one.dtype == np.float32 and np.isfinite(one).all()
+        assert one.shape == (3, 16, 16) and one.dtype == np.float32 and np.isfinite(one).all()
         assert one.tobytes() == other.tobytes()
-    np.testing.assert_array_equal(pair, before)
-    assert found[1].any()
-    assert found[0].any() == (method.MAPS == "both")
+    np.testing.assert_array_equal(pairs, before)
+    assert all(image_map.any() for image_map in found[1])
+    assert all(image_map.any() == (method.MAPS == "both") for image_map in found[0])
 
 
-def test_pairs_that_are_none(method, pair):
-    query, result = pair
-    bad = result.copy()
-    bad[3, 3] = np.nan
-    for wrong in (result[:8], result[None], bad):
+def test_a_pair_has_the_same_maps_in_any_company(method, pairs):
+    together = method.explain(Encoder(), *pairs)
+    for number in range(3):
+        alone = method.explain(Encoder(), *(images[number : number + 1] for images in pairs))
+        for one, other in zip(together, alone, strict=True):
+            assert one[number].tobytes() == other[0].tobytes()
+
+
+def test_pairs_that_are_none(method, pairs):
+    queries, results = pairs
+    bad = results.copy()
+    bad[1, 3, 3] = np.nan
+    for wrong in (results[:, :8], results[None], bad, results[:2]):
         with pytest.raises(ShapeError):
-            method.explain(Encoder(), query, wrong)
+            method.explain(Encoder(), queries, wrong)
     with pytest.raises(ShapeError):
-        method.explain(Encoder(), query[None], result[None])
+        method.explain(Encoder(), queries[0], results[0])
+
+
+def test_no_pairs(method):
+    none = np.empty((0, 16, 16), np.float32)
+    assert [maps.shape for maps in method.explain(Encoder(), none, none)] == [(0, 16, 16)] * 2

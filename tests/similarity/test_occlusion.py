@@ -20,6 +20,11 @@ class Linear:
         return np.stack([self.matrix @ p.ravel().astype(np.float64) for p in pixels]).astype(np.float32)
 
 
+def explain(encoder, query, result, **settings):
+    """Explain one pair."""
+    return [maps[0] for maps in occlusion.explain(encoder, query[None], result[None], **settings)]
+
+
 def pair(size=12, seed=1):
     rng = np.random.default_rng(seed)
     return rng.random((2, size, size), dtype=np.float32)
@@ -54,7 +59,7 @@ def plain_map(encoder, query, result, box, stride, fill):
 def test_plain_loop(similarity, box, stride, fill):
     query, result = pair()
     encoder = Linear(np.random.default_rng(2).standard_normal((6, 144)), similarity)
-    zeros, found = occlusion.explain(encoder, query, result, box=box, stride=stride, fill=fill, batch=7)
+    zeros, found = explain(encoder, query, result, box=box, stride=stride, fill=fill, batch=7)
     np.testing.assert_allclose(found, plain_map(encoder, query, result, box, stride, fill), rtol=1e-5, atol=1e-6)
     assert not zeros.any()
 
@@ -69,7 +74,7 @@ def test_finds_the_one_patch_that_the_encoder_sees(similarity):
     matrix[np.arange(len(pixels)), pixels] = 1
     image = np.full((size, size), 0.449, np.float32)
     image[seen] = np.random.default_rng(3).random(len(pixels))
-    _, found = occlusion.explain(Linear(matrix, similarity), image, image, box=box, stride=stride)
+    _, found = explain(Linear(matrix, similarity), image, image, box=box, stride=stride)
     assert seen[np.unravel_index(found.argmax(), found.shape)]
     ys, xs = np.nonzero(found)
     # Nothing farther than a box from the patch can have touched it.
@@ -80,7 +85,7 @@ def test_finds_the_one_patch_that_the_encoder_sees(similarity):
 def test_closed_form_for_boxes_that_do_not_overlap():
     """Identity encoder, image compared with itself: a box's score is the length of what it changes."""
     _, image = pair(size=12)
-    _, found = occlusion.explain(Linear(np.eye(144)), image, image, box=4, stride=4, fill=0.25)
+    _, found = explain(Linear(np.eye(144)), image, image, box=4, stride=4, fill=0.25)
     tiles = (image - 0.25).reshape(3, 4, 3, 4).astype(np.float64)
     truth = np.sqrt(np.square(tiles).sum(axis=(1, 3))).repeat(4, axis=0).repeat(4, axis=1)
     np.testing.assert_allclose(found, truth, rtol=1e-6)
@@ -90,7 +95,7 @@ def test_hiding_what_differs_scores_nothing():
     query = np.full((8, 8), 0.5, np.float32)
     result = query.copy()
     result[:4] = 1.0
-    _, found = occlusion.explain(Linear(np.eye(64)), query, result, box=4, stride=4, fill=0.5)
+    _, found = explain(Linear(np.eye(64)), query, result, box=4, stride=4, fill=0.5)
     assert not found.any()
 
 
@@ -99,26 +104,26 @@ def test_batches_bound_what_is_encoded_and_do_not_change_the_map():
     maps = []
     for batch in (1, 5, 1000):
         encoder = Linear(np.random.default_rng(2).standard_normal((6, 144)))
-        maps.append(occlusion.explain(encoder, query, result, box=4, stride=3, batch=batch)[1])
+        maps.append(explain(encoder, query, result, box=4, stride=3, batch=batch)[1])
         assert max(encoder.batches[1:]) <= batch and sum(encoder.batches) == 2 + 25
     assert maps[0].tobytes() == maps[1].tobytes() == maps[2].tobytes()
 
 
 def test_zero_vectors_under_cosine_are_at_distance_one():
     image = np.full((8, 8), 0.7, np.float32)
-    _, found = occlusion.explain(Linear(np.eye(64), "cosine"), image, image, box=8, stride=8, fill=0.0)
+    _, found = explain(Linear(np.eye(64), "cosine"), image, image, box=8, stride=8, fill=0.0)
     np.testing.assert_array_equal(found, np.ones((8, 8), np.float32))
 
 
 @pytest.mark.parametrize("setting", [{"fill": 1.5}, {"fill": np.nan}, {"batch": 0}, {"stride": 0}, {"stride": 25}])
 def test_settings_out_of_range(setting):
     with pytest.raises(UsageError, match=next(iter(setting))):
-        occlusion.explain(Linear(np.eye(64)), *pair(8), **setting)
+        explain(Linear(np.eye(64)), *pair(8), **setting)
 
 
 def test_encoders_that_cannot_be_explained():
     with pytest.raises(UsageError, match="ssim"):
-        occlusion.explain(Linear(np.eye(64), "ssim"), *pair(8))
+        explain(Linear(np.eye(64), "ssim"), *pair(8))
     for bad in (np.nan, np.inf):
         with pytest.raises(ShapeError, match="finite vectors"):
-            occlusion.explain(Linear(np.full((2, 64), bad)), *pair(8))
+            explain(Linear(np.full((2, 64), bad)), *pair(8))
