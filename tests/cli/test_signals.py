@@ -13,11 +13,17 @@ from small_chain import TRAINING
 LINE = ["train", "--task", "pleural", "nih:set", *TRAINING, "--seed", "1", "--threads", "1"]
 
 
+def foreground():
+    """A shell's job in the background ignores SIGINT, nohup SIGHUP, and both hand that down to the tests."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def begun(cwd, output, epochs):
     """Start a long run, and return it when it has been saved for the first time."""
     variables = {**os.environ, "SLURM_CPUS_PER_TASK": "1"}
     line = [sys.executable, "-m", "cbir_cli", *LINE, "--epochs", str(epochs), "-o", str(output)]
-    process = subprocess.Popen(line, cwd=cwd, env=variables, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(line, cwd=cwd, env=variables, stderr=subprocess.PIPE, text=True, preexec_fn=foreground)
     checkpoint = output.with_name(output.name + ".checkpoint")
     until = time.monotonic() + 60
     while not checkpoint.exists() and time.monotonic() < until:
