@@ -202,7 +202,7 @@ def order(
     if size % per_class or not 2 <= shown <= len(classes):
         raise UsageError(
             f"sampler={sampler}: a batch of {size} cannot hold {per_class} images of each class: there are "
-            f"{len(classes)}; change batch_size or per_class"
+            f"{len(classes)} that have images; change batch_size or per_class"
         )
     if sampler == "balanced":
         return _balanced(classes, shown, per_class, generator)

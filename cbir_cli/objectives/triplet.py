@@ -88,6 +88,20 @@ def class_weights(targets: ArrayLike, scheme: str = "none") -> None:
         )
 
 
+def check(*, margin: float, mining: str) -> None:
+    """Refuse parameters of the loss that make no sense; see ``loss``.
+
+    Raises
+    ------
+    UsageError
+        If the margin is not above 0 or there is no such mining.
+    """
+    if mining not in MINING:
+        raise unknown("mining", mining, MINING)
+    if not 0 < margin < math.inf:
+        raise UsageError(f"margin={margin}: expected a number above 0")
+
+
 def loss(
     outputs: "Tensor",
     targets: "Tensor",
@@ -123,10 +137,7 @@ def loss(
     """
     import torch
 
-    if mining not in MINING:
-        raise unknown("mining", mining, MINING)
-    if not 0 < margin < math.inf:
-        raise UsageError(f"margin={margin}: expected a number above 0")
+    check(margin=margin, mining=mining)
     vectors = torch.nn.functional.normalize(outputs, dim=1)
     # The default goes through products of the vectors, which cancel for near ones.
     distance = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cbir_cli import batches, distributed, engines, registry, signals, training, windows
+from cbir_cli import batches, distributed, engines, registry, signals, tasks, training, windows
 from cbir_cli.artifacts.model import Model
 from cbir_cli.errors import CbirError, UsageError
 from cbir_cli.images import InputSpec
@@ -85,12 +85,19 @@ def check_choices(task: Task) -> None:
     Raises
     ------
     UsageError
-        If it does not know the class weights, or epochs cannot be chosen by what the recipe says.
+        If it does not know the class weights or parameters of its loss, or epochs cannot be chosen by what the recipe
+        says.
     """
     objective, recipe = objective_of(task), task.recipe
     if recipe.class_weights not in objective.CLASS_WEIGHTS:
         raise registry.unknown("class_weights", recipe.class_weights, objective.CLASS_WEIGHTS)
+    if hasattr(objective, "check"):
+        objective.check(**{**tasks.loss_parameters(task.objective), **task.loss})
     training.check(recipe, aim_of(task))
+    if recipe.view_windows and objective.VIEWS != 2:
+        log.warning("view_windows=%s does nothing: %s is shown one view", recipe.view_windows, task.objective)
+    if recipe.per_class and not recipe.sampler.startswith("balanced"):
+        log.warning("per_class=%d does nothing with sampler=%s", recipe.per_class, recipe.sampler)
 
 
 def aim_of(task: Task) -> Aim:

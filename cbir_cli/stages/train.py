@@ -85,6 +85,7 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
     """
     spec = input_of(task)
     engines.check_size(spec.size, registry.load("models", task.architecture))
+    check_choices(task)
     objective = objective_of(task)
     labelled = getattr(objective, "LABELLED", True)
     chosen, targets = task.select(source.records, source.flow, labelled=labelled)
@@ -92,7 +93,6 @@ def train_network(task: Task, source: Source, init: str, run: Run, pseudonyms: P
         targets = task.classes(targets)
     for line in source.flow.lines():
         log.info("%s", line)
-    check_choices(task)
     noting = leaks.Noting(spec)
     part = [chosen[i] for i in run.ranks.share(np.arange(len(chosen)))]
     _, mine = reading.readable(part, noting.load, workers=run.workers, fail=run.fail)
@@ -167,6 +167,7 @@ def finetune_network(task: Task, first: Model, maps: Maps, start: Model, run: Ru
             f"{maps.name}: its patients were hidden with another key than those of {first.name}, so training and "
             "validation patients cannot be told apart; use the same CBIR_KEY for both"
         )
+    check_choices(task)
     stage = Saliency(first, maps.method, maps.parameters, maps.input, maps.fitted)
     table = maps.items
     records = table.records()

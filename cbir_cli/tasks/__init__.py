@@ -21,7 +21,7 @@ from cbir_cli.recipe import Recipe
 from cbir_cli.registry import unknown
 from cbir_cli.tasks._task import ANY, POLICIES, Task, find_label, loss_parameters
 
-__all__ = ["ANY", "POLICIES", "Task", "find_label", "from_dict", "load", "names"]
+__all__ = ["ANY", "POLICIES", "Task", "find_label", "from_dict", "load", "loss_parameters", "names"]
 
 
 def names() -> list[str]:

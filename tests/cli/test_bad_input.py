@@ -194,6 +194,20 @@ def test_one_line(cbir, bad, arguments, status, message):
     assert sorted(os.listdir(bad)) == before
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("mining=some", "unknown mining 'some': known: batch-all, batch-hard"),
+        ("margin=-1", "margin=-1.0: expected a number above 0"),
+    ],
+)
+def test_what_the_loss_does_not_take_is_refused_before_images_are_read(cbir, bad, tmp_path, setting, message):
+    choices = [*TRAINING, "--set", "objective=triplet", "--set", "class_weights=none", "--set", "selection=last"]
+    line = ["train", "--task", "pleural", "broken", *choices, "--set", setting, "-o", tmp_path / "m.h5"]
+    ran = cbir(*line, cwd=bad)
+    assert (ran.status, ran.err) == (2, f"broken: read as directory\ncbir train: {message}\n")
+
+
 def test_debug_shows_where(cbir, bad):
     for line in (["query", "text.h5", "cnn.emb.h5"], ["embed", "--frob"], ["train", "nih:set"]):
         plain, traced = cbir(*line, cwd=bad), cbir(*line, "--debug", cwd=bad)

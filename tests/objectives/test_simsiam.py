@@ -97,6 +97,25 @@ def test_network_loss_and_gradients_are_those_of_the_published_code():
         torch.testing.assert_close(one, two)
 
 
+def test_statistics_of_the_first_view_alone_and_the_same_gradients():
+    torch.manual_seed(0)
+    both, first = simsiam.attach(backbone(), 16), simsiam.attach(backbone(), 16, statistics="first")
+    first.load_state_dict(both.state_dict())
+    alone = backbone()
+    alone.load_state_dict(both.backbone.state_dict())
+    views = torch.randn(6, 2, 3, 9, 9)
+    views[:, 1] = views[:, 1] * 3 + 5
+    for module in (both, first):
+        simsiam.loss(module(views)).backward()
+    alone(views[:, 0])
+    for one, two in zip(both.parameters(), first.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad, rtol=0, atol=0)
+    for name in ("1.running_mean", "1.running_var"):
+        torch.testing.assert_close(first.backbone.state_dict()[name], alone.state_dict()[name])
+        assert not torch.allclose(both.backbone.state_dict()[name], alone.state_dict()[name], rtol=0.1)
+    assert first.backbone[1].momentum == both.backbone[1].momentum == 0.1
+
+
 def test_widths_of_resnet50_are_the_published_ones_and_the_network_keeps_its_names():
     module = simsiam.attach(nn.Identity(), 2048)
     shapes = [tuple(p.shape) for p in module.parameters() if p.ndim == 2]
