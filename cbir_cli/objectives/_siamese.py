@@ -20,7 +20,7 @@ class Siamese(nn.Module):
     width : int
         Of its vector, and so of z and p.
     statistics : str
-        Of which view the backbone's batch norms keep mean and variance: ``all`` or ``first``.
+        Of which view the batch norms keep mean and variance: ``all`` or ``first``.
     """
 
     def __init__(self, backbone: nn.Module, width: int, statistics: str = "all") -> None:
@@ -49,9 +49,8 @@ class Siamese(nn.Module):
         # Views are slices of the batch; PyTorch's fast convolutions want them channels last, in memory of their own.
         first, second = (view.contiguous(memory_format=torch.channels_last) for view in views.unbind(dim=1))
         z1 = self.projector(self.backbone(first))
-        with _statistics_kept(self.backbone, still=self.statistics == "first"):
-            h2 = self.backbone(second)
-        z2 = self.projector(h2)
+        with _statistics_kept(self, still=self.statistics == "first"):
+            z2 = self.projector(self.backbone(second))
         return torch.stack([self.predictor(z1), self.predictor(z2), z1, z2], dim=1)
 
 

@@ -75,7 +75,7 @@ def attach(module: "nn.Module", width: int, *, statistics: str = "all") -> "nn.M
     width : int
         At least 4.
     statistics : str
-        Of which view the network's batch norms keep the mean and variance that it has when it embeds: ``first``, which
+        Of which view batch norms keep the mean and variance that the network has when it embeds: ``first``, which
         has the window that is searched, or ``all``, as in the authors' code. The loss and its gradient are the same.
 
     Returns
