@@ -7,6 +7,7 @@ graph, and on request as the reference.
 
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -207,14 +208,28 @@ def network(architecture: Any, weights: Mapping[str, NDArray[Any]]) -> "torch.nn
     WeightsError
         If the weights are not those of the architecture.
     """
-    import torch
-
     module: torch.nn.Module = architecture.build(last_width(architecture, weights))
     try:
-        module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+        fill(module, weights)
     except RuntimeError as error:
         raise WeightsError(f"the weights are not those of the network: {' '.join(str(error).split())}") from error
     return module.eval()
+
+
+def fill(module: "torch.nn.Module", weights: Mapping[str, NDArray[Any]]) -> None:
+    """Give a network exactly these weights.
+
+    Raises
+    ------
+    RuntimeError
+        If they are not those of the network.
+    """
+    import torch
+
+    state = OrderedDict((name, torch.from_numpy(np.array(value))) for name, value in weights.items())
+    # The layers' versions, without which some (MNASNet) refuse to load; arrays do not carry them.
+    state._metadata = module.state_dict()._metadata  # type: ignore[attr-defined]
+    module.load_state_dict(state)
 
 
 def last_width(architecture: Any, weights: Mapping[str, NDArray[Any]]) -> int:

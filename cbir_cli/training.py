@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cbir_cli import batches, checkpoints, optimisation
+from cbir_cli import batches, checkpoints, engines, optimisation
 from cbir_cli.batches import Data
 from cbir_cli.distributed import ALONE, Ranks
 from cbir_cli.errors import CbirError, UsageError, WeightsError
@@ -148,7 +148,7 @@ def train(
             raise CbirError(f"{checkpoint}: has {len(saved.history)} epochs already, {recipe.epochs} were asked for")
         if len({(len(history), step) for history, step in ranks.gather((saved.history, saved.step))}) > 1:
             raise CbirError(f"{checkpoint}: the processes see different files: put it where all of them see it")
-        _load(trainee.trained, saved.model)
+        engines.fill(trainee.trained, saved.model)
         optimisation.load(trainee.optimizer, saved.optimizer)
         step = f", step {saved.step}" if saved.step else ""
         log.info("%s: going on after epoch %d of %d%s", checkpoint.name, len(saved.history), recipe.epochs, step)
@@ -186,7 +186,7 @@ def train(
 
     if selection in aim.scores and history[best_epoch - 1][selection] is None:
         log.warning("too few validation images for %s: kept by the other scores, or the last epoch", selection)
-    _load(module.eval(), best)
+    engines.fill(module.eval(), best)
     scores = {name: history[best_epoch - 1][name] for name in ("validation_loss", *aim.scores)}
     return Result(_state(module), history, best_epoch, scores)  # in the order of the module, resumed or not
 
@@ -244,12 +244,6 @@ def _state(module: "torch.nn.Module") -> checkpoints.Arrays:
 
 def _not_finite(state: checkpoints.Arrays) -> str | None:
     return next((name for name, array in state.items() if not np.isfinite(array).all()), None)
-
-
-def _load(module: "torch.nn.Module", state: checkpoints.Arrays) -> None:
-    import torch
-
-    module.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
 
 
 def _array(tensor: "torch.Tensor") -> np.ndarray:

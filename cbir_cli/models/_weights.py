@@ -134,7 +134,8 @@ def fit_state(module: "nn.Module", state: Mapping[str, Any], *, architecture: st
         log.info("%s: fills the backbone; fresh: %s", what, ", ".join(kind.FRESH))
     if given:
         log.info("%s: not used: %s", what, _some(sorted(given)))
-    module.load_state_dict(taken, strict=False)
+    own.update(taken)
+    module.load_state_dict(own)
     return [name for name in own if name not in taken and not name.endswith(".num_batches_tracked")]
 
 

@@ -54,7 +54,7 @@ def test_squeezenet_is_refused_by_name():
         registry.load("models", "torchvision.squeezenet1_0")
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5"])
 def test_vectors_are_those_of_torchvisions_network(name):
     architecture = f"torchvision.{name}"
     net = fresh(architecture, 4, seed=3).eval()
