@@ -108,8 +108,9 @@ def test_worked_similarity_explainer(tmp_path):
     import numpy as np
 
     (path,) = [p for p in BLOCKS if "/similarity/" in p]
-    pair = np.random.default_rng(1).random((2, 16, 16), dtype=np.float32)
-    assert contract("test_similarity_contract", method=worked(path, tmp_path), pair=pair) >= 3
+    images = np.random.default_rng(1).random((4, 16, 16), dtype=np.float32)
+    pairs = images[[0, 0, 3]], images[[1, 2, 0]]
+    assert contract("test_similarity_contract", method=worked(path, tmp_path), pairs=pairs) >= 5
 
 
 def test_worked_metric(tmp_path, monkeypatch):

@@ -25,6 +25,8 @@ SHARED = (
     "windows",
     "label_policy",
     "npz",
+    "propagation",
+    "propagation_rules",
     "__init__",
 )
 

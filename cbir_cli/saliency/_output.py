@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from cbir_cli.errors import CbirError, ShapeError
+from cbir_cli.propagation import Propagation, Rules
 from cbir_cli.registry import unknown
-from cbir_cli.saliency._propagation import Propagation, Rules
 
 STARTS: dict[str, Callable[[Tensor], Tensor]] = {
     "probability": torch.sigmoid,

@@ -35,18 +35,19 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from cbir_cli import propagation_rules
 from cbir_cli.errors import UsageError
+from cbir_cli.propagation import Layer, Rule, Rules, passed
 from cbir_cli.registry import unknown
-from cbir_cli.saliency import _output, _rules
-from cbir_cli.saliency._propagation import Layer, Rule, Rules, passed
+from cbir_cli.saliency import _output
 
 EXPLAINS = "output"
 
 _DIALECTS = {
-    "innvestigate-1.0.8": Rules(kernel=_rules.alpha_beta(1, 0), norm=passed, fused_relu=passed),
-    "innvestigate-1.0.9": Rules(kernel=_rules.z_plus, norm=passed, fused_relu=passed),
-    "innvestigate-2": Rules(kernel=_rules.z_plus, fused_relu=passed),
-    "zbox": Rules(kernel=_rules.z_plus, norm=passed, fused_relu=passed),
+    "innvestigate-1.0.8": Rules(kernel=propagation_rules.alpha_beta(1, 0), norm=passed, fused_relu=passed),
+    "innvestigate-1.0.9": Rules(kernel=propagation_rules.z_plus, norm=passed, fused_relu=passed),
+    "innvestigate-2": Rules(kernel=propagation_rules.z_plus, fused_relu=passed),
+    "zbox": Rules(kernel=propagation_rules.z_plus, norm=passed, fused_relu=passed),
 }
 _STARTS = ("probability", "relu-logit", "one")
 
@@ -117,9 +118,9 @@ def _bounded_first(images: Tensor, low: tuple[float, ...], high: tuple[float, ..
     slack = 1e-3  # of normalised pixels, which are rounded
     if (images < ends[0] - slack).any() or (images > ends[1] + slack).any():
         raise UsageError("low and high of deep-taylor: there are pixels beyond them; give the range of the input")
-    bounded = _rules.bounded(*ends)
+    bounded = propagation_rules.bounded(*ends)
 
     def rule(layer: Layer, inputs: Tensor, relevance: Tensor) -> Tensor:
-        return (bounded if layer.order == 0 else _rules.z_plus)(layer, inputs, relevance)
+        return (bounded if layer.order == 0 else propagation_rules.z_plus)(layer, inputs, relevance)
 
     return rule

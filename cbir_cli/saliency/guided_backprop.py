@@ -19,8 +19,8 @@ the support of the opposite. Here every image starts with 1, as the papers and C
 import torch
 from torch import Tensor, nn
 
+from cbir_cli.propagation import Rules
 from cbir_cli.saliency import _output
-from cbir_cli.saliency._propagation import Rules
 
 EXPLAINS = "output"
 

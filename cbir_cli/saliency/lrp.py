@@ -1,9 +1,9 @@
 """Layer-wise relevance propagation (LRP): the analyzers ``lrp.*`` of iNNvestigate, one for each rule.
 
 Relevance starts at one output and is handed down layer by layer, each input receiving ``sum_j q_ij R_j / z_j``; the
-methods differ in ``q`` (see ``_rules``). They agree on the rest: a ReLU hands relevance on as it is, average pooling,
-sums of residual branches and batch norms share it by the z rule, and pooling of maxima, concatenation and padding hand
-it down as their gradient would.
+methods differ in ``q`` (see ``propagation_rules``). They agree on the rest: a ReLU hands relevance on as it is, average
+pooling, sums of residual branches and batch norms share it by the z rule, and pooling of maxima, concatenation and
+padding hand it down as their gradient would.
 
 Parameters
 ----------
@@ -58,10 +58,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from cbir_cli import propagation_rules
 from cbir_cli.errors import UsageError
+from cbir_cli.propagation import Layer, Rule, Rules, passed
 from cbir_cli.registry import unknown
-from cbir_cli.saliency import _output, _rules
-from cbir_cli.saliency._propagation import Layer, Rule, Rules, passed
+from cbir_cli.saliency import _output
 
 EXPLAINS = "output"
 
@@ -77,7 +78,7 @@ def z(
     dialect: str = "innvestigate-1.0.8",
 ) -> Tensor:
     """LRP-z: relevance in proportion to input times weight, of either sign; unstable where sums are near zero."""
-    return _explain("lrp.z", _rules.z, _rules.z, model, images, target, start, dialect)
+    return _explain("lrp.z", propagation_rules.z, propagation_rules.z, model, images, target, start, dialect)
 
 
 def epsilon(
@@ -90,7 +91,7 @@ def epsilon(
     dialect: str = "innvestigate-1.0.8",
 ) -> Tensor:
     """LRP-epsilon: as LRP-z, with a constant that keeps sums away from zero and absorbs relevance."""
-    rule = _rules.epsilon(_positive(epsilon, "lrp.epsilon"))
+    rule = propagation_rules.epsilon(_positive(epsilon, "lrp.epsilon"))
     return _explain("lrp.epsilon", rule, rule, model, images, target, start, dialect)
 
 
@@ -103,7 +104,9 @@ def w_square(
     dialect: str = "innvestigate-1.0.8",
 ) -> Tensor:
     """LRP-w²: relevance in proportion to the squared weights, whatever the inputs are."""
-    return _explain("lrp.w-square", _rules.w_square, _rules.w_square, model, images, target, start, dialect)
+    return _explain(
+        "lrp.w-square", propagation_rules.w_square, propagation_rules.w_square, model, images, target, start, dialect
+    )
 
 
 def flat(
@@ -115,7 +118,7 @@ def flat(
     dialect: str = "innvestigate-1.0.8",
 ) -> Tensor:
     """LRP-flat: all inputs of a filter receive the same; shows which regions are connected, not what is in them."""
-    return _explain("lrp.flat", _rules.flat, _rules.flat, model, images, target, start, dialect)
+    return _explain("lrp.flat", propagation_rules.flat, propagation_rules.flat, model, images, target, start, dialect)
 
 
 def alpha_1_beta_0(
@@ -127,7 +130,7 @@ def alpha_1_beta_0(
     dialect: str = "innvestigate-1.0.8",
 ) -> Tensor:
     """LRP-alpha1-beta0: relevance by what speaks for the output alone, biases taking part."""
-    rule = _rules.alpha_beta(1, 0)
+    rule = propagation_rules.alpha_beta(1, 0)
     return _explain("lrp.alpha-1-beta-0", rule, rule, model, images, target, start, dialect)
 
 
@@ -140,7 +143,7 @@ def alpha_2_beta_1(
     dialect: str = "innvestigate-1.0.8",
 ) -> Tensor:
     """LRP-alpha2-beta1: twice what speaks for the output less what speaks against it, biases taking part."""
-    rule = _rules.alpha_beta(2, 1)
+    rule = propagation_rules.alpha_beta(2, 1)
     return _explain("lrp.alpha-2-beta-1", rule, rule, model, images, target, start, dialect)
 
 
@@ -155,8 +158,8 @@ def sequential_preset_a(
 ) -> Tensor:
     """LRP preset A: epsilon in dense layers, alpha1-beta0 in convolutions."""
     name = "lrp.sequential-preset-a"
-    rule = _by_kind(_rules.alpha_beta(1, 0), _rules.epsilon(_positive(epsilon, name)))
-    return _explain(name, rule, _rules.alpha_2_beta_1_of_positives, model, images, target, start, dialect)
+    rule = _by_kind(propagation_rules.alpha_beta(1, 0), propagation_rules.epsilon(_positive(epsilon, name)))
+    return _explain(name, rule, propagation_rules.alpha_2_beta_1_of_positives, model, images, target, start, dialect)
 
 
 def sequential_preset_b(
@@ -170,8 +173,8 @@ def sequential_preset_b(
 ) -> Tensor:
     """LRP preset B: epsilon in dense layers, alpha2-beta1 in convolutions."""
     name = "lrp.sequential-preset-b"
-    rule = _by_kind(_rules.alpha_beta(2, 1), _rules.epsilon(_positive(epsilon, name)))
-    return _explain(name, rule, _rules.alpha_2_beta_1_of_positives, model, images, target, start, dialect)
+    rule = _by_kind(propagation_rules.alpha_beta(2, 1), propagation_rules.epsilon(_positive(epsilon, name)))
+    return _explain(name, rule, propagation_rules.alpha_2_beta_1_of_positives, model, images, target, start, dialect)
 
 
 def _explain(
@@ -189,7 +192,9 @@ def _explain(
     if dialect not in _DIALECTS:
         raise unknown(f"dialect of {method}", dialect, _DIALECTS)
     norm = _norm if dialect == "innvestigate-1.0.8" else _as_fused(fused_norm)
-    rules = Rules(kernel=kernel, norm=norm, relu=passed, fused_relu=passed, average=_rules.z, add=_rules.add)
+    rules = Rules(
+        kernel=kernel, norm=norm, relu=passed, fused_relu=passed, average=propagation_rules.z, add=propagation_rules.add
+    )
     return _output.attribute(model, images, target, method=method, start=start, rules=rules)
 
 
@@ -204,7 +209,7 @@ def _norm(layer: Layer, inputs: Tensor, relevance: Tensor) -> Tensor:
     """Share a batch norm's relevance by the z rule, with the stabiliser of iNNvestigate 1: ``x k R / y``."""
     held = layer.statistics
     if held is None:
-        return _rules.z(layer, inputs, relevance)
+        return propagation_rules.z(layer, inputs, relevance)
     outputs = layer.run(inputs, layer.weight, layer.bias)
     divisor = (inputs - held.mean) * outputs  # its k is (y - bias) / (x - mean)
     divisor = torch.where(divisor >= 0, divisor + 1e-7, divisor - 1e-7)

@@ -62,9 +62,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from cbir_cli import propagation_rules
 from cbir_cli.errors import CbirError
-from cbir_cli.saliency import _output, _rules
-from cbir_cli.saliency._propagation import KERNELS, Layer, Rules, passed
+from cbir_cli.propagation import KERNELS, Layer, Rules, passed
+from cbir_cli.saliency import _output
 
 EXPLAINS = "output"
 
@@ -80,10 +81,10 @@ def net(
     """PatternNet: the signal in the image that the output reads."""
 
     def kernel(layer: Layer, inputs: Tensor, relevance: Tensor) -> Tensor:
-        return _rules.backwards(layer, _pattern(fitted, layer), inputs, relevance)
+        return propagation_rules.backwards(layer, _pattern(fitted, layer), inputs, relevance)
 
     def norm(layer: Layer, inputs: Tensor, relevance: Tensor) -> Tensor:
-        scale = _rules.weight_of(layer)
+        scale = propagation_rules.weight_of(layer)
         return torch.where(scale == 0, 0, relevance / torch.where(scale == 0, 1, scale))
 
     _output.check_start(start, _output.STARTS, "pattern.net")
@@ -106,8 +107,8 @@ def attribution(
     """PatternAttribution: how much the signal at each pixel contributes to the output."""
 
     def kernel(layer: Layer, inputs: Tensor, relevance: Tensor) -> Tensor:
-        weight = _rules.weight_of(layer) * _pattern(fitted, layer)
-        return _rules.backwards(layer, weight, inputs, relevance)
+        weight = propagation_rules.weight_of(layer) * _pattern(fitted, layer)
+        return propagation_rules.backwards(layer, weight, inputs, relevance)
 
     _output.check_start(start, _output.STARTS, "pattern.attribution")
     rules = Rules(kernel=kernel, norm=passed)
@@ -229,7 +230,7 @@ class _Observation(TorchFunctionMode):
 
 
 def _pattern(fitted: Mapping[str, Tensor], layer: Layer) -> Tensor:
-    weight, pattern = _rules.weight_of(layer), fitted.get(str(layer.order))
+    weight, pattern = propagation_rules.weight_of(layer), fitted.get(str(layer.order))
     if pattern is None or pattern.shape != weight.shape:
         raise CbirError("pattern: the patterns are those of another network")
     return pattern.to(weight)

@@ -1,14 +1,17 @@
 """What every method for pairs of images checks first, and shares between pairs."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
+from cbir_cli.registry import unknown
 
 T = TypeVar("T")
+
+SIMILARITIES = ("cosine", "l2")
 
 
 def check(queries: ndarray, results: ndarray) -> tuple[ndarray, ndarray]:
@@ -44,3 +47,40 @@ def each(compute: Callable[[ndarray], ndarray], queries: ndarray, results: ndarr
     images, inverse = distinct(np.concatenate([queries, results]))
     made = compute(images)[inverse]
     return made[: len(queries)], made[len(queries) :]
+
+
+def both(queries: ndarray, results: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+    """Return the distinct images (U, ...) of all pairs, and the place of each query and of each result among them."""
+    images, places = distinct(np.concatenate([queries, results]))
+    return images, places[: len(queries)], places[len(queries) :]
+
+
+def pull(vector: Any, other: Any, similarity: str) -> Any:
+    """Return what each number of a vector is multiplied by to give its part in the similarity to another vector.
+
+    The parts, ``vector * pull``, add up to the similarity to the other vector, less that of a vector of zeros:
+    ``v.w / (|v| |w|)`` for ``cosine``, and ``|w|^2 - |v - w|^2 = sum_d v_d (2 w_d - v_d)`` for ``l2``. Each number has
+    exactly the part that is lost when it is set to 0 (for ``cosine`` at the same length).
+
+    Parameters
+    ----------
+    vector, other : Tensor (D,) or ndarray (D,)
+    similarity : str
+        One of ``SIMILARITIES``.
+
+    Returns
+    -------
+    Tensor (D,) or ndarray (D,)
+        For ``cosine`` zero where a vector is zero.
+
+    Raises
+    ------
+    UsageError
+        If the similarity is another one.
+    """
+    if similarity == "l2":
+        return 2 * other - vector
+    if similarity != "cosine":
+        raise unknown("similarity of vectors", similarity, SIMILARITIES)
+    lengths = float((vector * vector).sum()) ** 0.5 * float((other * other).sum()) ** 0.5
+    return other / (lengths or np.inf)

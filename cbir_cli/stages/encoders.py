@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from cbir_cli.artifacts.partial import Fields
 from cbir_cli.errors import UsageError
 from cbir_cli.images import InputSpec
 from cbir_cli.maps import as_pixels, shown
+
+if TYPE_CHECKING:
+    from cbir_cli.opened import Opened
 
 log = logging.getLogger("cbir")
 
@@ -157,11 +160,7 @@ class Network:
 
     def rows(self, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
         """See ``Encoder.rows``; made for a maps file, it is given ``maps.as_pixels`` of the maps."""
-        if self.model.saliency and not self._from_file:
-            pixels = as_pixels(self._mapper(pixels)[0])  # as stored: a maps file in between gives the same vectors
-        if self.space.compat == "silva2020":
-            pixels = pixels / np.float32(255)
-        inputs, outputs = self._features(self.input.prepare(pixels))
+        inputs, outputs = self._features(self._prepare(pixels))
         return {"X": inputs, "logits": outputs} if gives_outputs(self.model) else {"X": outputs}
 
     @property
@@ -179,6 +178,34 @@ class Network:
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         """Return the vectors (N, D) alone."""
         return np.asarray(self.rows(pixels)["X"])
+
+    def _prepare(self, pixels: np.ndarray) -> np.ndarray:
+        """Return what the network that gives the vectors is fed: images, or an IG model's maps of them."""
+        if self.model.saliency and not self._from_file:
+            pixels = as_pixels(self._mapper(pixels)[0])  # as stored: a maps file in between gives the same vectors
+        if self.space.compat == "silva2020":
+            pixels = pixels / np.float32(255)
+        return self.input.prepare(pixels)
+
+    def opened(self) -> "Opened":
+        """Return the network that gives the vectors, for gradients; of an IG model the second, which is fed maps."""
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> "Opened":
+        from torch import nn
+
+        from cbir_cli import engines
+        from cbir_cli.opened import Opened
+
+        model, settings = self.model, self.settings
+        architecture = registry.load("models", model.architecture)
+        module = engines.network(architecture, model.weights)
+        if gives_outputs(model):  # the vector is what the last layer is given
+            module.set_submodule(architecture.HEAD, nn.Identity())
+        device, threads = engines.choose_device(settings.device), settings.threads or engines.cpu_threads()
+        name = registry.canonical(model.architecture)
+        return Opened(module, self._prepare, name=name, device=device, threads=threads)
 
     def maps(self, pixels: np.ndarray) -> np.ndarray:
         """See ``Encoder.maps``: the IG model's own maps, or those of a CNN of itself."""
@@ -306,6 +333,10 @@ class Ssim:
     def maps(self, pixels: np.ndarray) -> np.ndarray:
         """Raise: SSIM has no saliency maps."""
         raise UsageError("ssim has no saliency maps; use --method none")
+
+    def opened(self) -> "Opened":
+        """Raise: SSIM has no network."""
+        raise UsageError("ssim has no network to look into; use --method none")
 
 
 def similarity_of(objective: str) -> str:

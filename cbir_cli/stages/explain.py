@@ -18,6 +18,7 @@ from cbir_cli.images import InputSpec
 from cbir_cli.names import Finder
 from cbir_cli.reading import content_hash
 from cbir_cli.records import Record
+from cbir_cli.stages import negatives
 from cbir_cli.stages.encoders import Encoder
 from cbir_cli.stages.query import Answer, Queries
 
@@ -157,6 +158,11 @@ def explain_answers(
     query_pixels = pictures.load(pictures.queries, query_items)
     result_pixels = pictures.load(pictures.results, result_items)
     size = pictures.input.size
+    table, targets = index.embedding.items, index.embedding.space.targets
+    count = negatives.needed(method, parameters)
+    drawn = [negatives.draw(table, targets, row, str(queries.items.ids[a.query]), count) for a, _, row, _ in pairs]
+    against = list(dict.fromkeys(row for rows in drawn for row in rows))
+    reference_pixels = pictures.load(pictures.results, table.take(against)) if against else None
     maps: list[np.ndarray] = []
     on: list[tuple[int, int]] = []
     if explain:
@@ -169,7 +175,10 @@ def explain_answers(
         )
         for start in range(0, len(pairs), _TOGETHER):
             some = slice(start, start + _TOGETHER)
-            both = explain(encoder, query_pixels[queries_of[some]], result_pixels[results_of[some]], **parameters)
+            more = dict(parameters)
+            if reference_pixels is not None:
+                more["references"] = reference_pixels[[[against.index(row) for row in rows] for rows in drawn[some]]]
+            both = explain(encoder, query_pixels[queries_of[some]], result_pixels[results_of[some]], **more)
             for number, sides in enumerate(zip(*both, strict=True), start):
                 for side, image_map in zip((ON_QUERY, ON_RESULT), sides, strict=True):
                     if image_map.any():

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from cbir_cli.saliency._propagation import Layer, Rule
+from cbir_cli.propagation import Layer, Rule
 
 _TINY = 1e-7
 """What iNNvestigate divides by where a sum is exactly zero; any other stabiliser gives other maps."""
@@ -98,6 +98,25 @@ def bounded(low: Tensor, high: Tensor) -> Rule:
     return rule
 
 
+def positive_average(layer: Layer, inputs: Tensor, relevance: Tensor) -> Tensor:
+    """Share an average's relevance in proportion to its inputs where none is negative, else equally.
+
+    A sum of inputs of both signs may be near zero, and what is divided by it without bounds.
+    """
+    if layer.positive or inputs.amin() >= 0:
+        return _share(layer, [(inputs, None)], None, relevance)
+    received = layer.run(torch.ones_like(inputs), None, None)
+    return backwards(layer, None, inputs, relevance / _not_zero(received))
+
+
+def positive_add(one: Tensor, other: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+    """Share the relevance of a sum in proportion to the positive parts of the summands; equally where there is none."""
+    first, second = one.clamp(min=0), other.clamp(min=0)
+    total = first + second
+    share = torch.where(total > 0, first / _not_zero(total), 0.5) * relevance
+    return share, relevance - share
+
+
 def add(one: Tensor, other: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
     """Share the relevance of a sum in proportion to the summands."""
     share = relevance / _not_zero(one + other)
@@ -152,7 +171,7 @@ def _by_weight(layer: Layer, weight: Tensor, inputs: Tensor, relevance: Tensor) 
     return backwards(layer, weight, inputs, relevance / _not_zero(received))
 
 
-def backwards(layer: Layer, weight: Tensor, inputs: Tensor, relevance: Tensor) -> Tensor:
+def backwards(layer: Layer, weight: Tensor | None, inputs: Tensor, relevance: Tensor) -> Tensor:
     """Send values from a layer's outputs to its inputs (of which only the shape matters) through other weights."""
     with torch.enable_grad():
         given = inputs.detach().requires_grad_()
