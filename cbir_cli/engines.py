@@ -8,7 +8,8 @@ graph, and on request as the reference.
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,15 +22,23 @@ from cbir_cli.errors import CbirError, ShapeError, UsageError, WeightsError
 
 if TYPE_CHECKING:
     import torch
+    from onnxruntime import InferenceSession
+
+    from cbir_cli.occluded import Occluded
 
 log = logging.getLogger("cbir")
 
 Floats = NDArray[np.float32]
+Results = tuple[Floats, Floats]
+Box = tuple[int, int, int, int]
 ENGINES = ("auto", "onnxruntime", "torch")
 DEVICES = ("auto", "cpu", "cuda")
 
 _TOGETHER = 8
 """Images that ONNX Runtime gets at a time: more are slower (their activations leave the cache) and need more memory."""
+
+_FILLS = 256
+"""Images that keep a GPU busy."""
 
 
 class Encoder(Protocol):
@@ -38,7 +47,7 @@ class Encoder(Protocol):
     engine: str
     device: str
 
-    def __call__(self, images: Floats) -> tuple[Floats, Floats]:
+    def __call__(self, images: Floats) -> Results:
         """Return what the last layer is given and what the network returns, of images as ``prepare`` gives them.
 
         Parameters
@@ -51,6 +60,26 @@ class Encoder(Protocol):
             Features.
         outputs : ndarray (N, K), float32
             Logits, or an embedding; the features once more where the network has no last layer.
+        """
+        ...
+
+    def hidden(self, image: Floats, boxes: Sequence[Box], fill: Floats) -> Iterator[tuple[NDArray[np.intp], Results]]:
+        """Yield the same of one image with a box hidden, some rows of ``boxes`` at a time, until all are done.
+
+        Parameters
+        ----------
+        image : ndarray (3, S, S), float32
+            As ``prepare`` gives it.
+        boxes : sequence of (y0, y1, x0, x1)
+            ``image[:, y0:y1, x0:x1]`` is hidden; an empty box hides nothing.
+        fill : ndarray (3,), float32
+            What hides, for each channel.
+
+        Yields
+        ------
+        rows : ndarray (N,), int
+            Of ``boxes``; not in order.
+        inputs, outputs : ndarray (N, D) and (N, K), float32
         """
         ...
 
@@ -145,19 +174,8 @@ class _Onnx:
     engine, device = "onnxruntime", "cpu"
 
     def __init__(self, architecture: Any, weights: Mapping[str, NDArray[Any]], threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised; printing it as well clutters stderr
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        # Threads that wait must sleep: spinning ones take the cores that decode the next images, and on a busy machine
-        # two threads that spin are slower than one (1.5 times the time per image where others use the cores as well).
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        graph = architecture.graph(weights)
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self._architecture = architecture
+        self._architecture, self._weights, self._threads = architecture, weights, threads
+        self._session = _session(architecture.graph(weights), threads)
         self._names = [output.name for output in self._session.get_outputs()]
         self._widths = [output.shape[1] for output in self._session.get_outputs()]
 
@@ -170,6 +188,40 @@ class _Onnx:
             for result, values in zip(results, self._session.run(self._names, feed), strict=True):
                 result[rows] = values
         return _finite(results[0], results[-1])
+
+    @cached_property
+    def _occluded(self) -> "Occluded":
+        from cbir_cli.occluded import Occluded
+
+        return Occluded(self._architecture, self._weights, _session, self._threads)
+
+    def hidden(self, image: Floats, boxes: Sequence[Box], fill: Floats) -> Iterator[tuple[NDArray[np.intp], Results]]:
+        check_images(image[None], self._architecture)
+        if hasattr(self._architecture, "steps"):
+            for rows, results in self._occluded(image, boxes, fill):
+                yield rows, _finite(results[0], results[-1])
+            return
+        for start in range(0, len(boxes), _TOGETHER):
+            rows = np.arange(start, min(start + _TOGETHER, len(boxes)))
+            images = np.repeat(image[None], len(rows), axis=0)
+            for hidden, row in zip(images, rows.tolist(), strict=True):
+                y0, y1, x0, x1 = boxes[row]
+                hidden[:, y0:y1, x0:x1] = fill[:, None, None]
+            yield rows, self(images)
+
+
+def _session(graph: bytes, threads: int = 1) -> "InferenceSession":
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised; printing it as well clutters stderr
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # Threads that wait must sleep: spinning ones take the cores that decode the next images, and on a busy machine
+    # two threads that spin are slower than one (1.5 times the time per image where others use the cores as well).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 class _Torch:
@@ -193,11 +245,39 @@ class _Torch:
         import torch
 
         check_images(images, self._architecture)
+        return self._run(torch.from_numpy(np.ascontiguousarray(images)))
+
+    def _run(self, images: "torch.Tensor") -> Results:
+        import torch
+
         # TF32 is torch's default for convolutions on a GPU, and is off by a hundred times what the engines agree to.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, memory_format=self._layout)
-            outputs = self._module(batch)
+            outputs = self._module(images.to(self.device, memory_format=self._layout))
             return _finite(self._features.cpu().numpy(), outputs.cpu().numpy())
+
+    def hidden(self, image: Floats, boxes: Sequence[Box], fill: Floats) -> Iterator[tuple[NDArray[np.intp], Results]]:
+        import torch
+
+        check_images(image[None], self._architecture)
+        # Boxes are drawn on the device: to carry every image there takes longer than to run a network on it.
+        whole = torch.tensor(image, device=self.device)
+        cover = torch.tensor(fill, device=self.device)[:, None, None]
+        start, together = 0, _TOGETHER
+        while start < len(boxes):
+            rows = np.arange(start, min(start + together, len(boxes)))
+            images = whole.repeat(len(rows), 1, 1, 1)
+            for hidden, row in zip(images, rows.tolist(), strict=True):
+                y0, y1, x0, x1 = boxes[row]
+                hidden[:, y0:y1, x0:x1] = cover
+            if self.device == "cuda" and not start:
+                torch.cuda.reset_peak_memory_stats()
+                before = torch.cuda.memory_allocated()
+            yield rows, self._run(images)
+            if self.device == "cuda" and not start:
+                # Half of what is free, by what the first batch needed; more images at once are not faster.
+                needed = max(torch.cuda.max_memory_allocated() - before, 1) / len(rows)
+                together = int(min(max(torch.cuda.mem_get_info()[0] / 2 / needed, 1), _FILLS))
+            start = rows[-1] + 1
 
 
 def network(architecture: Any, weights: Mapping[str, NDArray[Any]]) -> "torch.nn.Module":

@@ -8,13 +8,14 @@ arXiv:1608.06993. (Section 3, "DenseNet-BC": bottleneck of four times the growth
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbir_cli.errors import WeightsError
-from cbir_cli.models._onnx import Graph
+from cbir_cli.models._onnx import Graph, Step
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,43 +74,63 @@ def layers(weights: Mapping[str, Any]) -> list[int]:
     return [found[block] for block in sorted(found)]
 
 
-def graph(weights: Mapping[str, NDArray[np.float32]]) -> bytes:
-    """Return the network as a serialised ONNX model, without torch and without tracing.
+def steps(weights: Mapping[str, Any]) -> list[Step]:
+    """Return the network up to its last block as steps: the stem, each layer of a block, each transition."""
+    blocks = layers(weights)
+    found = [Step(_stem, stride=4, before=5, after=5)]
+    for number, depth in enumerate(blocks, 1):
+        block = f"features.denseblock{number}.denselayer"
+        found += [Step(partial(_layer, f"{block}{layer}"), joins=True) for layer in range(1, depth + 1)]
+        if number < len(blocks):
+            add = partial(_transition, f"features.transition{number}")
+            found.append(Step(add, stride=2, before=0, after=1))
+    return found
+
+
+def rest(weights: Mapping[str, NDArray[np.float32]], after: int, channels: int) -> bytes:
+    """Return what follows the first ``after`` of ``steps``, which give ``channels``, as a serialised ONNX model.
 
     Parameters
     ----------
     weights : mapping of str to ndarray, float32
         Under torchvision's names; the sizes of the network follow from names and shapes.
+    after, channels : int
 
     Returns
     -------
     bytes
-        As ``_onnx.Graph.finish`` returns it.
+        As ``_onnx.Graph.finish`` returns it; the input is ``images`` (N, channels, H, W).
 
     Raises
     ------
     WeightsError
         If a weight is missing.
     """
-    blocks = layers(weights)
-    net = Graph(weights)
-
-    def norm_relu(x: str, name: str) -> str:
-        return net.relu(net.norm(x, name))
-
-    x = net.conv("images", "features.conv0", strides=[2, 2], pads=[3] * 4)
-    x = norm_relu(x, "features.norm0")
-    x = net.node("MaxPool", [x], "features.pool0", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-    for number, depth in enumerate(blocks, 1):
-        for layer in range(1, depth + 1):
-            name = f"features.denseblock{number}.denselayer{layer}"
-            y = net.conv(norm_relu(x, f"{name}.norm1"), f"{name}.conv1")
-            y = net.conv(norm_relu(y, f"{name}.norm2"), f"{name}.conv2", pads=[1] * 4)
-            # Joining the running concatenation with the new channels copies less than joining all of them anew.
-            x = net.node("Concat", [x, y], f"{name}.concat", axis=1)
-        if number < len(blocks):
-            name = f"features.transition{number}"
-            x = net.conv(norm_relu(x, f"{name}.norm"), f"{name}.conv")
-            x = net.node("AveragePool", [x], f"{name}.pool", kernel_shape=[2, 2], strides=[2, 2])
-    x = norm_relu(x, "features.norm5")
+    net = Graph(weights, channels)
+    x = _norm_relu(net, net.steps(steps(weights)[after:]), "features.norm5")
     return net.finish(x, head=HEAD, width=len(weights["features.norm5.weight"]), name="densenet")
+
+
+def graph(weights: Mapping[str, NDArray[np.float32]]) -> bytes:
+    """Return the network as a serialised ONNX model, without torch and without tracing; see ``rest``."""
+    return rest(weights, 0, 3)
+
+
+def _stem(net: Graph, x: str) -> str:
+    x = net.conv(x, "features.conv0", strides=[2, 2], pads=[3] * 4)
+    x = _norm_relu(net, x, "features.norm0")
+    return net.node("MaxPool", [x], "features.pool0", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+
+
+def _layer(name: str, net: Graph, x: str) -> str:
+    y = net.conv(_norm_relu(net, x, f"{name}.norm1"), f"{name}.conv1")
+    return net.conv(_norm_relu(net, y, f"{name}.norm2"), f"{name}.conv2", pads=[1] * 4)
+
+
+def _transition(name: str, net: Graph, x: str) -> str:
+    x = net.conv(_norm_relu(net, x, f"{name}.norm"), f"{name}.conv")
+    return net.node("AveragePool", [x], f"{name}.pool", kernel_shape=[2, 2], strides=[2, 2])
+
+
+def _norm_relu(net: Graph, x: str, name: str) -> str:
+    return net.relu(net.norm(x, name))

@@ -11,13 +11,14 @@ K. He, X. Zhang, S. Ren, J. Sun. Deep Residual Learning for Image Recognition. C
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbir_cli.errors import WeightsError
-from cbir_cli.models._onnx import Graph
+from cbir_cli.models._onnx import Graph, Step
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,36 +94,55 @@ def layers(weights: Mapping[str, Any]) -> list[int]:
     return [found[stage] for stage in sorted(found)]
 
 
-def graph(weights: Mapping[str, NDArray[np.float32]]) -> bytes:
-    """Return the network as a serialised ONNX model, without torch and without tracing.
+def steps(weights: Mapping[str, Any]) -> list[Step]:
+    """Return the network up to its average as steps: the stem and each block."""
+    found = [Step(_stem, stride=4, before=5, after=5)]
+    for stage, depth in enumerate(layers(weights), 1):
+        for block in range(depth):
+            stride = 2 if stage > 1 and not block else 1
+            found.append(Step(partial(_block, f"layer{stage}.{block}", stride), stride=stride))
+    return found
+
+
+def rest(weights: Mapping[str, NDArray[np.float32]], after: int, channels: int) -> bytes:
+    """Return what follows the first ``after`` of ``steps``, which give ``channels``, as a serialised ONNX model.
 
     Parameters
     ----------
     weights : mapping of str to ndarray, float32
         Under torchvision's names; the sizes of the network follow from names and shapes.
+    after, channels : int
 
     Returns
     -------
     bytes
-        As ``_onnx.Graph.finish`` returns it.
+        As ``_onnx.Graph.finish`` returns it; the input is ``images`` (N, channels, H, W).
 
     Raises
     ------
     WeightsError
         If a weight is missing.
     """
-    blocks = layers(weights)
-    net = Graph(weights)
-    x = net.relu(net.norm(net.conv("images", "conv1", strides=[2, 2], pads=[3] * 4), "bn1"))
-    x = net.node("MaxPool", [x], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-    for stage, depth in enumerate(blocks, 1):
-        for block in range(depth):
-            name, stride = f"layer{stage}.{block}", [2 if stage > 1 and not block else 1] * 2
-            y = net.relu(net.norm(net.conv(x, f"{name}.conv1"), f"{name}.bn1"))
-            y = net.relu(net.norm(net.conv(y, f"{name}.conv2", strides=stride, pads=[1] * 4), f"{name}.bn2"))
-            y = net.norm(net.conv(y, f"{name}.conv3"), f"{name}.bn3")
-            if f"{name}.downsample.0.weight" in weights:
-                x = net.norm(net.conv(x, f"{name}.downsample.0", strides=stride), f"{name}.downsample.1")
-            x = net.relu(net.node("Add", [y, x], f"{name}.out"))
-    width = np.shape(weights[f"layer{len(blocks)}.0.conv3.weight"])[0]
+    net = Graph(weights, channels)
+    x = net.steps(steps(weights)[after:])
+    width = np.shape(weights[f"layer{len(layers(weights))}.0.conv3.weight"])[0]
     return net.finish(x, head=HEAD, width=width, name="resnet")
+
+
+def graph(weights: Mapping[str, NDArray[np.float32]]) -> bytes:
+    """Return the network as a serialised ONNX model, without torch and without tracing; see ``rest``."""
+    return rest(weights, 0, 3)
+
+
+def _stem(net: Graph, x: str) -> str:
+    x = net.relu(net.norm(net.conv(x, "conv1", strides=[2, 2], pads=[3] * 4), "bn1"))
+    return net.node("MaxPool", [x], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+
+
+def _block(name: str, stride: int, net: Graph, x: str) -> str:
+    y = net.relu(net.norm(net.conv(x, f"{name}.conv1"), f"{name}.bn1"))
+    y = net.relu(net.norm(net.conv(y, f"{name}.conv2", strides=[stride] * 2, pads=[1] * 4), f"{name}.bn2"))
+    y = net.norm(net.conv(y, f"{name}.conv3"), f"{name}.bn3")
+    if net.has(f"{name}.downsample.0.weight"):
+        x = net.norm(net.conv(x, f"{name}.downsample.0", strides=[stride] * 2), f"{name}.downsample.1")
+    return net.relu(net.node("Add", [y, x], f"{name}.out"))

@@ -8,13 +8,13 @@ arXiv:1608.06993. (Table 1, first column.)
 
 from typing import TYPE_CHECKING
 
-from cbir_cli.models._densenet import HEAD, graph
+from cbir_cli.models._densenet import HEAD, graph, rest, steps
 from cbir_cli.models._densenet import build as _build
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FEATURES", "HEAD", "IMAGENET", "MIN_SIZE", "build", "graph"]
+__all__ = ["FEATURES", "HEAD", "IMAGENET", "MIN_SIZE", "build", "graph", "rest", "steps"]
 
 FEATURES = 1024
 MIN_SIZE = 29

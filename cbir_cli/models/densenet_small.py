@@ -11,13 +11,13 @@ arXiv:1608.06993. (Section 3; the sizes are ours.)
 
 from typing import TYPE_CHECKING
 
-from cbir_cli.models._densenet import HEAD, graph
+from cbir_cli.models._densenet import HEAD, graph, rest, steps
 from cbir_cli.models._densenet import build as _build
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FEATURES", "HEAD", "MIN_SIZE", "build", "graph"]
+__all__ = ["FEATURES", "HEAD", "MIN_SIZE", "build", "graph", "rest", "steps"]
 
 FEATURES = 114
 MIN_SIZE = 13

@@ -8,13 +8,13 @@ K. He, X. Zhang, S. Ren, J. Sun. Deep Residual Learning for Image Recognition. C
 
 from typing import TYPE_CHECKING
 
-from cbir_cli.models._resnet import HEAD, graph
+from cbir_cli.models._resnet import HEAD, graph, rest, steps
 from cbir_cli.models._resnet import build as _build
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FEATURES", "HEAD", "MIN_SIZE", "build", "graph"]
+__all__ = ["FEATURES", "HEAD", "MIN_SIZE", "build", "graph", "rest", "steps"]
 
 FEATURES = 32
 MIN_SIZE = 1

@@ -11,10 +11,13 @@ Differs from the authors' code
 ------------------------------
 A box is filled with a grey level of the image. Theirs is 0 after normalisation, which for a grey image copied to three
 channels is a colour, not a grey; the default is the nearest grey. Distance is the encoder's own, where theirs is always
-Euclidean between vectors of length 1. Box positions, max(0, .) and the division by coverage are theirs.
+Euclidean between vectors of length 1. Box positions, max(0, .) and the division by coverage are theirs. For an image
+with itself they take the distance to the hidden image alone; what is subtracted here is 0 then, so that is the same.
 """
 
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +47,7 @@ def explain(
     ----------
     encoder : object
         Has ``similarity`` (``l2`` or ``cosine``) and ``encode``: pixels (N, S, S) or (N, S, S, 3) to vectors (N, D)
-        float32.
+        float32. May have ``encode_hidden``: image, boxes and fill to rows of boxes and their vectors, some at a time.
     queries, results : ndarray (P, S, S) or (P, S, S, 3), float32
         Pixels in [0, 1], one result a query.
     box : int
@@ -57,7 +60,8 @@ def explain(
         Grey level of the box, in [0, 1], also in a colour image. Default: mean of the three ImageNet channel means,
         which after normalisation is near 0.
     batch : int
-        Occluded images encoded at once; bounds memory, and means nothing to the map where vectors do not depend on it.
+        Occluded images encoded at once, where the encoder has no ``encode_hidden``; bounds memory, and means nothing to
+        the map where vectors do not depend on it.
 
     Returns
     -------
@@ -81,29 +85,64 @@ def explain(
     queries, results = _pair.check(queries, results)
     size = queries.shape[1:3]
     boxes = list(masks.sliding(*size, box=box, stride=stride))
+    covered = masks.coverage(*size, box=box, stride=stride)
     maps = np.zeros((len(queries), *size), dtype=np.float32)
-    with closing(Progress(len(queries) * len(boxes), "occlusion")) as progress:
-        for found, query, result in zip(maps, queries, results, strict=True):
-            anchor, original = _encode(encoder, np.stack([query, result]))
-            distance = _distances(anchor, original[None], encoder.similarity)
-            total = np.zeros(size)
-            for start in range(0, len(boxes), batch):
-                part = boxes[start : start + batch]
-                hidden = np.repeat(result[None], len(part), axis=0)
-                for image, (y0, y1, x0, x1) in zip(hidden, part, strict=True):
-                    image[y0:y1, x0:x1] = fill
-                growth = _distances(anchor, _encode(encoder, hidden), encoder.similarity) - distance
-                for score, (y0, y1, x0, x1) in zip(np.maximum(growth, 0), part, strict=True):
+    if not len(queries):
+        return np.zeros_like(maps), maps
+    images, image_of = _pair.distinct(results)
+    asked, query_of = _pair.distinct(queries)
+    anchors = np.concatenate([_vectors(encoder.encode(query[None]), 1) for query in asked])
+    with closing(Progress(len(images) * len(boxes), "occlusion")) as progress:
+        for number, image in enumerate(images):
+            # The hidden images are the same whatever the query: those of all pairs with this result share them.
+            pairs = np.flatnonzero(image_of == number)
+            growth = _growth(encoder, image, boxes, anchors[query_of[pairs]], fill, batch, progress)
+            for pair, scores in zip(pairs, growth, strict=True):
+                total = np.zeros(size)
+                for score, (y0, y1, x0, x1) in zip(np.maximum(scores, 0), boxes, strict=True):
                     total[y0:y1, x0:x1] += score
-                progress.advance(len(part))
-            found[:] = total / masks.coverage(*size, box=box, stride=stride)
+                maps[pair] = total / covered
     return np.zeros_like(maps), maps
 
 
-def _encode(encoder: Any, pixels: ndarray) -> ndarray:
-    vectors = np.asarray(encoder.encode(pixels), dtype=np.float64)
-    if vectors.ndim != 2 or len(vectors) != len(pixels) or not np.isfinite(vectors).all():
-        raise ShapeError(f"expected {len(pixels)} finite vectors from the model, found shape {vectors.shape}")
+def _growth(
+    encoder: Any,
+    image: ndarray,
+    boxes: Sequence[tuple[int, int, int, int]],
+    anchors: ndarray,
+    fill: float,
+    batch: int,
+    progress: Progress,
+) -> ndarray:
+    """Return by how much the distance to each of (Q, D) vectors grows when each box is hidden, (Q, boxes) float64."""
+    way = getattr(encoder, "encode_hidden", None) or partial(_encode_hidden, encoder, batch=batch)
+    # First with nothing hidden, on the same way: a box that changes no pixel then scores exactly nothing.
+    distances = np.empty((len(anchors), 1 + len(boxes)))
+    for rows, found in way(image, [(0, 0, 0, 0), *boxes], fill):
+        vectors = _vectors(found, len(rows))
+        for anchor, distance in zip(anchors, distances, strict=True):
+            distance[rows] = _distances(anchor, vectors, encoder.similarity)
+        progress.advance(len(rows) - (0 in rows))
+    return distances[:, 1:] - distances[:, :1]
+
+
+def _encode_hidden(
+    encoder: Any, image: ndarray, boxes: Sequence[tuple[int, int, int, int]], fill: float, *, batch: int
+) -> Iterator[tuple[ndarray, ndarray]]:
+    """Yield rows of ``boxes`` and the vectors of the image with these boxes hidden, by what encodes any image."""
+    for start in range(0, len(boxes), batch):
+        rows = np.arange(start, min(start + batch, len(boxes)))
+        hidden = np.repeat(image[None], len(rows), axis=0)
+        for one, row in zip(hidden, rows.tolist(), strict=True):
+            y0, y1, x0, x1 = boxes[row]
+            one[y0:y1, x0:x1] = fill
+        yield rows, encoder.encode(hidden)
+
+
+def _vectors(found: Any, count: int) -> ndarray:
+    vectors = np.asarray(found, dtype=np.float64)
+    if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
+        raise ShapeError(f"expected {count} finite vectors from the model, found shape {vectors.shape}")
     return vectors
 
 
