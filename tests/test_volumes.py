@@ -18,7 +18,7 @@ from cbir_cli.errors import ArtifactError, ImageError, SourceError, UsageError
 from cbir_cli.images import InputSpec, decode
 from cbir_cli.reading import content_hash
 from cbir_cli.records import Record
-from cbir_cli.stages.explain import Pictures
+from cbir_cli.stages.pictures import Pictures
 
 WIDE = (-1100.0, 1100.0)
 FACTORS = {nibabel.Nifti1Image: 112, nibabel.Nifti2Image: 176}

@@ -1,4 +1,4 @@
-"""``cbir evaluate``: score ranked lists, classifiers and saliency maps."""
+"""``cbir evaluate``: score ranked lists, classifiers, saliency maps and explanations."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ def run(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Runs (TSV, JSON lines, TREC) and embedding artifacts; with --masks maps artifacts.",
+            help="Runs (TSV, JSON lines, TREC), embedding artifacts, explanations; with --masks maps artifacts.",
         ),
     ],
     items: Annotated[
@@ -52,7 +52,7 @@ def run(
     ] = False,
     format: options.FormatOption = None,
 ) -> None:
-    """Score ranked lists, classifiers and saliency maps.
+    """Score ranked lists, classifiers, saliency maps and explanations.
 
     A run is scored against expert ranks (nDCG) or labels (R-precision, precision@k); an embedding's logits give F1 and
     AUROC on the images that no training has seen; maps, of one method or of several to choose from, by whether they
@@ -61,6 +61,12 @@ def run(
     The mask of images/a/1.png is images/a/1, a/1 or 1 in DIR, with the ending of any image format; the longest that is
     there counts. Images without a mask, or with an empty one, are left out and counted. --set reaches the parameters of
     these metrics: sign=absolute, and tolerance=15 of the pointing game.
+
+    Explanations are scored by the area under their insertion and deletion curves, if cbir explain --measure made them,
+    by sparseness and by the share of relevance at the edge and in the corners (border-mass), and with --masks as maps
+    are. Values are averaged over the results of each query, then over the queries of each class, with 95 % intervals
+    of the mean and of its difference to chance: for curves a map of random order. The rank correlations of
+    --measure randomisation follow, layer by layer.
 
     Where there are several labels, --label chooses one, and --label all scores each. What becomes of uncertain labels
     and of those that are not stated is set by --set uncertain=ignore, positive or negative and --set blank=ignore or
@@ -71,9 +77,23 @@ def run(
     """
     from cbir_cli import scores
     from cbir_cli.cli import asking, terminal
+    from cbir_cli.errors import UsageError
     from cbir_cli.stages import evaluate as evaluating
+    from cbir_cli.stages import explanation_tables, explanations
 
     asking.check_one_stdin(*files, items or "", raters or "", split or "")
+    chosen = options.table_format(format)
+    named = metrics.split(",") if metrics else None
+    if explanations.are_explanations(files):
+        others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split}
+        if given := [option for option, value in others.items() if value is not None]:
+            raise UsageError(f"{given[0]} does not go with explanations")
+        rows = explanations.evaluate(files, masks=masks, metrics=named, label=label, settings=settings or [])
+        if chosen == "table":
+            terminal.show_tables(explanation_tables.tables(rows), explanation_tables.NOTE)
+        else:
+            asking.write_lines({"tsv": explanation_tables.tsv, "json": explanation_tables.json_lines}[chosen](rows))
+        return
     found = evaluating.evaluate(
         files,
         items=items,
@@ -82,11 +102,10 @@ def run(
         split=split,
         label=label,
         masks=masks,
-        metrics=metrics.split(",") if metrics else None,
+        metrics=named,
         settings=settings or [],
         allow_leaks=allow_leaks,
     )
-    chosen = options.table_format(format)
     if chosen == "table":
         terminal.show_scores(found)
     else:

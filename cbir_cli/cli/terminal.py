@@ -63,6 +63,17 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     tables.show(tables.Table("", columns, rows), _console())
 
 
+def show_tables(found: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], note: str) -> None:
+    """Print tables, given as columns and rows of text, one below the other, and a note under the last."""
+    from cbir_cli.reports import tables
+
+    console = _console()
+    if not console.is_terminal:
+        console.width = 200  # a file has no edge to wrap at
+    for number, (columns, rows) in enumerate(found, 1):
+        tables.show(tables.Table("", columns, rows, note if number == len(found) else ""), console)
+
+
 def _console() -> "Console":
     from rich.console import Console
 

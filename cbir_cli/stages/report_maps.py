@@ -13,7 +13,7 @@ from cbir_cli.images import InputSpec
 from cbir_cli.maps import shown, summed
 from cbir_cli.records import POSITIVE
 from cbir_cli.reports import board, gallery
-from cbir_cli.stages import explain
+from cbir_cli.stages import pictures as originals
 from cbir_cli.stages.embed import targets_of
 
 
@@ -52,7 +52,7 @@ def board_of(opened: Sequence[Maps], *, root: str | None, images: str | None, k:
     table = first.take([rows[0][key] for key in ids])
     input_ = InputSpec(size=max(int(one.maps.shape[-1]) for one in opened), window=_window(opened))
     paths = _files(opened, rows, ids, root)
-    pixels = explain.Pictures(input_, paths, {}).load(paths, table)
+    pixels = originals.Pictures(input_, paths, {}).load(paths, table)
     lines = []
     for number, key in enumerate(ids):
         words = gallery.words(table.stated(number, labels))
@@ -139,7 +139,7 @@ def _files(opened: Sequence[Maps], rows: _Rows, ids: Sequence[str], root: str | 
     found: dict[str, Path] = {}
     for one, row in zip(opened, rows, strict=True):
         chosen = [row[key] for key in ids]
-        paths = explain.paths(one.items.ids[chosen], one.items["path"][chosen], root, one.source)
+        paths = originals.paths(one.items.ids[chosen], one.items["path"][chosen], root, one.source)
         for key, path in paths.items():
             if key not in found or (path.exists() and not found[key].exists()):
                 found[key] = path

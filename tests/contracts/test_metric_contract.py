@@ -2,9 +2,11 @@
 
 import inspect
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from cbir_cli import registry
 from cbir_cli.errors import ShapeError, UsageError
@@ -13,14 +15,22 @@ RANKING, CLASSIFICATION, EXPLANATION = "metrics/ranking", "metrics/classificatio
 FOLDERS = {
     RANKING: ("Empty:", "Beyond the list:"),
     CLASSIFICATION: ("Not defined:",),
-    EXPLANATION: ("Empty mask:", "Signed maps:"),
+    EXPLANATION: (),
+}
+NEEDS = {
+    "masks": ("Empty mask:", "Signed maps:"),
+    "maps": ("No relevance:", "Signed maps:"),
+    "curves": ("perfect map",),
 }
 MAY_ASK = {"relevance", "ideal", "relevant", "size", "k"}
 GRADES = {"graded": [3.0, 2.5, 1.0, 0.5, 0.5], "binary": [1.0, 1.0, 0.0, 1.0, 0.0]}
 
 ranking = pytest.mark.parametrize("name", registry.names(RANKING))
 classification = pytest.mark.parametrize("name", registry.names(CLASSIFICATION))
-explanation = pytest.mark.parametrize("name", registry.names(EXPLANATION))
+NEEDED = {name: getattr(registry.load(EXPLANATION, name), "NEEDS", "") for name in registry.names(EXPLANATION)}
+explanation = pytest.mark.parametrize("name", [name for name, needs in NEEDED.items() if needs == "masks"])
+of_maps = pytest.mark.parametrize("name", [name for name, needs in NEEDED.items() if needs == "maps"])
+of_curves = pytest.mark.parametrize("name", [name for name, needs in NEEDED.items() if needs == "curves"])
 
 
 def call(function, relevance, ideal, k=3):
@@ -42,11 +52,17 @@ def test_docstring_says_what_a_reader_must_know(folder, name):
     module = registry.load(folder, name)
     for words in ("Ties:", "Not to be confused with:", "Reference\n---------", "From 0 to 1"):
         assert words in module.__doc__, words
-    for words in FOLDERS[folder]:
+    for words in FOLDERS[folder] + (NEEDS[module.NEEDS] if folder == EXPLANATION else ()):
         assert words in module.__doc__, words
-    for function in (module.score, module.expected):
+    functions = [module.score, *([module.expected] if hasattr(module, "expected") else [])]
+    assert len(functions) == 2 or NEEDED[name] != "masks"
+    for function in functions:
         for section in ("Parameters", "Returns", "Raises"):
             assert f"{section}\n" in function.__doc__, section
+
+
+def test_explanation_metrics_say_what_they_need():
+    assert set(NEEDED.values()) == set(NEEDS)
 
 
 @ranking
@@ -122,6 +138,12 @@ def test_chance_is_the_mean_over_all_ways_to_deal_predictions_out(name):
     assert module.expected(truth, probability) == pytest.approx(np.mean(values))
 
 
+def explain_score(name):
+    """Return a metric's score; one that takes a cut-off looks at one pixel, of which every lesion here has enough."""
+    score = registry.load(EXPLANATION, name).score
+    return partial(score, k=1) if "k" in inspect.signature(score).parameters else score
+
+
 def maps_and_masks(n=6, shape=(5, 7)):
     """Signed maps, and masks of which the first is empty and the last is full."""
     rng = np.random.default_rng(4)
@@ -136,16 +158,16 @@ def test_explanation_metric_gives_one_bounded_float_a_map(name, sign):
     module = registry.load(EXPLANATION, name)
     maps, masks = maps_and_masks()
     copies = maps.copy(), masks.copy()
-    value, chance = module.score(maps, masks, sign=sign), module.expected(masks)
+    value, chance = explain_score(name)(maps, masks, sign=sign), module.expected(masks)
     for found in (value, chance):
         assert isinstance(found, np.ma.MaskedArray)
         assert found.shape == found.mask.shape == (6,) and found.dtype == np.float64
         assert np.isfinite(found.data).all() and found.min() >= 0 and found.max() <= 1
         assert found.mask.tolist() == [True, *[False] * 5]
     assert (maps == copies[0]).all() and (masks == copies[1]).all()
-    singles = [module.score(maps[i : i + 1], masks[i : i + 1], sign=sign)[0] for i in range(1, 6)]
+    singles = [explain_score(name)(maps[i : i + 1], masks[i : i + 1], sign=sign)[0] for i in range(1, 6)]
     assert value[1:].tolist() == singles
-    assert value.tolist() == module.score(maps[:, ::-1, ::-1], masks[:, ::-1, ::-1], sign=sign).tolist()
+    assert value.tolist() == explain_score(name)(maps[:, ::-1, ::-1], masks[:, ::-1, ::-1], sign=sign).tolist()
 
 
 @explanation
@@ -153,9 +175,9 @@ def test_a_map_that_is_its_mask_gets_one_and_its_opposite_nothing(name):
     module = registry.load(EXPLANATION, name)
     masks = maps_and_masks()[1][1:-1]
     masks[:, 0, 0] = False
-    assert module.score(masks.astype(np.float32), masks).tolist() == [1.0] * 4
-    assert module.score(1 - masks.astype(np.float32), masks).max() < module.expected(masks).min()
-    assert module.score(-masks.astype(np.float32), masks, sign="absolute").tolist() == [1.0] * 4
+    assert explain_score(name)(masks.astype(np.float32), masks).tolist() == [1.0] * 4
+    assert explain_score(name)(1 - masks.astype(np.float32), masks).max() < module.expected(masks).min()
+    assert explain_score(name)(-masks.astype(np.float32), masks, sign="absolute").tolist() == [1.0] * 4
 
 
 @explanation
@@ -166,7 +188,7 @@ def test_chance_is_the_mean_over_all_orders_of_the_pixels(name, pixels):
     for mask in ([[1, 0, 0], [1, 0, 0]], [[0, 0, 0], [0, 1, 0]], [[1, 1, 1], [1, 1, 0]]):
         masks = np.tile(np.array([mask], dtype=bool), (len(maps), 1, 1))
         for sign in ("positive", "absolute"):
-            mean = module.score(maps, masks, sign=sign).mean()
+            mean = explain_score(name)(maps, masks, sign=sign).mean()
             assert module.expected(masks[:1])[0] == pytest.approx(mean, abs=1e-12)
 
 
@@ -175,14 +197,14 @@ def test_a_flat_map_scores_exactly_chance(name):
     module = registry.load(EXPLANATION, name)
     _, masks = maps_and_masks(40, (9, 11))
     for flat in (np.zeros(masks.shape, np.float32), np.full(masks.shape, -0.1, np.float16)):
-        assert module.score(flat, masks).tolist() == module.expected(masks).tolist()
+        assert explain_score(name)(flat, masks).tolist() == module.expected(masks).tolist()
 
 
 @explanation
 def test_no_map_gives_no_score(name):
     module = registry.load(EXPLANATION, name)
     for shape in ((0, 4, 4), (2, 0, 3)):
-        found = module.score(np.zeros(shape), np.zeros(shape, bool)), module.expected(np.zeros(shape, bool))
+        found = explain_score(name)(np.zeros(shape), np.zeros(shape, bool)), module.expected(np.zeros(shape, bool))
         assert all(f.shape == shape[:1] and f.mask.all() for f in found)
 
 
@@ -200,12 +222,60 @@ def test_no_map_gives_no_score(name):
     ],
 )
 def test_malformed_maps_and_masks_are_refused(name, maps, masks):
-    module = registry.load(EXPLANATION, name)
     with pytest.raises(ShapeError, match="expected"):
-        module.score(maps, masks)
+        explain_score(name)(maps, masks)
 
 
 @explanation
 def test_an_unknown_sign_is_refused(name):
     with pytest.raises(UsageError, match=r"unknown sign 'negative': .*known: positive, absolute"):
-        registry.load(EXPLANATION, name).score(np.zeros((1, 2, 2)), np.ones((1, 2, 2), bool), sign="negative")
+        explain_score(name)(np.zeros((1, 2, 2)), np.ones((1, 2, 2), bool), sign="negative")
+
+
+@of_maps
+@pytest.mark.parametrize("sign", ["positive", "absolute"])
+def test_a_metric_of_maps_alone_gives_one_bounded_float_a_map(name, sign):
+    module = registry.load(EXPLANATION, name)
+    maps, _ = maps_and_masks()
+    maps[2] = 0
+    copy = maps.copy()
+    found = module.score(maps, sign=sign)
+    assert isinstance(found, np.ma.MaskedArray) and found.shape == found.mask.shape == (6,)
+    assert found.dtype == np.float64 and np.isfinite(found.data).all() and found.min() >= 0 and found.max() <= 1
+    assert found.mask.tolist() == [False, False, True, False, False, False] and (maps == copy).all()
+    assert [module.score(one[None], sign=sign).tolist()[0] for one in maps] == found.tolist()
+    assert module.score(maps * np.float32(4), sign=sign).tolist() == found.tolist()
+    assert module.score(np.zeros((0, 4, 4))).shape == (0,) and module.score(np.zeros((2, 0, 3))).mask.all()
+    for wrong in (np.zeros((2, 2)), np.full((1, 2, 2), np.nan), np.zeros((1, 2, 2), complex)):
+        with pytest.raises(ShapeError, match="expected"):
+            module.score(wrong)
+    with pytest.raises(UsageError, match=r"unknown sign 'negative': .*known: positive, absolute"):
+        module.score(maps, sign="negative")
+
+
+@of_maps
+def test_chance_of_a_metric_of_maps_alone_is_the_mean_over_all_orders(name):
+    module = registry.load(EXPLANATION, name)
+    orders = np.array(list(itertools.permutations([3.0, 1.0, 0.5, 0.0, 2.0, 0.25]))).reshape(-1, 2, 3)
+    scores = module.score(orders)
+    if hasattr(module, "expected"):
+        assert module.expected(orders[:1])[0] == pytest.approx(scores.mean(), abs=1e-12)
+    else:
+        assert np.ptp(scores) == pytest.approx(0, abs=1e-12)  # the order does not matter, so chance says nothing
+
+
+@of_curves
+def test_a_metric_of_curves_is_the_area_under_them(name):
+    module = registry.load(EXPLANATION, name)
+    curves = np.random.default_rng(2).random((5, 9), np.float32)
+    found = module.score(curves)
+    assert isinstance(found, np.ma.MaskedArray) and found.dtype == np.float64 and not found.mask.any()
+    for curve, value in zip(curves.astype(np.float64), found, strict=True):
+        assert value == pytest.approx(sklearn.metrics.auc(np.linspace(0, 1, 9), curve), abs=1e-12)
+        # The authors' own: (arr.sum() - arr[0] / 2 - arr[-1] / 2) / (arr.shape[0] - 1).
+        assert value == pytest.approx((curve.sum() - curve[0] / 2 - curve[-1] / 2) / (curve.shape[0] - 1), abs=1e-12)
+    assert module.score(np.ones((1, 2), np.float32)).tolist() == [1.0]
+    assert module.score(np.zeros((0, 4), np.float32)).shape == (0,)
+    for wrong in (curves[0], curves[:, :1], np.full((1, 3), np.nan), np.zeros((2, 3), int)):
+        with pytest.raises(ShapeError, match="expected"):
+            module.score(wrong)

@@ -1,0 +1,32 @@
+import pytest
+
+from cbir_cli import classes
+from cbir_cli.records import MISSING
+
+THREE = ["normal", "pneumonia", "COVID-19"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "labels", "found"),
+    [
+        ({"normal": 0, "pneumonia": 1, "COVID-19": 0}, THREE, ["pneumonia"]),
+        ({"normal": 0, "pneumonia": 0, "COVID-19": 0}, THREE, ["none"]),
+        ({"normal": 0, "pneumonia": 1, "COVID-19": 1}, THREE, ["pneumonia", "COVID-19"]),
+        ({"normal": 0, "pneumonia": -1, "COVID-19": 0}, THREE, []),
+        ({"normal": 0, "pneumonia": 0}, THREE, []),
+        ({"Effusion": 1}, ["Effusion"], ["Effusion"]),
+        ({"Effusion": 0, "Mass": 1}, ["Effusion"], ["no Effusion"]),
+        ({"Effusion": -1}, ["Effusion"], []),
+        ({"Effusion": MISSING}, ["Effusion"], []),
+        ({"Effusion": 1}, [], []),
+    ],
+)
+def test_classes_of_an_image(codes, labels, found):
+    assert classes.of(codes, labels) == found
+    assert set(found) <= set(classes.names(labels))
+
+
+def test_names_of_classes():
+    assert classes.names(THREE) == [*THREE, "none"]
+    assert classes.names(["Effusion"]) == ["Effusion", "no Effusion"]
+    assert classes.names([]) == []
