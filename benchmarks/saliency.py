@@ -21,6 +21,8 @@ def options_of(method, module, pixels):
     given = {}
     if mappers.takes(method.explain, "generator"):
         given["generator"] = torch.Generator().manual_seed(0)
+    if mappers.takes(method.explain, "masks"):
+        given["masks"] = 30  # of thousands; time grows with them
     if hasattr(method, "fit"):
         given["fitted"] = method.fit(module, [pixels])
     return given

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def saliency_mapper(
     architecture: str,
     weights: Mapping[str, NDArray[Any]],
-    explain: "Callable[..., torch.Tensor]",
+    explain: "Callable[..., torch.Tensor | tuple[torch.Tensor, torch.Tensor]]",
     *,
     device: str = "auto",
     threads: int | None = None,
@@ -31,6 +31,8 @@ def saliency_mapper(
     form: str = "sum-repeat",
     seed: int = 0,
     fitted: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+    vectors: Callable[[Floats], Floats] | None = None,
+    uncertain: bool = False,
 ) -> "SaliencyMapper":
     """Make a network ready to explain itself.
 
@@ -39,7 +41,8 @@ def saliency_mapper(
     architecture, weights, device
         As for ``engines.encoder``.
     explain : callable
-        ``explain`` of a saliency method: (module, images, **parameters) to relevance (N, C, H, W).
+        ``explain`` of a saliency method: (module, images, **parameters) to relevance (N, C, H, W), or if ``uncertain``
+        to that and its uncertainty (N, 1, H, W).
     threads : int, optional
         CPU threads; default all that the process may use. Changes no byte of a map.
     micro_batch : int, optional
@@ -53,6 +56,9 @@ def saliency_mapper(
         Of the generator that ``explain`` gets where it has that keyword, seeded anew for each micro-batch.
     fitted : mapping of str to ndarray
         What ``fit_method`` gave, where ``explain`` has that keyword.
+    vectors : callable, optional
+        For a method that explains a representation, which asks for no gradients: what gives it, prepared images
+        (B, 3, S, S) to (B, D), in place of the network; its threads are its own.
 
     Raises
     ------
@@ -63,15 +69,28 @@ def saliency_mapper(
 
     device = choose_device(device)
     module = registry.load("models", architecture)
-    made = network(module, weights).to(device)
     alone = device == "cpu"
     workers = (threads or cpu_threads()) if alone else 1
     size = micro_batch or (1 if alone else 16)
+    if vectors:
+        made, workers, size = _as_module(vectors), 1, 1  # such a method fills batches with copies of one image
+    else:
+        made = network(module, weights).to(device)
     keywords = dict(parameters)
     if takes(explain, "fitted"):
         keywords["fitted"] = {name: torch.from_numpy(np.array(value)).to(device) for name, value in fitted.items()}
     draws = seed if takes(explain, "generator") else None
-    return SaliencyMapper(made, explain, device, workers, size, module, keywords, form, draws)
+    return SaliencyMapper(made, explain, device, workers, size, module, keywords, form, draws, uncertain)
+
+
+def _as_module(vectors: Callable[[Floats], Floats]) -> "torch.nn.Module":
+    import torch
+
+    class Vectors(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(vectors(images.cpu().numpy())).to(images.device)
+
+    return Vectors()
 
 
 class SaliencyMapper:
@@ -85,7 +104,7 @@ class SaliencyMapper:
     def __init__(
         self,
         network: "torch.nn.Module",
-        explain: "Callable[..., torch.Tensor]",
+        explain: "Callable[..., torch.Tensor | tuple[torch.Tensor, torch.Tensor]]",
         device: str,
         workers: int,
         micro_batch: int,
@@ -93,19 +112,33 @@ class SaliencyMapper:
         keywords: Mapping[str, Any],
         form: str,
         seed: int | None,
+        uncertain: bool,
     ) -> None:
         self.device = device
         self._explain, self._keywords, self._form, self._seed = explain, keywords, form, seed
         self._workers, self._size, self._architecture = workers, micro_batch, architecture
-        self._networks = [network]
+        self._networks, self._uncertain = [network], uncertain
 
     def __call__(self, images: Floats) -> tuple[NDArray[np.float16], Floats]:
         """Return maps and scale (N,) float32 of images (N, 3, S, S), as ``maps.finish`` has them."""
+        rows = self.rows(images)
+        return rows["maps"], rows["scale"]
+
+    def rows(self, images: Floats) -> dict[str, NDArray[Any]]:
+        """Return ``maps`` and ``scale`` of images; ``uncertainty`` and ``uncertainty_scale`` where the method has it.
+
+        The uncertainty (N, H, W) float16 is divided by its largest value, as a map is, which is its scale.
+        """
         import torch
 
         check_images(images, self._architecture)
-        maps = np.zeros((len(images), *shape(self._form, *images.shape[2:])), np.float16)
-        scale = np.zeros(len(images), np.float32)
+        rows: dict[str, NDArray[Any]] = {
+            "maps": np.zeros((len(images), *shape(self._form, *images.shape[2:])), np.float16),
+            "scale": np.zeros(len(images), np.float32),
+        }
+        if self._uncertain:
+            rows["uncertainty"] = np.zeros((len(images), *images.shape[2:]), np.float16)
+            rows["uncertainty_scale"] = np.zeros(len(images), np.float32)
         starts = range(0, len(images), self._size)
         workers = min(self._workers, len(starts))
         # Each worker has its own copy: a method may hook the network while it runs.
@@ -114,14 +147,14 @@ class SaliencyMapper:
         torch.set_num_threads(1)
         try:
             with ThreadPoolExecutor(max(workers, 1)) as pool:
-                jobs = [pool.submit(self._run, i, starts[i::workers], images, maps, scale) for i in range(workers)]
+                jobs = [pool.submit(self._run, i, starts[i::workers], images, rows) for i in range(workers)]
                 for job in jobs:
                     job.result()
         finally:
             torch.set_num_threads(before)
-        return maps, scale
+        return rows
 
-    def _run(self, worker: int, starts: range, images: Floats, maps: NDArray[np.float16], scale: Floats) -> None:
+    def _run(self, worker: int, starts: range, images: Floats, made: dict[str, NDArray[Any]]) -> None:
         import torch
 
         for start in starts:
@@ -135,8 +168,13 @@ class SaliencyMapper:
                 drawn["generator"] = torch.Generator(self.device).manual_seed(self._seed % 2**64)
             # No TF32, torch's default on a GPU, and no bfloat16: with the latter maps are off by 3 to 15 %.
             with torch.backends.cudnn.flags(allow_tf32=False):
-                relevance = self._explain(self._networks[worker], pixels, **self._keywords, **drawn)
-            maps[rows], scale[rows] = finish(relevance[: rows.stop - start].cpu().numpy(), self._form)
+                found = self._explain(self._networks[worker], pixels, **self._keywords, **drawn)
+            relevance, *more = found if isinstance(found, tuple) else (found,)
+            made["maps"][rows], made["scale"][rows] = finish(relevance[: rows.stop - start].cpu().numpy(), self._form)
+            for uncertainty in more:
+                made["uncertainty"][rows], made["uncertainty_scale"][rows] = finish(
+                    uncertainty[: rows.stop - start].cpu().numpy()
+                )
 
 
 def takes(explain: Callable[..., Any], keyword: str) -> bool:

@@ -17,6 +17,8 @@ SHARED = (
     "label_sets",
     "maps",
     "masks",
+    "random_masks",
+    "relax",
     "names",
     "relevance",
     "progress",

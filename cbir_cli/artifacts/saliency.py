@@ -6,6 +6,9 @@ Schema
     One chunk an image. Each map is divided by its largest magnitude, so it lies in [-1, 1]; a flat map is all zero.
 ``scale`` (N,) float32
     That magnitude: ``maps * scale`` is the relevance in the method's own units.
+``uncertainty`` (N, H, W) float16, ``uncertainty_scale`` (N,) float32
+    Only of a method that says how sure its maps are (``relax``), stored in the same way; at least 0, larger is less
+    sure.
 ``fitted/<name>``
     Only where the method learns something from images first: what it has learnt.
 ``obs``
@@ -40,7 +43,7 @@ KIND = "cbir-saliency"
 
 @dataclass(frozen=True)
 class Maps:
-    """The maps of an open artifact; ``maps`` is an HDF5 dataset, read row by row."""
+    """The maps of an open artifact; ``maps`` and ``uncertainty`` are HDF5 datasets, read row by row."""
 
     maps: Any
     scale: np.ndarray
@@ -59,6 +62,8 @@ class Maps:
     fingerprint: str
     history: list[Entry]
     name: str
+    uncertainty: Any = None
+    uncertainty_scale: np.ndarray | None = None
 
     @property
     def space(self) -> str:
@@ -74,23 +79,34 @@ def write(
     *,
     attributes: Mapping[str, Any],
     fitted: Mapping[str, np.ndarray] = MappingProxyType({}),
+    uncertainty: tuple[np.ndarray, np.ndarray] | None = None,
     unreadable: Mapping[str, str],
     history: Sequence[Entry],
     shard: tuple[int, int] = (1, 1),
 ) -> None:
-    """Write a saliency artifact, the maps a block at a time; ``attributes`` are those of the schema."""
+    """Write a saliency artifact, the maps a block at a time; ``attributes`` are those of the schema.
+
+    ``uncertainty`` is that and its scale.
+    """
     with files.create(target, KIND, history, shard=shard) as file:
         for name, value in attributes.items():
             file.attrs[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
         file.attrs["flat-maps"] = int(np.count_nonzero(scale == 0))
-        shape = maps.shape
-        dataset = file.create_dataset("maps", shape, np.float16, chunks=(1, *shape[1:]) if len(maps) else None)
-        for start in range(0, len(maps), 64):
-            dataset[start : start + 64] = maps[start : start + 64]
+        _write_stack(file, "maps", maps)
         file.create_dataset("scale", data=np.asarray(scale, np.float32))
+        if uncertainty is not None:
+            _write_stack(file, "uncertainty", uncertainty[0])
+            file.create_dataset("uncertainty_scale", data=np.asarray(uncertainty[1], np.float32))
         items.write(file, table)
         write_fitted(file, fitted)
         write_unreadable(file, unreadable)
+
+
+def _write_stack(file: Any, name: str, maps: np.ndarray) -> None:
+    shape = maps.shape
+    dataset = file.create_dataset(name, shape, np.float16, chunks=(1, *shape[1:]) if len(maps) else None)
+    for start in range(0, len(maps), 64):
+        dataset[start : start + 64] = maps[start : start + 64]
 
 
 def read(artifact: files.Artifact) -> Maps:
@@ -111,6 +127,7 @@ def read(artifact: files.Artifact) -> Maps:
             raise ValueError(f"maps of shape {maps.shape}, {maps.dtype} for input {form}")
         if len(maps) != len(table.ids) or file["scale"].shape != (len(maps),) or file["scale"].dtype != np.float32:
             raise ValueError(f"{len(maps)} maps for {len(table.ids)} images")
+        uncertainty, uncertainty_scale = _read_uncertainty(file, maps)
         return Maps(
             maps,
             file["scale"][()],
@@ -129,7 +146,19 @@ def read(artifact: files.Artifact) -> Maps:
             artifact.fingerprint,
             artifact.history,
             artifact.name,
+            uncertainty,
+            uncertainty_scale,
         )
+
+
+def _read_uncertainty(file: Any, maps: Any) -> tuple[Any, np.ndarray | None]:
+    if "uncertainty" not in file:
+        return None, None
+    stack, scale = file["uncertainty"], file["uncertainty_scale"]
+    wanted = (len(maps), *maps.shape[-2:])
+    if stack.shape != wanted or stack.dtype != np.float16 or scale.shape != wanted[:1] or scale.dtype != np.float32:
+        raise ValueError(f"uncertainty of shape {stack.shape}, {stack.dtype} beside maps of shape {maps.shape}")
+    return stack, scale[()]
 
 
 def read_unreadable(parent: Any) -> dict[str, str]:

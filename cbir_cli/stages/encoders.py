@@ -279,7 +279,9 @@ class Mapper:
         check_explains(model, method)
         if hasattr(way, "fit") and not fitted:
             raise UsageError(f"saliency method {method} has to be fitted to images first")
-        self._explain = way.explain
+        self.uncertain = hasattr(way, "explain_with_uncertainty")
+        self._explain = way.explain_with_uncertainty if self.uncertain else way.explain
+        self.explains: str = way.EXPLAINS
         seed = {"seed": 0} if mappers.takes(way.explain, "generator") else {}
         self.parameters = {**registry.parameters(way.explain), **seed, **parameters}
 
@@ -298,11 +300,41 @@ class Mapper:
             form=self.form,
             seed=self.parameters.get("seed", 0),
             fitted=self.fitted,
+            vectors=self._vectors if self.explains == "representation" else None,
+            uncertain=self.uncertain,
         )
+
+    @cached_property
+    def _features(self) -> Any:
+        from cbir_cli import engines
+
+        model, place = self.model, self._settings
+        return engines.encoder(model.architecture, model.weights, device=place.device, threads=place.threads)
+
+    @cached_property
+    def _first(self) -> "Mapper | None":
+        """What makes the maps that an IG model's network is fed."""
+        stage = self.model.saliency
+        if stage is None:
+            return None
+        return Mapper(
+            stage.model, stage.method, stage.parameters, self._settings, form=stage.input, fitted=stage.fitted
+        )
+
+    def _vectors(self, images: np.ndarray) -> np.ndarray:
+        """Return what images are searched by, (N, D) float32, of prepared images; of an IG model by way of its maps."""
+        if self._first:
+            images = self.model.input.prepare(as_pixels(self._first._maps(images)[0]))
+        inputs, outputs = self._features(images)
+        return np.asarray(inputs if gives_outputs(self.model) else outputs)
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return maps and their scale."""
         return self._maps(self.model.input.prepare(pixels))
+
+    def rows(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Return ``maps`` and ``scale``; ``uncertainty`` and ``uncertainty_scale`` as well if ``uncertain``."""
+        return self._maps.rows(self.model.input.prepare(pixels))
 
     def space(self) -> str:
         """Return the fingerprint of the maps."""
@@ -331,6 +363,15 @@ class Ssim:
             model_fingerprint="ssim",
             input=self.input.to_dict(),
         )
+
+    @property
+    def similarity(self) -> str:
+        """How the vectors are compared."""
+        return self.space.similarity
+
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        """Raise: there is no network whose vectors an explainer could watch."""
+        raise UsageError("ssim has no network to be explained; use --method none")
 
     def rows(self, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
         """See ``Encoder.rows``."""
@@ -378,7 +419,8 @@ def check_explains(model: Model, method: str) -> None:
     if not gives_outputs(model) and registry.load("saliency", method).EXPLAINS == "output":
         raise UsageError(
             f"{model.name}: gives a vector and no outputs (objective {model.objective}); saliency method "
-            f"{registry.canonical(method)} explains an output; cbir explain --method occlusion compares images instead"
+            f"{registry.canonical(method)} explains an output; relax explains the vector, and cbir explain --method "
+            "occlusion compares images"
         )
 
 

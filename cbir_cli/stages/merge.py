@@ -89,9 +89,18 @@ def _maps(parts: Sequence[files.Artifact], output: str) -> None:
         _joined([m.items for m in read]),
         attributes={name: first[name] for name in names},
         fitted=read[0].fitted,
+        uncertainty=_uncertainty(read),
         unreadable={key: reason for m in read for key, reason in m.unreadable.items()},
         history=read[0].history,
     )
+
+
+def _uncertainty(read: Sequence[saliency.Maps]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return that of all shards; all have it, or none, as one method made them."""
+    scales = [m.uncertainty_scale for m in read if m.uncertainty_scale is not None]
+    if not scales:
+        return None
+    return _Stacked([m.uncertainty for m in read]), np.concatenate(scales)  # type: ignore[return-value]
 
 
 class _Stacked:

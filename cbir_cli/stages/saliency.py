@@ -11,6 +11,7 @@ import numpy as np
 from cbir_cli import mappers, maps, reading, registry
 from cbir_cli.artifacts import history, saliency
 from cbir_cli.artifacts.model import Model
+from cbir_cli.artifacts.partial import Fields
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.records import Record, images
@@ -182,12 +183,10 @@ def map_images(
     """
     model, size = mapper.model, mapper.model.input.size
 
-    def process(pixels: np.ndarray) -> dict[str, np.ndarray]:
-        made, scale = mapper(pixels)
-        return {"maps": made, "scale": scale}
-
-    fields = {"maps": (maps.shape(mapper.form, size, size), "<f2"), "scale": ((), "<f4")}
-    with streaming.extract(records, model.input.load, process, fields, job) as done:
+    fields: Fields = {"maps": (maps.shape(mapper.form, size, size), "<f2"), "scale": ((), "<f4")}
+    if mapper.uncertain:
+        fields = {**fields, "uncertainty": ((size, size), "<f2"), "uncertainty_scale": ((), "<f4")}
+    with streaming.extract(records, model.input.load, mapper.rows, fields, job) as done:
         flat = int(np.count_nonzero(done.rows["scale"] == 0))
         if flat:
             log.warning(
@@ -216,13 +215,14 @@ def map_images(
                 "method": mapper.method,
                 "parameters": mapper.parameters,
                 "input": mapper.form,
-                "target": model.outputs[0] if len(model.outputs) == 1 else "highest output",
+                "target": _target(mapper),
                 "model": model.fingerprint,
                 "model-space": model.space(),
                 "source": source,
                 "reader": reader,
             },
             fitted=mapper.fitted,
+            uncertainty=(done.rows["uncertainty"], done.rows["uncertainty_scale"]) if mapper.uncertain else None,
             unreadable=done.unreadable,
             history=history.join(model.history, [entry]),
             shard=job.shard,
@@ -232,3 +232,11 @@ def map_images(
                 preview, done.records, model.input.load, done.rows["maps"], done.rows["scale"], method=mapper.method
             )
         return done.unreadable
+
+
+def _target(mapper: Mapper) -> str:
+    """Return what the maps explain."""
+    if mapper.explains != "output":
+        return mapper.explains
+    outputs = mapper.model.outputs
+    return outputs[0] if len(outputs) == 1 else "highest output"

@@ -44,6 +44,8 @@ def needs(method, model, images):
     given = {"target": torch.ones(len(images), dtype=torch.long)} if method.EXPLAINS == "output" else {}
     if "generator" in wanted:
         given["generator"] = torch.Generator().manual_seed(2)
+    if "masks" in wanted:
+        given["masks"] = 300  # thousands by default
     if "fitted" in wanted:
         catalogue = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(3)).to(images)
         given["fitted"] = method.fit(model, [catalogue])

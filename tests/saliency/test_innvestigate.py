@@ -44,5 +44,5 @@ def test_no_analyzer_is_forgotten():
     for name in analyzers:
         assert registry.canonical(name) in registry.names("saliency")
     # Random, or fitted, or not of iNNvestigate: they have tests of their own.
-    others = {"smoothgrad", "pattern.net", "pattern.attribution", "grad-cam", "grad-cam++"}
+    others = {"smoothgrad", "pattern.net", "pattern.attribution", "grad-cam", "grad-cam++", "relax"}
     assert {registry.canonical(name) for name in analyzers} | others == set(registry.names("saliency"))
