@@ -36,7 +36,13 @@ def layers(names: Iterable[str]) -> list[str]:
     >>> layers(["features.conv0.weight", "features.norm0.weight", "features.norm0.bias", "classifier.weight"])
     ['classifier', 'features.norm0', 'features.conv0']
     """
-    return list(dict.fromkeys(_layer(name) for name in reversed(list(names))))
+    return list(dict.fromkeys(layer_of(name) for name in reversed(list(names))))
+
+
+def layer_of(name: str) -> str:
+    """Return the layer that a weight belongs to."""
+    parts = name.split(".")[:-1]
+    return ".".join(parts[:2])
 
 
 def networks(weights: Weights, fresh: Weights, way: str) -> Iterator[tuple[str, dict[str, NDArray]]]:
@@ -61,7 +67,7 @@ def networks(weights: Weights, fresh: Weights, way: str) -> Iterator[tuple[str, 
     lost: set[str] = set()
     for layer in layers(weights):
         lost = {*lost, layer} if way == "cascade" else {layer}
-        yield layer, {name: fresh[name] if _layer(name) in lost else value for name, value in weights.items()}
+        yield layer, {name: fresh[name] if layer_of(name) in lost else value for name, value in weights.items()}
 
 
 def correlation(maps: NDArray, others: NDArray, *, sign: bool = True) -> NDArray[np.float64]:
@@ -95,8 +101,3 @@ def correlation(maps: NDArray, others: NDArray, *, sign: bool = True) -> NDArray
     lengths = np.prod([np.sqrt((one**2).sum(axis=1)) for one in centred], axis=0)
     products = (centred[0] * centred[1]).sum(axis=1)
     return np.divide(products, lengths, out=np.full(len(maps), np.nan), where=lengths > 0)
-
-
-def _layer(name: str) -> str:
-    parts = name.split(".")[:-1]
-    return ".".join(parts[:2])

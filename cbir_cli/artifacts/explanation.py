@@ -14,6 +14,21 @@ Schema
     As in the saliency artifact.
 ``map_pair`` (M,) int32, ``map_on`` (M,) int8
     Which pair a map belongs to, and whether it lies on the query (0) or on the result (1).
+``map_what`` (M,) int8, optional
+    Whether a map is importance (0) or the uncertainty of one (1); without it all are importance. M0 of them are.
+``measures/insertion``, ``measures/deletion`` (M0, T) float32, optional
+    Similarity of the pair, from 0 to 1, after each step in which pixels of the map's image are put in or taken out:
+    a row for each importance map, in the order of ``maps``; the first column is before the first step.
+``measures/random-map/``, ``measures/random-model/``, each with ``insertion`` and ``deletion`` (M0, T) float32, optional
+    The same with a map of random order, and with a map that the method made of a network with fresh weights.
+    Attributes of ``measures``: ``parameters`` (JSON), ``fractions`` (JSON list of T: share of the pixels changed).
+``randomisation/cascade``, ``randomisation/independent`` (M0, L) float32, optional
+    Spearman's rank correlation of each map with that of a network without the layer and all above it, or without it
+    alone; NaN where one of the two has no ranks. Attributes: ``layers`` (JSON list of L), ``sign`` (``signed``, or
+    ``absolute`` where magnitudes are ranked).
+``classes/images`` (C, S, S[, 3]) uint8, ``classes/maps`` (C, S, S) float32, ``classes/count`` (C,) int32, optional
+    Average image and average map of the images of each class, each explained with itself; maps in the method's own
+    unit. Attribute: ``names`` (JSON list of C).
 
 Attributes
 ----------
@@ -23,16 +38,20 @@ Attributes
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import h5py
 import numpy as np
 
-from cbir_cli.artifacts import files, items
+from cbir_cli.artifacts import _measures, files, items
+from cbir_cli.artifacts._measures import Classes, Curves, Measures, Randomisation
 from cbir_cli.artifacts.history import Entry
 
+__all__ = ["Classes", "Curves", "Explanation", "Measures", "Randomisation", "read", "write"]
 KIND = "cbir-explanation"
 ON_QUERY, ON_RESULT = 0, 1
+IMPORTANCE, UNCERTAINTY = 0, 1
 
 
 @dataclass(frozen=True)
@@ -59,10 +78,31 @@ class Explanation:
     similarity: str
     targets: list[str]
     index: str
+    map_what: np.ndarray = field(default_factory=lambda: np.empty(0, np.int8))
+    measures: Measures | None = None
+    randomisation: Randomisation | None = None
+    classes: Classes | None = None
+
+    def __post_init__(self) -> None:
+        """Take all maps for importance where nothing says what they are."""
+        if not len(self.map_what):
+            object.__setattr__(self, "map_what", np.zeros(len(self.maps), np.int8))
+
+    @property
+    def importance(self) -> np.ndarray:
+        """Rows of ``maps`` that are importance, (M0,) int: what the rows of measures and randomisation belong to."""
+        return np.flatnonzero(self.map_what == IMPORTANCE)
 
     def map_of(self, pair: int, on: int) -> np.ndarray | None:
-        """Return the map of one pair on the query or on the result, float32, or None."""
-        rows = np.flatnonzero((self.map_pair == pair) & (self.map_on == on))
+        """Return the importance map of one pair on the query or on the result, float32, or None."""
+        return self._map(pair, on, IMPORTANCE)
+
+    def uncertainty_of(self, pair: int, on: int) -> np.ndarray | None:
+        """Return the uncertainty of the map of one pair on the query or on the result, float32, or None."""
+        return self._map(pair, on, UNCERTAINTY)
+
+    def _map(self, pair: int, on: int, what: int) -> np.ndarray | None:
+        rows = np.flatnonzero((self.map_pair == pair) & (self.map_on == on) & (self.map_what == what))
         return self.maps[rows[0]].astype(np.float32) if len(rows) else None
 
 
@@ -97,6 +137,14 @@ def write(target: str, explanation: Explanation, *, history: Sequence[Entry]) ->
             file.create_dataset(path, data=np.asarray(getattr(explanation, name), dtype))
         items.write(file["queries"], explanation.queries)
         items.write(file["results"], explanation.results)
+        if explanation.map_what.any():
+            file.create_dataset("map_what", data=np.asarray(explanation.map_what, np.int8))
+        if explanation.measures:
+            _measures.write_measures(file, explanation.measures)
+        if explanation.randomisation:
+            _measures.write_randomisation(file, explanation.randomisation)
+        if explanation.classes:
+            _measures.write_classes(file, explanation.classes)
 
 
 def read(artifact: files.Artifact) -> Explanation:
@@ -133,6 +181,8 @@ def read(artifact: files.Artifact) -> Explanation:
         )
         if not fits:
             raise ValueError("its tables do not fit together")
+        what = _what(file, maps)
+        importance = int((what == IMPORTANCE).sum())
         return Explanation(
             queries=queries,
             results=results,
@@ -143,7 +193,19 @@ def read(artifact: files.Artifact) -> Explanation:
             similarity=artifact.text("similarity"),
             targets=list(json.loads(file.attrs["targets"])),
             index=artifact.text("index"),
+            map_what=what,
+            measures=_measures.read_measures(file, importance),
+            randomisation=_measures.read_randomisation(file, importance),
+            classes=_measures.read_classes(file, arrays["query_images"].shape[1:]),
         )
+
+
+def _what(file: h5py.Group, maps: int) -> np.ndarray:
+    """Return what each map is; older files hold importance alone and do not say so."""
+    what = _measures.array(file, "map_what", np.int8, (maps,)) if "map_what" in file else np.zeros(maps, np.int8)
+    if not np.isin(what, (IMPORTANCE, UNCERTAINTY)).all():
+        raise ValueError("map_what holds more than 0 and 1")
+    return what
 
 
 def _within(rows: np.ndarray, count: int) -> bool:

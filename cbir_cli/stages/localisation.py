@@ -78,19 +78,22 @@ def evaluate(
     for metric in parsed:
         if metric.folder != evaluation.EXPLANATION:
             raise UsageError(f"metric {metric} scores {metric.what}, not saliency maps (--masks)")
-    measures = _measures(parsed, settings)
-    stated = _stated(masks)
-    known, revealed = ({}, str) if stated else _masks_below(Path(masks))
+        if metric.module.NEEDS == "curves":
+            raise UsageError(
+                f"metric {metric} scores an explanation that was measured (cbir explain --measure {metric})"
+            )
+    measures = parametrised(parsed, settings)
+    found = Masks(masks)
     scores: list[Score] = []
     for name in names:
         with files.open_artifact(name, saliency.KIND) as artifact:
-            scores += _score(saliency.read(artifact), masks, stated, known, revealed, measures)
+            scores += _score(saliency.read(artifact), found, measures)
     if len({frozenset(score.values) for score in scores}) > 1:
         _LOG.warning("the files were scored on different images: their scores do not compare")
     return scores
 
 
-def _measures(metrics: Sequence[Metric], pairs: Sequence[str]) -> dict[str, tuple[Metric, dict[str, Any]]]:
+def parametrised(metrics: Sequence[Metric], pairs: Sequence[str]) -> dict[str, tuple[Metric, dict[str, Any]]]:
     """Return each metric with the parameters that are set, by its name in the score table."""
     own = {str(metric): registry.parameters(metric.module.score) for metric in metrics}
     given = registry.settings(
@@ -100,8 +103,58 @@ def _measures(metrics: Sequence[Metric], pairs: Sequence[str]) -> dict[str, tupl
     for metric in metrics:
         chosen = {key: value for key, value in given.items() if key in own[str(metric)]}
         name = ",".join([str(metric), *(f"{key}={value}" for key, value in chosen.items())])
-        measures[name] = (metric, chosen)
+        measures[name] = (metric, chosen if metric.k is None else {**chosen, "k": metric.k})
     return measures
+
+
+def score_map(
+    metric: Metric, parameters: Mapping[str, Any], relevance: NDArray[Any], lesion: NDArray[np.bool_] | None
+) -> tuple[float | None, float | None]:
+    """Score one map (H, W), with its mask (H, W) where the metric needs it.
+
+    Returns
+    -------
+    value, chance : float or None
+        None where not defined.
+    """
+    given = [relevance[None]] if metric.module.NEEDS == "maps" else [relevance[None], lesion[None]]  # type: ignore[index]
+    value = metric.module.score(*given, **parameters).tolist()[0]
+    expected = getattr(metric.module, "expected", None)
+    if value is None or expected is None:  # the metric is not defined for this map, or the order of pixels is no matter
+        return value, None
+    wanted = {key: v for key, v in parameters.items() if key in registry.parameters(expected)}
+    return value, expected(given[-1], **wanted).tolist()[0]
+
+
+class Masks:
+    """What ``--masks`` names: a folder of masks, or a source of images that states them.
+
+    Parameters
+    ----------
+    name : str
+        As typed.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._stated = _stated(name)
+        self._known, self._revealed = ({}, str) if self._stated else _masks_below(Path(name))
+
+    def of(self, items: Mapping[str, NDArray[Any]], ids: Sequence[str]) -> dict[int, Record]:
+        """Return the record of the mask of each image of an item table that has one, by its row."""
+        if self._stated:
+            return {row: self._stated[key] for row, key in enumerate(ids) if key in self._stated}
+        folder, relatives = Path(self.name), items["path"].tolist()
+        paired = pair(relatives, self._known, folder, self._revealed)
+        return {row: Record(ids[row], Path(), relative, mask=folder / relative) for row, relative in paired.items()}
+
+    def lacking(self, relatives: Sequence[str]) -> str:
+        """Return that no image has a mask, and how masks would have to be called."""
+        if self._stated:
+            return f"none of {counted(len(relatives))} has a mask in {self.name}"
+        sought = list(dict.fromkeys(_stem(key) for key in (relatives[0], Path(relatives[0]).name))) if relatives else []
+        hint = f"; of {relatives[0]} it would be {' or '.join(sought)}, with the ending of an image" if sought else ""
+        return f"none of {len(relatives)} images has a mask in {Path(self.name)}{hint}"
 
 
 def pair(
@@ -171,47 +224,30 @@ def at_size(stored: NDArray[np.float16], shape: tuple[int, int]) -> NDArray[np.f
     return np.array(Image.fromarray(relevance).resize(shape[::-1], Image.Resampling.BILINEAR))
 
 
-def _score(
-    maps: saliency.Maps,
-    masks: str,
-    stated: Mapping[str, Record],
-    known: Mapping[str, list[str]],
-    revealed: Callable[[str], str],
-    measures: Mapping[str, tuple[Metric, dict[str, Any]]],
-) -> list[Score]:
+def _score(maps: saliency.Maps, masks: Masks, measures: Mapping[str, tuple[Metric, dict[str, Any]]]) -> list[Score]:
     with files.reading(maps.name):
         ids, relatives, contents = (c.tolist() for c in (maps.items.ids, maps.items["path"], maps.items["content"]))
-    folder = Path(masks)
-    if stated:
-        found = {row: stated[key] for row, key in enumerate(ids) if key in stated}
-        if not found:
-            raise SourceError(f"{maps.name}: none of {counted(len(ids))} has a mask in {masks}")
-    else:
-        paired = pair(relatives, known, folder, revealed)
-        found = {row: Record(ids[row], Path(), relative, mask=folder / relative) for row, relative in paired.items()}
+    found = masks.of(maps.items, ids)
     if not found:
-        sought = list(dict.fromkeys(_stem(key) for key in (relatives[0], Path(relatives[0]).name))) if relatives else []
-        hint = f"; of {relatives[0]} it would be {' or '.join(sought)}, with the ending of an image" if sought else ""
-        raise SourceError(f"{maps.name}: none of {len(ids)} images has a mask in {folder}{hint}")
+        raise SourceError(f"{maps.name}: {masks.lacking(relatives)}")
     values: dict[str, dict[Key, float]] = {name: {} for name in measures}
     chance: dict[str, dict[Key, float]] = {name: {} for name in measures}
     empty = 0
     for row, record in track(found.items(), len(found), f"{maps.name}: maps"):
-        lesion = _mask(record, contents[row])
+        lesion = read_mask(record, contents[row])
         if not lesion.any():
             empty += 1
             continue
         with files.reading(maps.name):
             if not np.isfinite(stored := maps.maps[row]).all():
                 raise ValueError(f"the map of {ids[row]} is not finite")
-        relevance, key = at_size(stored, lesion.shape)[None], (None, None, ids[row])
+        relevance, key = at_size(stored, lesion.shape), (None, None, ids[row])
         for name, (metric, chosen) in measures.items():
-            value = metric.module.score(relevance, lesion[None], **chosen).tolist()[0]
-            if value is not None:  # else the metric is not defined for this map
+            value, random = score_map(metric, chosen, relevance, lesion)
+            if value is not None:
                 values[name][key] = value
-                expected = metric.module.expected
-                wanted = {key: v for key, v in chosen.items() if key in registry.parameters(expected)}
-                chance[name][key] = expected(lesion[None], **wanted).tolist()[0]
+                if random is not None:
+                    chance[name][key] = random
     if empty == len(found):
         raise SourceError(f"{maps.name}: all {empty} masks are empty")
     seen = sum(maps.items["seen"][row] in ("train", "validation") for row in found)
@@ -232,7 +268,7 @@ def _score(
             chance[name],
             method=maps.name,
             metric=name,
-            against=f"masks {masks}",
+            against=f"masks {masks.name}",
             left_out=len(ids) - len(values[name]),
             unit="image",
         )
@@ -251,7 +287,7 @@ def _stated(masks: str) -> dict[str, Record]:
     return stated
 
 
-def _mask(record: Record, content: str) -> NDArray[np.bool_]:
+def read_mask(record: Record, content: str) -> NDArray[np.bool_]:
     """Return where a mask is not zero (H, W), unless it is the very file that the map explains."""
     path = record.mask or record.path
     try:

@@ -88,12 +88,7 @@ def randomise(
     SourceError
         If no image can be read.
     """
-    from cbir_cli import engines
-    from cbir_cli.models import _weights
-
-    outputs = engines.last_width(registry.load("models", model.architecture), model.weights)
-    module = _weights.fresh(model.architecture, outputs, seed=seed)
-    fresh = {name: value.numpy() for name, value in module.state_dict().items()}
+    fresh = fresh_weights(model, seed)
     lost = list(randomisation.networks({name: model.weights[name] for name in fresh}, fresh, way))
     unreadable: dict[str, str] = {}
 
@@ -126,6 +121,16 @@ def randomise(
                 done += len(maps)
             rows.append(_row(layer, np.concatenate(signed), np.concatenate(bare)))
     return rows, unreadable
+
+
+def fresh_weights(model: Model, seed: int) -> dict[str, np.ndarray]:
+    """Return the weights of the same network before training, drawn from a seed."""
+    from cbir_cli import engines
+    from cbir_cli.models import _weights
+
+    outputs = engines.last_width(registry.load("models", model.architecture), model.weights)
+    module = _weights.fresh(model.architecture, outputs, seed=seed)
+    return {name: value.numpy() for name, value in module.state_dict().items()}
 
 
 def cells(row: Row) -> list[str]:

@@ -11,19 +11,27 @@ from cbir_cli.registry import unknown
 SIGNS = ("positive", "absolute")
 
 
-def pairs(maps: ArrayLike, masks: ArrayLike, sign: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return maps (N, H, W) as finite floats in which larger is more relevant, and their masks, of one shape."""
+def stack(maps: ArrayLike, sign: str) -> NDArray[Any]:
+    """Return maps (N, H, W) as finite floats in which larger is more relevant."""
     if sign not in SIGNS:
         raise unknown("sign", sign, SIGNS)
-    values, lesions = np.asarray(maps), lesion(masks)
-    if values.shape != lesions.shape:
-        raise ShapeError(f"expected maps and masks of one shape, found {values.shape} and {lesions.shape}")
+    values = np.asarray(maps)
+    if values.ndim != 3:
+        raise ShapeError(f"maps: expected (N, H, W), found {values.shape}")
     if values.dtype.kind not in "fiub":
         raise ShapeError(f"maps: expected numbers, found {values.dtype}")
     if not np.isfinite(values).all():
         raise ShapeError("maps: expected finite values")
     values = values if values.dtype.kind == "f" else values.astype(np.float64)  # the magnitude of int8 -128 is no int8
-    return np.abs(values) if sign == "absolute" else values, lesions
+    return np.abs(values) if sign == "absolute" else values
+
+
+def pairs(maps: ArrayLike, masks: ArrayLike, sign: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return maps (N, H, W) as finite floats in which larger is more relevant, and their masks, of one shape."""
+    lesions = lesion(masks)
+    if np.shape(maps) != lesions.shape:
+        raise ShapeError(f"expected maps and masks of one shape, found {np.shape(maps)} and {lesions.shape}")
+    return stack(maps, sign), lesions
 
 
 def lesion(masks: ArrayLike) -> NDArray[np.bool_]:

@@ -31,6 +31,8 @@ from numpy.typing import ArrayLike, NDArray
 from cbir_cli.errors import ShapeError
 from cbir_cli.metrics.explanation._check import lesion, pairs
 
+NEEDS = "masks"
+
 
 def score(maps: ArrayLike, masks: ArrayLike, *, sign: str = "positive", tolerance: float = 0.0) -> "np.ma.MaskedArray":
     """Share of each map's most relevant pixels that hit the lesion; there is one such pixel unless some are equal.

@@ -22,12 +22,13 @@ L. Arras, A. Osman, W. Samek. CLEVR-XAI: A benchmark dataset for the ground trut
 explanations. Information Fusion 81, 2022. arXiv:2003.07258. (Relevance rank accuracy.)
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cbir_cli.metrics.explanation._check import lesion, pairs
+from cbir_cli.metrics.explanation._top import share
+
+NEEDS = "masks"
 
 
 def score(maps: ArrayLike, masks: ArrayLike, *, sign: str = "positive") -> "np.ma.MaskedArray":
@@ -58,7 +59,7 @@ def score(maps: ArrayLike, masks: ArrayLike, *, sign: str = "positive") -> "np.m
     sizes = lesions.sum(axis=(1, 2))
     shares = np.zeros(len(values))
     for i in np.flatnonzero(sizes):
-        shares[i] = _share(values[i].ravel(), lesions[i].ravel(), int(sizes[i]))
+        shares[i] = share(values[i].ravel(), lesions[i].ravel(), int(sizes[i]))
     return np.ma.MaskedArray(shares, mask=sizes == 0)
 
 
@@ -83,12 +84,3 @@ def expected(masks: ArrayLike) -> "np.ma.MaskedArray":
     lesions = lesion(masks)
     sizes, pixels = lesions.sum(axis=(1, 2)), lesions.shape[1] * lesions.shape[2]
     return np.ma.MaskedArray(sizes / max(1, pixels), mask=sizes == 0)
-
-
-def _share(values: NDArray[Any], lesions: NDArray[np.bool_], size: int) -> float:
-    """Return the share of one lesion's ``size`` pixels, in whole numbers until the end: chance comes out exactly."""
-    last = np.partition(values, -size)[-size]
-    above, tied = values > last, values == last
-    places, rivals = size - int(np.count_nonzero(above)), int(np.count_nonzero(tied))
-    found = int(np.count_nonzero(above & lesions)) * rivals + places * int(np.count_nonzero(tied & lesions))
-    return found / (size * rivals)
