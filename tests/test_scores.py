@@ -4,7 +4,7 @@ import json
 
 from cbir_cli import scores
 from cbir_cli.cli import terminal
-from cbir_cli.stages.report import page_of
+from cbir_cli.stages.report import report_of
 
 LABELS = {"Edema": 0.81, "Pleural Effusion": 0.62}
 
@@ -49,5 +49,5 @@ def test_the_table_of_a_terminal_shows_every_label(capsys):
 def test_the_page_shows_every_label(tmp_path):
     (tmp_path / "scores.json").write_text("".join(scores.json_lines(SEVERAL)))
     nothing = dict.fromkeys(("raters", "rater", "label", "title", "root", "images"))
-    page = page_of([str(tmp_path / "scores.json")], **nothing, k=4)
+    page = report_of([str(tmp_path / "scores.json")], **nothing, k=4).html
     assert all(f"auroc {label}" in page and f"{mean:.2f}" in page for label, mean in LABELS.items())

@@ -10,8 +10,8 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="FILE...",
-            help="Explanations (a row each), maps (a column each), score tables (.tsv, .json), models (curves); "
-            "standard input by default.",
+            help="Explanations (a row each; those of the same pairs one row with a switch), maps (a column each), "
+            "score tables (.tsv, .json), models (curves); standard input by default.",
             show_default=False,
         ),
     ] = None,
@@ -35,6 +35,13 @@ def run(
     k: Annotated[
         int, typer.Option("-k", min=1, help="How many images to show the maps of, those with the label first.")
     ] = 6,
+    failures_first: Annotated[
+        bool, typer.Option("--failures-first", help="Open with the queries that found another class, worst first.")
+    ] = False,
+    figures: Annotated[
+        str | None,
+        typer.Option("--figures", metavar="DIR", help="Write the figures of the page as SVG files, too."),
+    ] = None,
     title: Annotated[
         str | None, typer.Option("--title", help="Heading of the page; by default it says what is shown.")
     ] = None,
@@ -44,9 +51,11 @@ def run(
 ) -> None:
     """Turn artifacts into one self-contained HTML page.
 
-    The page shows each query with and without its map, a row of results for each explanation file, with rank, distance,
-    expert rank and agreement of labels; then the maps of saliency files side by side, score tables, box plots and
-    training curves. It opens from disk without a server or a network.
+    The page shows each query with and without its map, and a row of results with rank, distance, expert rank and
+    agreement of labels for each way they were found. Maps of several explainers on the same results are switched, with
+    uncertainty and with insertion and deletion curves where they were measured; what was measured is summed up below,
+    beside randomised networks and averages of classes. Then come the maps of saliency files side by side, score tables,
+    box plots and training curves. It opens from disk without a server or a network.
     """
     from cbir_cli.artifacts import files as artifacts
     from cbir_cli.cli import asking
@@ -55,5 +64,17 @@ def run(
     files = files or ["-"]
     artifacts.check_output(output, *files, raters, text=True)
     asking.check_one_stdin(*files, raters or "")
-    html = reporting.page_of(files, raters=raters, rater=rater, label=label, title=title, root=root, images=images, k=k)
-    artifacts.write_text(output, html)
+    made = reporting.report_of(
+        files,
+        raters=raters,
+        rater=rater,
+        label=label,
+        title=title,
+        root=root,
+        images=images,
+        k=k,
+        failures_first=failures_first,
+    )
+    if figures is not None:
+        reporting.write_figures(figures, made.figures)
+    artifacts.write_text(output, made.html)

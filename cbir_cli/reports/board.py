@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.reports.gallery import Tile, check_map
+from cbir_cli.reports.gallery import Tile
+from cbir_cli.reports.look import check_map
 
 
 @dataclass(frozen=True)

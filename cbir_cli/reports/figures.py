@@ -83,18 +83,18 @@ def box_plot(
         for axes, (panel, by_method) in zip(panels, values.items(), strict=True):
             scores = [_finite(by_method[method]) for method in by_method]
             _boxes(axes, scores)
-            axes.set_title(_plain(panel) + _baseline(axes, (random or {}).get(panel, math.nan)), fontsize=9)
-            axes.set_xticks(range(1, len(scores) + 1), [_plain(m) for m in by_method], **turn)
+            axes.set_title(plain(panel) + _baseline(axes, (random or {}).get(panel, math.nan)), fontsize=9)
+            axes.set_xticks(range(1, len(scores) + 1), [plain(m) for m in by_method], **turn)
             axes.set_xlim(0.4, len(scores) + 0.6)
-        panels[0].set_ylabel(_plain(ylabel))
+        panels[0].set_ylabel(plain(ylabel))
 
     if not values:
         raise ShapeError("a box plot needs at least one panel of scores")
     # Room for the names, in inches: long ones stand upright, and a panel is at least as wide as its title.
-    longest = max((len(_plain(method)) for by_method in values.values() for method in by_method), default=0)
+    longest = max((len(plain(method)) for by_method in values.values() for method in by_method), default=0)
     turn = {"rotation": 30, "ha": "right"} if longest <= 12 else {"rotation": 90}
-    width = sum(max(1.3, 0.62 * len(by_method), 0.085 * len(_plain(panel))) for panel, by_method in values.items())
-    return _svg(draw, (1.0 + width, 2.9 + (0.045 if longest <= 12 else 0.085) * longest))
+    width = sum(max(1.3, 0.62 * len(by_method), 0.085 * len(plain(panel))) for panel, by_method in values.items())
+    return drawn(draw, (1.0 + width, 2.9 + (0.045 if longest <= 12 else 0.085) * longest))
 
 
 def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | None = None) -> str:
@@ -133,16 +133,16 @@ def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | 
                 line = np.asarray(series, dtype=np.float64)
                 line = np.where(np.isfinite(line), line, np.nan)
                 style = {"color": SERIES[i], "linestyle": DASHES[i], "marker": MARKERS[i], "markersize": 3.5}
-                keys[_plain(name)] = axes.plot(np.arange(1, len(line) + 1), line, linewidth=1.4, **style)[0]
+                keys[plain(name)] = axes.plot(np.arange(1, len(line) + 1), line, linewidth=1.4, **style)[0]
             if best is not None:
                 keys[f"epoch {best}, kept"] = axes.axvline(best, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
-            axes.set_title(_plain(quantity), fontsize=9)
+            axes.set_title(plain(quantity), fontsize=9)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.margins(y=0.08)
         figure.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=max(1, len(keys)), fontsize=8)
 
-    return _svg(draw, (3.1 * len(curves), 3.0))
+    return drawn(draw, (3.1 * len(curves), 3.0))
 
 
 def saliency(image: np.ndarray, values: np.ndarray) -> str:
@@ -187,7 +187,7 @@ def saliency(image: np.ndarray, values: np.ndarray) -> str:
         beyond = "neither" if not span.clipped else "both" if span.signed else "max"
         figure.colorbar(drawn, ax=list(panels), fraction=0.025, extend=beyond)
 
-    return _svg(draw, (7.2, 2.5))
+    return drawn(draw, (7.2, 2.5))
 
 
 def _boxes(axes: Any, scores: list[list[float]]) -> None:
@@ -225,14 +225,15 @@ def _finite(values: Sequence[float]) -> list[float]:
     return [float(v) for v in values if math.isfinite(v)]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that matplotlib does not read as mathematics, that XML can hold, and that leaves room for the figure."""
     text = text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
     text = re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
     return text.replace("$", r"\$")
 
 
-def _svg(draw: Callable[[Any], None], inches: tuple[float, float]) -> str:
+def drawn(draw: Callable[[Any], None], inches: tuple[float, float]) -> str:
+    """Return the SVG of what a function draws on a figure of a size, in the style of all figures of this folder."""
     from matplotlib import style
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

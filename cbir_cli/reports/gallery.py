@@ -10,12 +10,13 @@ Silva et al. Interpretability-guided Content-based Medical Image Retrieval. MICC
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from cbir_cli.errors import ShapeError
 from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN
+from cbir_cli.reports.look import Look, check_map
 
 _WORDS = {POSITIVE: "", NEGATIVE: "no ", UNCERTAIN: "possibly "}
 EXPERT = "Expert"  # a row by this name is the ground truth: it is never counted as failing
@@ -35,6 +36,8 @@ class Tile:
         What the method attended to, any finite scale and any size; stretched over the image.
     label : str
         In words, for instance ``Effusion``; empty where it is not known.
+    looks : mapping of str to Look
+        What several explainers say of the image, by their names, in place of ``map``.
 
     Raises
     ------
@@ -46,12 +49,18 @@ class Tile:
     image: np.ndarray
     map: np.ndarray | None = None
     label: str = ""
+    looks: Mapping[str, Look] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = self.image.shape
         if self.image.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
             raise ShapeError(f"{self.id}: expected (H, W) or (H, W, 3) uint8 pixels, found {self.image.dtype} {shape}")
         check_map(self.map, self.id)
+
+    @property
+    def seen(self) -> Mapping[str, Look]:
+        """What is shown over the image, by explainer; a map of no named explainer has an empty name."""
+        return self.looks or ({} if self.map is None else {"": Look(self.map)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +72,15 @@ class Neighbour:
     tile : Tile
         The catalogue image, with the map of the method it was found by.
     rank : int
-        Place in the method's order, from 1.
+        Place in the method's order, from 1; 0 for the query itself, explained with itself.
     distance : float or None
         To the query, in the method's own unit; None in a row that has no distances, such as the expert's.
     agrees : bool or None
         Whether it has the label of the query; None where either label is unknown.
     expert_rank : int or None
         Place in the expert's order, from 1.
+    query_looks : mapping of str to Look
+        What explainers say of the query in view of this result, where that is not what the row says of it.
 
     Raises
     ------
@@ -82,6 +93,7 @@ class Neighbour:
     distance: float | None = None
     agrees: bool | None = None
     expert_rank: int | None = None
+    query_looks: Mapping[str, Look] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.distance is not None and not math.isfinite(self.distance):
@@ -102,15 +114,29 @@ class Row:
         In the order shown.
     note : str
         Said under the name, for instance the score of this row.
+    query_looks : mapping of str to Look
+        What several explainers say of the query, by their names, in place of ``query_map``.
     """
 
     method: str
     query_map: np.ndarray | None
     neighbours: Sequence[Neighbour]
     note: str = ""
+    query_looks: Mapping[str, Look] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_map(self.query_map, f"{self.method}: map on the query")
+
+    @property
+    def query_seen(self) -> Mapping[str, Look]:
+        """What is shown over the query, by explainer; a map of no named explainer has an empty name."""
+        return self.query_looks or ({} if self.query_map is None else {"": Look(self.query_map)})
+
+    @property
+    def explainers(self) -> list[str]:
+        """Names of those whose maps the row shows."""
+        seen = [*(n.tile.seen for n in self.neighbours), self.query_seen, *(n.query_looks for n in self.neighbours)]
+        return list(dict.fromkeys(name for looks in seen for name in looks))
 
     @property
     def agreement(self) -> str:
@@ -142,7 +168,35 @@ class Case:
     @property
     def failures(self) -> int:
         """How many neighbours have another label than the query, over all rows but the expert's."""
-        return sum(n.agrees is False for row in self.rows if row.method != EXPERT for n in row.neighbours)
+        return sum(n.agrees is False for n in self._found)
+
+    @property
+    def judged(self) -> int:
+        """How many neighbours have a label that can be compared, over all rows but the expert's."""
+        return sum(n.agrees is not None for n in self._found)
+
+    @property
+    def _found(self) -> list[Neighbour]:
+        return [n for row in self.rows if row.method != EXPERT for n in row.neighbours]
+
+    def badness(self) -> tuple[float, float]:
+        """Return what to sort by for failures first, worst lowest.
+
+        First the share of compared neighbours with the query's label: 1 where nothing failed or could be compared.
+        Then the distance of the nearest neighbour with another label, in the first row that has one: what was thought
+        most alike and is not, comes first.
+        """
+        precision = 1 - self.failures / self.judged if self.judged else 1.0
+        for row in self.rows:
+            wrong = [n.distance for n in row.neighbours if n.agrees is False and n.distance is not None]
+            if wrong and row.method != EXPERT:
+                return precision, min(wrong)
+        return precision, math.inf
+
+
+def worst_first(cases: Sequence[Case]) -> list[int]:
+    """Return the places of queries in the order of failures first; those that fail alike keep their order."""
+    return sorted(range(len(cases)), key=lambda place: cases[place].badness())
 
 
 def words(codes: Mapping[str, int]) -> str:
@@ -151,19 +205,3 @@ def words(codes: Mapping[str, int]) -> str:
     return ", ".join(f"{_WORDS[code]}{name}" for name, code in told.items()) or (
         f"none of {len(codes)} labels" if codes else ""
     )
-
-
-def check_map(values: np.ndarray | None, name: str) -> None:
-    """Refuse a map that cannot be coloured.
-
-    Raises
-    ------
-    ShapeError
-        If it is not a finite, non-empty, two-dimensional array of real numbers.
-    """
-    if values is None:
-        return
-    if values.ndim != 2 or values.size == 0 or not np.issubdtype(values.dtype, np.floating):
-        raise ShapeError(f"{name}: expected a (H, W) floating-point map, found {values.dtype} {values.shape}")
-    if not np.isfinite(values).all():
-        raise ShapeError(f"{name}: the map has values that are not finite")

@@ -1,15 +1,15 @@
 """Pixels and maps as image files small enough to live inside a page.
 
 A map becomes a palette PNG: colour and opacity are functions of one number, so one byte per pixel says both. Positive
-maps use inferno; maps with both signs use light red above zero and dark blue below it. Lightness thus rises with the
-value in both, which survives greyscale. Opacity rises faster than the magnitude, because the maps are heavy-tailed
-and would otherwise show a few points only.
+maps use inferno; maps with both signs use light red above zero and dark blue below it; an uncertainty uses viridis.
+Lightness thus rises with the value in all of them, which survives greyscale. Opacity rises faster than the magnitude,
+because the maps are heavy-tailed and would otherwise show a few points only.
 """
 
 import base64
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,11 +37,14 @@ class Scale:
         Whether values below zero occur.
     clipped : bool
         Whether values beyond ``limit`` occur.
+    uncertainty : bool
+        Whether the values are an uncertainty, which has colours of its own lest it be taken for importance.
     """
 
     limit: float
     signed: bool
     clipped: bool
+    uncertainty: bool = False
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -51,13 +54,15 @@ class Scale:
         return (f"≤ {low}" if self.signed and self.clipped else low), (f"≥ {high}" if self.clipped else high)
 
 
-def scale(maps: Iterable[np.ndarray]) -> Scale | None:
+def scale(maps: Iterable[np.ndarray], *, uncertainty: bool = False) -> Scale | None:
     """Find the range shared by several maps: the largest of their 99.5th percentiles of magnitude.
 
     Parameters
     ----------
     maps : iterable of ndarray (h, w), float
         Finite values.
+    uncertainty : bool
+        What they are.
 
     Returns
     -------
@@ -73,7 +78,7 @@ def scale(maps: Iterable[np.ndarray]) -> Scale | None:
     if not peaks:
         return None
     limit = max(limits) or max(peaks)  # a map that is zero nearly everywhere has a percentile of 0
-    return Scale(limit, signed, max(peaks) > limit)
+    return Scale(limit, signed, max(peaks) > limit, uncertainty)
 
 
 def heat(values: np.ndarray, scale: Scale, size: tuple[int, int]) -> bytes:
@@ -99,7 +104,7 @@ def heat(values: np.ndarray, scale: Scale, size: tuple[int, int]) -> bytes:
     if share.shape != size:  # numbers are interpolated, not colours, so that no colour outside the scale arises
         picture = Image.fromarray(share.astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
         share = np.asarray(picture, dtype=np.float64)
-    palette = _palette(scale.signed)
+    palette = _palette(scale)
     low = -LEVELS if scale.signed else 0
     index = np.rint(np.clip(share, -1, 1) * LEVELS).astype(int).clip(low, LEVELS) - low
     picture = Image.fromarray(index.astype(np.uint8))
@@ -117,7 +122,7 @@ def colours(signed: bool) -> "Colormap":
 
 def ramp(scale: Scale) -> tuple[np.ndarray, Scale]:
     """Give the map (1, 65), and its scale, that drawn by ``heat`` is a colour bar with the lowest value left."""
-    return np.linspace(-1 if scale.signed else 0, 1, 2 * LEVELS + 1)[None], Scale(1.0, scale.signed, False)
+    return np.linspace(-1 if scale.signed else 0, 1, 2 * LEVELS + 1)[None], replace(scale, limit=1.0, clipped=False)
 
 
 def lossless(pixels: np.ndarray) -> bytes:
@@ -162,12 +167,16 @@ def _save(picture: "Picture", **options: Any) -> bytes:
         return buffer.getvalue()
 
 
-def _palette(signed: bool) -> np.ndarray:
+def _palette(scale: Scale) -> np.ndarray:
     """Colours (LEVELS + 1 or 2 LEVELS + 1, 4) uint8, lowest value first."""
-    share = np.linspace(-1 if signed else 0, 1, (2 if signed else 1) * LEVELS + 1)
-    if signed:  # leave out the pale middle: at low opacity it would lie as a haze over the image
-        rgba = colours(signed)(0.5 + np.sign(share) * (0.25 + 0.25 * np.abs(share)))
+    from matplotlib import colormaps
+
+    share = np.linspace(-1 if scale.signed else 0, 1, (2 if scale.signed else 1) * LEVELS + 1)
+    if scale.uncertainty and not scale.signed:
+        rgba = colormaps["viridis"](0.2 + 0.8 * share)
+    elif scale.signed:  # leave out the pale middle: at low opacity it would lie as a haze over the image
+        rgba = colours(True)(0.5 + np.sign(share) * (0.25 + 0.25 * np.abs(share)))
     else:  # leave out the black end for the same reason
-        rgba = colours(signed)(0.25 + 0.75 * share)
+        rgba = colours(False)(0.25 + 0.75 * share)
     rgba[:, 3] = np.abs(share) ** OPACITY_POWER
     return np.rint(rgba * 255).astype(np.uint8)

@@ -9,6 +9,8 @@ Reference
 ---------
 Silva et al. Interpretability-guided Content-based Medical Image Retrieval. MICCAI 2020, Fig. 4: query on the left with
 and without its map, one row per method, green and red frames for same and other label, expert rank above the image.
+B. Hu, B. Vasu, A. Hoogs. X-MIR: EXplainable Medical Image Retrieval. WACV 2022, Figs. 4 and 5: the query in blue, and
+queries whose results are wrong on their own.
 """
 
 import base64
@@ -16,18 +18,44 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cbir_cli.reports import overlay
 from cbir_cli.reports.board import Board
-from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row
-from cbir_cli.reports.pictures import Pictures
-from cbir_cli.reports.tables import Table
+from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row, worst_first
+from cbir_cli.reports.layers import Layers, same_map
+from cbir_cli.reports.pictures import Pictures, Place
+from cbir_cli.reports.tables import MARK, Table
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_STYLES = ("page.css", "looks.css", "paper.css")
+_SCRIPTS = ("page.js", "looks.js")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with tables and figures of its own.
+
+    Parameters
+    ----------
+    name : str
+        Its address on the page, in letters.
+    title : str
+        Heading.
+    tables : sequence of Table
+    figures : sequence of (str, str)
+        Caption, and SVG text as made by ``reports.figures``; the SVG is not escaped and must come from there.
+    notes : sequence of str
+        Paragraphs under the heading.
+    """
+
+    name: str
+    title: str
+    tables: Sequence[Table] = ()
+    figures: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
 
 
 def page(
@@ -37,7 +65,9 @@ def page(
     board: Board | None = None,
     tables: Sequence[Table] = (),
     figures: Sequence[tuple[str, str]] = (),
+    sections: Sequence[Section] = (),
     notes: Sequence[str] = (),
+    failures_first: bool = False,
 ) -> str:
     """Write the page.
 
@@ -46,15 +76,19 @@ def page(
     title : str
         Heading and window title.
     cases : sequence of Case
-        Queries, in the order first shown.
+        Queries, in the order given.
     board : Board, optional
         Saliency maps of several methods, side by side.
     tables : sequence of Table
         Scores.
     figures : sequence of (str, str)
         Caption, and SVG text as made by ``reports.figures``; the SVG is not escaped and must come from there.
+    sections : sequence of Section
+        Parts between the images and the scores.
     notes : sequence of str
         Paragraphs at the end: what was run, on what.
+    failures_first : bool
+        Open with the queries that failed worst; the page can always be switched to either order.
 
     Returns
     -------
@@ -65,7 +99,7 @@ def page(
     from markupsafe import Markup
 
     pictures = Pictures()
-    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    style, script = ("\n".join((_TEMPLATES / n).read_text(encoding="utf-8") for n in ns) for ns in (_STYLES, _SCRIPTS))
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -75,73 +109,94 @@ def page(
     )
     environment.filters["breakable"] = _breakable
     methods = list(dict.fromkeys(row.method for case in cases for row in case.rows))
-    scales = {method: overlay.scale(_maps(cases, method)) for method in (None, *methods)}
-    bars = {method: pictures.bar(scale) for method, scale in scales.items()}
-    views = [_case(case, pictures, scales) for case in cases]  # fills pictures, so it comes before they are encoded
+    layers = Layers(cases, pictures)
+    own = overlay.scale(case.query.map for case in cases if case.query.map is not None and not _claimed(case))
+    bars = {method: layers.bars(method) for method in methods}
+    own_bar = pictures.bar(own)
+    views = [_case(case, pictures, layers, own) for case in cases]  # fills pictures, which are encoded after it
+    for place, case in enumerate(worst_first(cases)):
+        views[case] |= {"number": case + 1, "worst": place}
+    if failures_first:
+        views.sort(key=lambda view: view["worst"])
     side_by_side = _board(board, pictures) if board else None
+    sections = [*sections, Section("scores", "Scores", tables=tables), Section("figures", "Figures", figures=figures)]
     html = environment.get_template("page.html.j2").render(
         title=title,
-        style=Markup(style),
+        style=Markup(style + _switch(len(layers.names))),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         methods=methods,
+        layers=layers,
         bars=bars,
+        own_bar=own_bar,
         cases=views,
+        failures_first=failures_first,
         board=side_by_side,
         pictures=pictures.encoded(),
         lossless=pictures.lossless,
-        tables=tables,
-        figures=[(caption, Markup(_inline(svg, f"f{i}-"))) for i, (caption, svg) in enumerate(figures)],
+        part=pictures.part,
+        sections=_inlined(sections),
+        mark=MARK,
         notes=notes,
     )
     return html.encode("utf-8", "backslashreplace").decode("utf-8")  # file names may hold bytes that are no UTF-8
 
 
-def _maps(cases: Sequence[Case], method: str | None) -> list[np.ndarray]:
-    """All maps of a method, which share one scale; for None the queries' own maps that no method accounts for."""
-    if method is None:
-        return [case.query.map for case in cases if case.query.map is not None and not _claimed(case)]
-    rows = [row for case in cases for row in case.rows if row.method == method]
-    found = [row.query_map for row in rows] + [n.tile.map for row in rows for n in row.neighbours]
-    return [values for values in found if values is not None]
+def _switch(count: int) -> str:
+    """Return the style that shows one of several explainers: the one that the document's root names."""
+    hidden = (f'html:not([data-layer="{i}"]) .l{i}' for i in range(count))
+    return "".join(f"{selector} {{ visibility: hidden; }}\n" for selector in hidden)
+
+
+def _inlined(sections: Sequence[Section]) -> list[Section]:
+    """Return the sections that hold something, with the text of their figures made fit for a page."""
+    from markupsafe import Markup
+
+    fit, count = [], 0
+    for section in sections:
+        if section.tables or section.figures or section.notes:
+            drawn = []
+            for caption, svg in section.figures:
+                drawn.append((caption, Markup(_inline(svg, f"f{count}-"))))
+                count += 1
+            fit.append(replace(section, figures=drawn))
+    return fit
 
 
 def _claimed(case: Case) -> bool:
-    maps = [row.query_map for row in case.rows if row.query_map is not None]
-    return any(np.array_equal(values, case.query.map) for values in maps if case.query.map is not None)
+    return any(same_map(case.query.map, row.query_seen) for row in case.rows)
 
 
-_Scales = dict[str | None, overlay.Scale | None]
-
-
-def _case(case: Case, pictures: Pictures, scales: _Scales) -> dict[str, Any]:
+def _case(case: Case, pictures: Pictures, layers: Layers, own: overlay.Scale | None) -> dict[str, Any]:
     image = pictures.image(case.query.image)
-    seen: list[tuple[str | None, np.ndarray]] = [
-        (row.method, row.query_map) for row in case.rows if row.query_map is not None
+    maps: list[dict[str, Any]] = [
+        {"method": row.method, "looks": layers.over(row.method, image, row.query_seen)}
+        for row in case.rows
+        if row.query_seen
     ]
     if case.query.map is not None and not _claimed(case):
-        seen.insert(0, (None, case.query.map))
+        over = pictures.over(image, case.query.map, own)
+        look = {"name": "", "layer": None, "maps": [("m", over)], "zero": not case.query.map.any(), "areas": []}
+        maps.insert(0, {"method": None, "looks": [{**look, "warnings": [], "curves": None, "absent": False}]})
     return {
         "id": case.query.id,
         "label": case.query_label or case.query.label,
         "picture": image,
         "failures": case.failures,
-        "judged": sum(n.agrees is not None for row in case.rows if row.method != EXPERT for n in row.neighbours),
-        "maps": [
-            {"method": name, "zero": not values.any(), "picture": pictures.over(image, values, scales[name])}
-            for name, values in seen
-        ],
-        "rows": [_row(row, pictures, scales[row.method]) for row in case.rows],
+        "judged": case.judged,
+        "maps": maps,
+        "rows": [_row(row, pictures, layers, image) for row in case.rows],
     }
 
 
-def _row(row: Row, pictures: Pictures, scale: overlay.Scale | None) -> dict[str, Any]:
+def _row(row: Row, pictures: Pictures, layers: Layers, query: Place) -> dict[str, Any]:
     return {
         "method": row.method,
         "note": row.note,
         "agreement": row.agreement,
         "expert": row.method == EXPERT,
-        "neighbours": [_neighbour(n, row.method, pictures, scale) for n in row.neighbours],
+        "measured": any(look.curves for n in row.neighbours for look in n.tile.seen.values()),
+        "neighbours": [_neighbour(n, row.method, pictures, layers, query) for n in row.neighbours],
         "columns": _columns(len(row.neighbours)),
         "distances": _distances([n.distance for n in row.neighbours]),
     }
@@ -177,11 +232,13 @@ def _distances(values: Sequence[float | None]) -> list[str]:
     return ["" if v is None else f"{v:.{decimals}f}" if decimals < 8 else f"{v:.3e}" for v in values]
 
 
-def _neighbour(n: Neighbour, method: str, pictures: Pictures, scale: overlay.Scale | None) -> dict[str, Any]:
+def _neighbour(n: Neighbour, method: str, pictures: Pictures, layers: Layers, query: Place) -> dict[str, Any]:
     image = pictures.image(n.tile.image)
     unknown = ("unknown", "not compared" if n.tile.label else "label not known")
     kind, words = {True: ("same", "same label"), False: ("other", "other label"), None: unknown}[n.agrees]
-    said = [f"{method}, rank {n.rank}: {n.tile.id}", n.tile.label, words, "with map" if n.tile.map is not None else ""]
+    place = f"rank {n.rank}" if n.rank else "the query itself"
+    said = [f"{method}, {place}: {n.tile.id}", n.tile.label, words, "with map" if n.tile.seen else ""]
+    pair = layers.over(method, query, n.query_looks)
     return {
         "id": n.tile.id,
         "label": n.tile.label,
@@ -191,8 +248,8 @@ def _neighbour(n: Neighbour, method: str, pictures: Pictures, scale: overlay.Sca
         "words": words,
         "alt": ", ".join(part for part in said if part),
         "picture": image,
-        "overlay": None if n.tile.map is None else pictures.over(image, n.tile.map, scale),
-        "zero": n.tile.map is not None and not n.tile.map.any(),
+        "looks": layers.over(method, image, n.tile.seen),
+        "query": [[kind, look["layer"], place.name] for look in pair for kind, place in look["maps"]],
     }
 
 

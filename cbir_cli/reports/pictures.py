@@ -9,6 +9,7 @@ import numpy as np
 from cbir_cli.reports.overlay import Scale, compact, data_uri, heat, lossless, ramp, shrink
 
 LONGEST = 512  # px of a picture's longer side; more is not seen in a gallery
+MAP_PIXELS = 40_000_000  # of all maps together, 10 to 33 MB of the page: beyond, they are stored with fewer
 LOSSLESS_PIXELS = 6_000_000  # 120 images of 224 px, 4 MB as PNG; beyond, JPEG takes a third of that and maps are halved
 
 
@@ -43,6 +44,12 @@ class Pictures:
         """Whether images are stored exactly; many images are not, lest the page grow past what mail carries."""
         return sum(pixels.shape[0] * pixels.shape[1] for _, pixels in self._images.values()) <= LOSSLESS_PIXELS
 
+    @property
+    def part(self) -> int:
+        """By how much the sides of maps are divided: 1 beside exact images, else 2, and 3 or 4 if there are many."""
+        pixels = sum(place.width * place.height for place, _, _ in self._overlays.values())
+        return 1 if self.lossless else next(part for part in (2, 3, 4) if part == 4 or pixels <= MAP_PIXELS * part**2)
+
     def image(self, pixels: np.ndarray) -> Place:
         """Return the place of an image, (H, W) or (H, W, 3) uint8."""
         key = _digest(pixels)
@@ -62,8 +69,8 @@ class Pictures:
         return Bar(self._map(*ramp(scale), 120, 12), *scale.ends, scale.signed)
 
     def encoded(self) -> Iterable[tuple[Place, str]]:
-        """Every picture with its data; where images are not exact, maps have half the pixels each way."""
-        write, part = (lossless, 1) if self.lossless else (compact, 2)
+        """Every picture with its data; where images are not exact, maps have fewer pixels (see ``part``)."""
+        write, part = lossless if self.lossless else compact, self.part
         files = [(place, write(pixels)) for place, pixels in self._images.values()]
         for place, values, scale in self._overlays.values():
             size = (max(1, place.height // part), max(1, place.width // part))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NONE = "–"  # a score that does not exist
+MARK = "\N{WHITE UP-POINTING TRIANGLE}"  # a cell that begins with it is a warning
 _NUMBER = re.compile(rf"\s*(?:[-+−]?[\d.].*|{NONE}|n/a|)\s*$", re.DOTALL)
 
 

@@ -2,30 +2,44 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cbir_cli.artifacts import explanation, files, history, saliency
 from cbir_cli.artifacts import model as models
-from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
+from cbir_cli.artifacts.explanation import Explanation
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import CbirError, UsageError
-from cbir_cli.records import UNCERTAIN
-from cbir_cli.reports import figures, gallery, page, tables
+from cbir_cli.reports import figures, page, tables
 from cbir_cli.scores import metric_names
-from cbir_cli.stages import report_maps
+from cbir_cli.stages import report_cases, report_maps, report_measures
+from cbir_cli.stages.report_cases import NONE, Row
 
 TITLE = "Similar images, and why"
-METHODS = {"ssim": "SSIM", "cnn": "CNN", "cnn(ig)": "CNN(IG)", "ig": "IG"}
 _NUMBERS = ("mean", "min", "max", "sd", "random")
 
 
-def page_of(
+@dataclass(frozen=True)
+class Report:
+    """A page and its figures.
+
+    Attributes
+    ----------
+    html : str
+    figures : mapping of str to str
+        SVG by the name of a file.
+    """
+
+    html: str
+    figures: Mapping[str, str]
+
+
+def report_of(
     names: Sequence[str],
     *,
     raters: str | None,
@@ -35,14 +49,15 @@ def page_of(
     root: str | None,
     images: str | None,
     k: int,
-) -> str:
+    failures_first: bool = False,
+) -> Report:
     """Return the page of some files.
 
     Parameters
     ----------
     names : sequence of str
-        Explanation artifacts (a row each, in this order), saliency artifacts (a column each), score tables (``.tsv`` or
-        ``.json`` of ``cbir evaluate``) and models (their training curves).
+        Explanation artifacts (a row each, in this order; those of the same pairs share one), saliency artifacts (a
+        column each), score tables (``.tsv`` or ``.json`` of ``cbir evaluate``) and models (their training curves).
     raters, rater : str, optional
         Rank table, and who in it is the reference.
     label : str, optional
@@ -51,6 +66,8 @@ def page_of(
         By default as what is shown.
     root, images, k
         As ``report_maps.board_of`` has them, for saliency artifacts.
+    failures_first : bool
+        Open the page with the queries that failed worst.
 
     Raises
     ------
@@ -79,18 +96,55 @@ def page_of(
         if not maps and (root is not None or images is not None):
             raise UsageError("--root and --images are for maps, and no saliency artifact is given")
         board = report_maps.board_of(maps, root=root, images=images, k=k, label=label) if maps else None
-        notes = [*_notes(made), *report_maps.notes_of(maps)]
-    cases = _cases(made, ranks, label)
+        map_notes = report_maps.notes_of(maps)
+    rows = report_cases.rows_of(made)
+    cases = report_cases.cases_of(rows, ranks, label)
+    sections = report_measures.sections_of(rows, label)
     called = metric_names((row["metric"], row.get("against", "")) for row in scores)
     scores = [{**row, "metric": name} for row, name in zip(scores, called, strict=True)]
     scores = _called(scores)
     drawn = _boxes(scores) + [
         (f"Training of {Path(name).stem}", _curves(model)) for name, model in curves if model.epochs
     ]
+    if failures_first and not cases:
+        raise UsageError("--failures-first is for queries, and no explanation artifact is given")
     if not (cases or board or drawn or scores):
         raise UsageError("nothing to show: give explanation artifacts, maps, score tables or trained models")
     heading = title if title is not None else TITLE if cases or not board else "Saliency maps"
-    return page.page(title=heading, cases=cases, board=board, tables=_tables(scores), figures=drawn, notes=notes)
+    html = page.page(
+        title=heading,
+        cases=cases,
+        board=board,
+        tables=_tables(scores),
+        figures=drawn,
+        sections=sections,
+        notes=[*_notes(rows), *map_notes],
+        failures_first=failures_first,
+    )
+    every = [figure for section in sections for figure in section.figures] + drawn
+    return Report(html, dict(zip(_files([caption for caption, _ in every]), (svg for _, svg in every), strict=True)))
+
+
+def write_figures(folder: str, drawn: Mapping[str, str]) -> None:
+    """Write figures into a folder, which is made if it is not there.
+
+    Raises
+    ------
+    CbirError
+        If they cannot be written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CbirError(f"--figures {folder}: {error.strerror}") from error
+    for name, svg in drawn.items():
+        files.write_text(str(Path(folder, name)), svg)
+
+
+def _files(captions: Sequence[str]) -> list[str]:
+    """Return a file name for each figure: its number, and the first words of what is said below it."""
+    words = [re.sub(r"[^a-z0-9]+", "-", re.split(r"[;:,]", caption)[0].lower()).strip("-")[:60] for caption in captions]
+    return [f"{number:02d}-{word}.svg" for number, word in enumerate(words, 1)]
 
 
 def read_scores(name: str) -> list[dict[str, Any]]:
@@ -144,95 +198,6 @@ def _orders(rows: Sequence[RankRow], rater: str | None) -> dict[Key, dict[str, i
         if row.rater == chosen:
             orders.setdefault(row.key, {})[row.id] = row.rank
     return orders
-
-
-def _cases(
-    made: Sequence[tuple[str, Explanation]], ranks: Mapping[Key, Mapping[str, int]], label: str | None
-) -> list[gallery.Case]:
-    """Return a case for each query (of each set) that any explanation has, its rows in the order of the files."""
-    keys: dict[Key, None] = {}
-    for _, one in made:
-        for pair in range(len(one.query)):
-            keys.setdefault(_key(one, pair))
-    return [_case(key, made, ranks.get(key, {}), label) for key in keys]
-
-
-def _case(
-    key: Key, made: Sequence[tuple[str, Explanation]], order: Mapping[str, int], label: str | None
-) -> gallery.Case:
-    rows: list[gallery.Row] = []
-    pictures: dict[str, gallery.Tile] = {}
-    query: gallery.Tile | None = None
-    for name, one in made:
-        pairs = [p for p in range(len(one.query)) if _key(one, p) == key]
-        if not pairs:
-            continue
-        chosen = _label_of(one, label)
-        query_row = int(one.query[pairs[0]])
-        codes = one.queries.stated(query_row, [name for name in chosen if name in one.queries.label_names])
-        on_query = one.map_of(pairs[0], ON_QUERY)
-        tile = gallery.Tile(key[2], one.query_images[query_row], on_query, gallery.words(codes))
-        if query is None or (query.map is None and on_query is not None):
-            query = tile
-        neighbours = []
-        for pair in pairs:
-            result = int(one.result[pair])
-            found = str(one.results.ids[result])
-            stated = one.results.stated(result, [name for name in chosen if name in one.results.label_names])
-            picture = gallery.Tile(found, one.result_images[result], one.map_of(pair, ON_RESULT), gallery.words(stated))
-            pictures.setdefault(found, gallery.Tile(found, picture.image, None, picture.label))
-            agrees = None if not codes or codes.keys() != stated.keys() else codes == stated
-            if UNCERTAIN in (*codes.values(), *stated.values()):
-                agrees = None
-            neighbours.append(
-                gallery.Neighbour(picture, int(one.rank[pair]), float(one.distance[pair]), agrees, order.get(found))
-            )
-        maps = [row.query_map for row in rows if row.query_map is not None]
-        if on_query is not None and any(np.array_equal(one_shown, on_query) for one_shown in maps):
-            on_query = None  # the same map as another row's, shown once
-        rows.append(gallery.Row(_method(name, one, made), on_query, neighbours))
-    if query is None:
-        raise CbirError(f"query {key[2]}: no explanation holds it")
-    if order:
-        shown = sorted((rank, found) for found, rank in order.items() if found in pictures)
-        most = max(len(row.neighbours) for row in rows)
-        expert = [
-            gallery.Neighbour(pictures[found], rank, None, _agreement(query.label, pictures[found].label), rank)
-            for rank, found in shown[:most]
-        ]
-        last = expert[-1].rank if expert else 0
-        absent = [str(rank) for rank in range(1, last) if rank not in {n.rank for n in expert}]
-        note = f"no method retrieved rank {', '.join(absent)}" if absent else ""
-        rows.insert(0, gallery.Row(gallery.EXPERT, None, expert, note))
-    return gallery.Case(query, query.label, rows)
-
-
-def _key(one: Explanation, pair: int) -> Key:
-    seed, number = int(one.seed[pair]), int(one.set[pair])
-    query = str(one.queries.ids[one.query[pair]])
-    return (None, None, query) if seed < 0 else (seed, number, query)
-
-
-def _label_of(one: Explanation, label: str | None) -> list[str]:
-    """Return the labels that a picture is described by: the one asked for, else the task's, else the only one."""
-    if label is not None:
-        if label not in one.results.label_names:
-            raise UsageError(f"no label {label!r}; there are: {', '.join(one.results.label_names) or 'none'}")
-        return [label]
-    return [t for t in one.targets if t in {*one.queries.label_names, *one.results.label_names}] or (
-        one.results.label_names if len(one.results.label_names) == 1 else []
-    )
-
-
-def _agreement(one: str, other: str) -> bool | None:
-    return one == other if one and other else None
-
-
-def _method(name: str, one: Explanation, made: Sequence[tuple[str, Explanation]]) -> str:
-    """Return the method's name as the papers have it, with the file's where two files share it."""
-    method = METHODS.get(one.encoder, one.encoder)
-    alike = sum(other.encoder == one.encoder for _, other in made)
-    return method if alike == 1 else f"{method} ({Path(name).stem})"
 
 
 def _called(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -307,10 +272,16 @@ def _curves(model: models.Model) -> str:
     return figures.history(curves, best=int(best) if best else None)
 
 
-def _notes(made: Sequence[tuple[str, Explanation]]) -> list[str]:
-    methods = {one.method for _, one in made} - {"none"}
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """Return what the maps of some methods mean, and how each artifact's were made."""
+    explained = [each for row in rows for each in row.explained if each.artifact.method != NONE]
     said = {
         "ig": "Maps by Deep Taylor decomposition: brighter pixels speak more for the finding that the network sees.",
         "occlusion": "Occlusion maps: brighter where covering the result makes it less similar to the query.",
     }
-    return [said[m] for m in sorted(methods) if m in said]
+    told = [said[method] for method in sorted({each.artifact.method for each in explained}) if method in said]
+    for each in explained:
+        parts = [f"{key} {value}" for key, value in sorted(each.artifact.parameters.items()) if value not in ("", None)]
+        if parts:
+            told.append(f"{each.name}: {', '.join(parts)}.")
+    return told

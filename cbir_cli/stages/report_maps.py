@@ -1,6 +1,5 @@
 """From saliency artifacts to maps side by side: the part of ``cbir report`` that shows maps files."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cbir_cli.maps import shown, summed
 from cbir_cli.records import POSITIVE
 from cbir_cli.reports import board, gallery
 from cbir_cli.stages import pictures as originals
+from cbir_cli.stages import report_names
 from cbir_cli.stages.embed import targets_of
 
 
@@ -165,10 +165,7 @@ def _columns(opened: Sequence[Maps]) -> list[board.Column]:
 
 
 def _titles(opened: Sequence[Maps]) -> list[str]:
-    """Return the name of each method, with the file's where two files share it, and a number where that is no help."""
-    methods = Counter(one.method for one in opened)
-    names = [one.method if methods[one.method] == 1 else f"{one.method} ({Path(_file(one)).stem})" for one in opened]
-    return [name if names.count(name) == 1 else f"{name[:-1]}, {i})" for i, name in enumerate(names, 1)]
+    return report_names.distinct([one.method for one in opened], [one.name for one in opened])
 
 
 def _file(one: Maps) -> str:

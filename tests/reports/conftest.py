@@ -1,7 +1,8 @@
 """Synthetic galleries: smooth random pictures stand for radiographs, blobs for saliency."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import browsing
 import numpy as np
 import pytest
 
@@ -81,3 +82,23 @@ def board() -> Callable[..., Board]:
 @pytest.fixture
 def hostile() -> tuple[str, ...]:
     return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory) -> Iterator[object]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = browsing.CHROMIUM
+    for flag in (*browsing.FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=Service(browsing.DRIVER))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def browser(driver, tmp_path) -> browsing.Browser:
+    return browsing.Browser(driver, tmp_path)

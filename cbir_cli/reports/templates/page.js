@@ -5,7 +5,8 @@
   if (!controls) return;
   const get = (id) => document.getElementById(id);
   const root = document.documentElement;
-  const given = [...document.querySelectorAll(".case")];
+  const place = (name) => (one, other) => Number(one.dataset[name]) - Number(other.dataset[name]);
+  const given = [...document.querySelectorAll(".case")].sort(place("given"));
   const boxesOf = (id) => [...document.querySelectorAll(`#${id} input`)];
   const boxes = boxesOf("methods").length ? boxesOf("methods") : boxesOf("columns");  // what the digits choose from
   let order = given, current = 0;
@@ -32,12 +33,10 @@
     else if (above) get("cases").scrollIntoView();
   }
 
-  // The sort is stable: queries that fail equally often keep their order.
   function arrange() {
     const kept = order[current];
-    const failing = (section) => Number(section.dataset.failures);
     const worst = get("order").value === "failures";
-    order = worst ? [...given].sort((a, b) => failing(b) - failing(a)) : given;
+    order = worst ? [...given].sort(place("worst")) : given;
     get("cases").append(...order);
     get("choose").replaceChildren(...order.map((section) => new Option(section.dataset.name)));
     current = worst ? 0 : order.indexOf(kept);
@@ -92,7 +91,8 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.target.matches("select")) return;  // typing chooses an option there
-    if (event.target.matches("input[type=range], .scroll") && event.key.startsWith("Arrow")) return;
+    if (event.target.matches("input[type=range], input[type=radio], .scroll") && event.key.startsWith("Arrow")) return;
+    if (document.querySelector("dialog[open]") && !"oO+-=".includes(event.key)) return;
     const digit = /^[0-9]$/.test(event.key) ? Number(event.key) : -1;
     if (boxes.length && digit >= 0 && digit <= boxes.length) {
       boxes.forEach((box, i) => { box.checked = digit === 0 || i === digit - 1; });
