@@ -13,7 +13,7 @@ import pytest
 
 from cbir_cli import registry, tasks
 from cbir_cli.cli.main import COMMANDS, main
-from cbir_cli.stages import encoders
+from cbir_cli.stages import encoders, measuring
 
 ROOT = Path(__file__).parent.parent
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "DESIGN.md", "CHANGELOG.md")]
@@ -309,6 +309,7 @@ def test_command_line_parses(path, line):
         "saliency": ["input", "fit_images"],
         "embed": encoders.known_settings("imagenet"),
         "query": ["compat"],
+        "explain": [f"measure.{name}" for name in registry.parameters(measuring.measure)],
         "split": ["uncertain", "blank", "unit"],
     }.get(command, [])
     if command in ("train", "finetune-ig"):
