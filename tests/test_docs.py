@@ -309,7 +309,7 @@ def test_command_line_parses(path, line):
         "saliency": ["input", "fit_images"],
         "embed": encoders.known_settings("imagenet"),
         "query": ["compat"],
-        "explain": [f"measure.{name}" for name in registry.parameters(measuring.measure)],
+        "explain": [f"measure.{name}" for name in registry.parameters(measuring.plan)],
         "split": ["uncertain", "blank", "unit"],
     }.get(command, [])
     if command in ("train", "finetune-ig"):
