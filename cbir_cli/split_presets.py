@@ -181,6 +181,7 @@ def x_mir(
     patients: Sequence[str],
     *,
     per_class: int | None = None,
+    queries: int | None = None,
     seeds: Sequence[int] = (0,),
 ) -> list[SplitRow]:
     """Make every test image a query, and the test images of other patients its catalogue.
@@ -198,6 +199,8 @@ def x_mir(
     per_class : int, optional
         Draw so many images of each class by the seed, a second one of a patient only where patients do not suffice. The
         paper takes 90 of each class of the ISIC test set; which ones was drawn, and only their own list has them.
+    queries : int, optional
+        Let only so many images ask, from each class in turn, drawn by the seed; all by default.
     seeds : sequence of int
 
     Returns
@@ -208,20 +211,23 @@ def x_mir(
     Raises
     ------
     UsageError
-        If there are more than ``MOST`` images: the table has a row for every pair.
+        If the table, with a row for every pair, would have more than ``MOST ** 2`` rows.
     SourceError
-        If a class has fewer than ``per_class`` images, or no image is left for a query.
+        If a class has fewer than ``per_class`` images, the test set fewer than ``queries``, or no image is left for a
+        query.
     """
     pool = [Image(*image) for image in zip(ids, classes, patients, strict=True)]
     rows = []
     for seed in seeds:
-        chosen = sorted(_balanced(pool, per_class, seed) if per_class else pool, key=lambda image: image.id)
-        if len(chosen) > MOST:
+        drawn = _balanced(pool, per_class, seed) if per_class else pool
+        chosen = sorted(drawn, key=lambda image: image.id)
+        asking = _from_each_class(chosen, queries, seed) if queries else chosen
+        if (size := len(asking) * len(chosen)) > MOST**2:
             raise UsageError(
-                f"split: leave-one-out over {len(chosen)} images is a table of {len(chosen) ** 2} rows; --per-class "
-                "takes fewer, and cbir query without --split asks every image of an index among all the others"
+                f"split: leave-one-out over {len(chosen)} images is a table of {size} rows; --per-class and --queries "
+                "take fewer, and cbir query without --split asks every image of an index among all the others"
             )
-        for number, query in enumerate(chosen, start=1):
+        for number, query in enumerate(asking, start=1):
             rest = [image.id for image in chosen if image.patient != query.patient]
             if not rest:
                 raise SourceError(f"split: no image of another patient is left for the query {query.id!r}")
@@ -308,6 +314,18 @@ def _balanced(pool: list[Image], number: int, seed: int) -> list[Image]:
         images.sort(key=lambda image: digest(seed, "class", image.id))
         chosen += spread(images)[:number]
     return chosen
+
+
+def _from_each_class(images: list[Image], number: int, seed: int) -> list[Image]:
+    if len(images) < number:
+        raise SourceError(f"split: {number} queries wanted, but there are {len(images)} images")
+    turns: dict[int, int] = defaultdict(int)
+    order = []
+    for image in sorted(images, key=lambda image: digest(seed, "query", image.id)):
+        order.append((turns[image.label], image.label, image))
+        turns[image.label] += 1
+    order.sort(key=lambda turn: turn[:2])
+    return sorted((image for *_, image in order[:number]), key=lambda image: image.id)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -378,12 +378,27 @@ class TestPresets:
         with pytest.raises(SourceError, match="11 images of each class wanted, but a class has 10"):
             split_presets.x_mir(ids, classes, ids, per_class=11)
 
+    @pytest.mark.parametrize(("number", "asked"), [(1, [1]), (7, [2, 2, 3]), (24, [2, 11, 11])])
+    def test_x_mir_with_few_queries(self, number, asked):
+        ids = [f"i{n:03d}" for n in range(32)]
+        classes = [0] * 15 + [1] * 15 + [2] * 2
+        draws = []
+        for seed in (0, 1):
+            sets = sets_of(split_presets.x_mir(ids, classes, ids, queries=number, seeds=[seed]))
+            draws.append({query for (query,), _ in sets.values()})
+            assert sorted(Counter(classes[ids.index(i)] for i in draws[seed]).values()) == asked
+            assert all(len(images) == 31 for _, images in sets.values())
+        assert draws[0] != draws[1]
+        with pytest.raises(SourceError, match="33 queries wanted, but there are 32 images"):
+            split_presets.x_mir(ids, classes, ids, queries=33)
+
     def test_x_mir_of_one_patient_or_too_many_images(self):
         with pytest.raises(SourceError, match="no image of another patient"):
             split_presets.x_mir(["a", "b"], [0, 1], ["p", "p"])
         many = [str(n) for n in range(split_presets.MOST + 1)]
-        with pytest.raises(UsageError, match="1002001 rows; --per-class"):
+        with pytest.raises(UsageError, match="1002001 rows; --per-class and --queries"):
             split_presets.x_mir(many, [0] * len(many), many)
+        assert len(split_presets.x_mir(many, [0] * len(many), many, queries=2)) == 2 * len(many)
 
     def volumes(self, count, slices=12):
         rows = [(f"liver_{v}", s) for v in range(count) for s in range(slices)]

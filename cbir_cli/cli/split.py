@@ -29,7 +29,11 @@ def run(
     catalogue: Annotated[int | None, typer.Option("--catalogue", min=1, help="Images in each catalogue.")] = None,
     queries: Annotated[
         int | None,
-        typer.Option("--queries", min=1, help="Queries (each with a catalogue) per seed; 1 by default."),
+        typer.Option(
+            "--queries",
+            min=1,
+            help="Queries (each with a catalogue) per seed; 1 by default, with the preset x-mir all images.",
+        ),
     ] = None,
     seeds: Annotated[
         str | None,
@@ -117,7 +121,6 @@ def run(
         "--check": drawing if check else {},
         "--by": drawing if by is not By.patient else {},
         "--preset": {
-            "--queries": queries,
             "--stratify": stratify or None,
             "--positives": positives,
             "--query-class": query_class,
@@ -160,7 +163,9 @@ def run(
     if official and (preset or catalogue):
         pool = splitting.held_out(pool)
     if preset:
-        rows = splitting.preset(preset, pool, task=task, seeds=numbers, catalogue=catalogue, per_class=per_class)
+        rows = splitting.preset(
+            preset, pool, task=task, seeds=numbers, catalogue=catalogue, queries=queries, per_class=per_class
+        )
     elif catalogue is None:
         rows = splitting.sets(
             pool,

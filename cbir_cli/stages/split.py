@@ -276,11 +276,18 @@ def sets(
 
 
 def preset(
-    name: str, pool: Pool, *, task: str | None, seeds: Sequence[int], catalogue: int | None, per_class: int | None
+    name: str,
+    pool: Pool,
+    *,
+    task: str | None,
+    seeds: Sequence[int],
+    catalogue: int | None,
+    queries: int | None,
+    per_class: int | None,
 ) -> list[SplitRow]:
     """Draw the queries and catalogues of a paper.
 
-    Where the data set has official sets, ``silva`` and ``x-mir`` draw from its test images, as the papers do.
+    Where the data set holds images out, ``silva`` and ``x-mir`` draw from those, as the papers do.
 
     Parameters
     ----------
@@ -293,8 +300,8 @@ def preset(
         Other seeds than the paper's; none for those.
     catalogue : int, optional
         Another size of the catalogue, for ``ig-cbir`` and ``silva``.
-    per_class : int, optional
-        Images of each class, for ``x-mir``.
+    queries, per_class : int, optional
+        Images that ask, and images of each class, for ``x-mir``.
 
     Raises
     ------
@@ -305,10 +312,12 @@ def preset(
         raise registry.unknown("preset", name, split_presets.PRESETS)
     if catalogue is not None and name in ("x-mir", "wickstrom"):
         raise UsageError(f"--catalogue does not go with the preset {name}: its catalogues follow from the data")
-    if per_class is not None and name != "x-mir":
-        raise UsageError(f"--per-class does not go with the preset {name}")
+    for option, value in (("--per-class", per_class), ("--queries", queries)):
+        if value is not None and name != "x-mir":
+            raise UsageError(f"{option} does not go with the preset {name}")
     stem = Path(task or "").stem
-    if name in ("silva", "x-mir") and any(record.split for record in pool.records):
+    stated = any(record.split for record in pool.records)
+    if name in ("silva", "x-mir") and stated and set(official(pool)) != {"train"}:
         pool = held_out(pool)
     options: dict[str, Any] = {"seeds": tuple(seeds)} if seeds else {}
     columns = (pool.ids, pool.labels, pool.patients)
@@ -321,7 +330,8 @@ def preset(
         options |= {"size": catalogue} if catalogue else {}
         return split_presets.silva(*columns, queries=5 if stem == "pneumonia" else 10, **options)
     if name == "x-mir":
-        return split_presets.x_mir(*columns, per_class=per_class or (90 if stem == "isic" else None), **options)
+        number = per_class or (90 if stem == "isic" else None)
+        return split_presets.x_mir(*columns, per_class=number, queries=queries, **options)
     volumes = [r.relative if r.part is not None else r.study or r.patient or r.id for r in pool.records]
     roles = official(pool) if all(record.split for record in pool.records) else []
     held = [role != "train" for role in roles] if len(set(roles)) > 1 and "train" in roles else None

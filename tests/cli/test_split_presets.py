@@ -114,7 +114,7 @@ def test_stratified_sets(good, listed, tmp_path):
     ("options", "says"),
     [
         (["--preset", "ig"], "unknown preset 'ig'"),
-        (["--preset", "silva", "--queries", "3"], "--queries does not go with --preset"),
+        (["--preset", "silva", "--queries", "3"], "--queries does not go with the preset silva"),
         (["--preset", "silva", "--stratify"], "--stratify does not go with --preset"),
         (["--preset", "x-mir", "--catalogue", "3"], "--catalogue does not go with the preset x-mir"),
         (["--preset", "silva", "--per-class", "3"], "--per-class does not go with the preset silva"),
@@ -184,6 +184,17 @@ def test_x_mir_takes_as_many_of_each_class(good, listed, tmp_path):
     assert {patient(name) for name in asked} <= OFFICIAL["test"]
     # Six positive patients do for six images, fourteen for as many.
     assert len({patient(name) for name in asked}) == 12
+
+
+def test_x_mir_where_no_image_is_held_out(good, listed, tmp_path):
+    """An official training set alone, as of ISIC 2017 without its test images: all of them may ask."""
+    text = (listed / "m.csv").read_text().replace(",valid,", ",train,").replace(",test,", ",train,")
+    (listed / "training.csv").write_text(text)
+    ran = good("split", "training.csv", "--preset", "x-mir", "--per-class", "9", "--queries", "5", cwd=listed)
+    sets = sets_of(ran.out, tmp_path)
+    asked = [roles["query"][0] for roles in sets.values()]
+    assert sorted(Counter(patient(name) % 3 == 0 for name in asked).values()) == [2, 3]
+    assert len({name for roles in sets.values() for name in roles["catalogue"]}) == 18
 
 
 def test_wickstrom(good, phantom, tmp_path):
