@@ -221,8 +221,8 @@ def _classes(named: Mapping[str, Explained]) -> Section:
         svg = explanation_figures.classes(
             stored.names, stored.images, stored.maps, stored.count.tolist(), reference=reference
         )
-        less = f"; differences are from {stored.names[reference]}" if len(stored.names) > 1 else ""
-        drawn.append((f"Average image and average map of each class, {name}{less}", svg))
+        less = ", and the differences between classes" if len(stored.names) > 1 else ""
+        drawn.append((f"Average image and average map of each class{less}: {name}", svg))
     notes = [
         "Every image is explained with itself, so a map shows what the network describes the image by. Average images "
         "differ by how the images were taken as well as by what they show, and so do the maps."

@@ -168,7 +168,7 @@ def test_classes_are_a_section_and_figures_are_files(good, folder, tmp_path):
     for file in files:
         text = file.read_text()
         assert text.startswith("<svg") and 'xmlns="http://www.w3.org/2000/svg"' in text
-    assert "covid −" in files[2].read_text() and "differences are from normal" in html
+    assert "covid −" in files[2].read_text() and "and the differences between classes: " in html
     assert 'href="#classes"' in html and "the query itself" in html
     assert "other label" not in re.search(r'aria-label="CNN, each with itself".*?</section>', html, re.S)[0]
 
