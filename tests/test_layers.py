@@ -56,6 +56,7 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "classes",
     "curves",
     "evaluation",
+    "intervals",
     "leaks",
     "phash",
     "randomisation",
