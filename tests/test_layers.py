@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cbir_cli"
+FOLDERS = ("cli", "stages", "artifacts", "tasks")
 METHODS = ("data", "models", "objectives", "saliency", "similarity", "index", "metrics", "reports", "phantom")
 SHARED = (
     "errors",
@@ -30,6 +31,39 @@ SHARED = (
     "propagation",
     "propagation_rules",
     "__init__",
+)
+ENGINES = (  # run, open and train networks
+    "augmentation",
+    "batches",
+    "checkpoints",
+    "collectives",
+    "colour",
+    "distributed",
+    "engines",
+    "held_retrieval",
+    "mappers",
+    "occluded",
+    "opened",
+    "optimisation",
+    "passes",
+    "recipe",
+    "signals",
+    "training",
+    "whole_batch_norm",
+)
+JUDGING = (  # scores, splits and leaks; whether maps are true
+    "bootstrap",
+    "classes",
+    "curves",
+    "evaluation",
+    "intervals",
+    "leaks",
+    "phash",
+    "randomisation",
+    "scores",
+    "split_presets",
+    "splits",
+    "truth",
 )
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -88,6 +122,26 @@ def test_shared_modules_import_only_shared_modules():
         path = PACKAGE / f"{name}.py"
         if path.exists():
             assert heads(path) <= set(SHARED), path
+
+
+def test_engines_import_no_methods_but_the_builder_of_graphs_that_one_cuts():
+    for path in FILES:
+        if place(path) in ENGINES:
+            methods = {name for name in imported(path) if name.split(".")[0] not in {*SHARED, *ENGINES}}
+            assert methods <= ({"models._onnx"} if path.stem == "occluded" else set()), path
+
+
+def test_judging_knows_rows_of_files_and_no_methods():
+    for path in FILES:
+        if place(path) in JUDGING:
+            assert heads(path) <= {*SHARED, *JUDGING, "artifacts"}, path
+
+
+def test_every_module_and_folder_has_one_layer():
+    every = [*FOLDERS, *METHODS, *SHARED, *ENGINES, *JUDGING, "__main__"]
+    there = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert there <= set(every), "name its layer in this file"
+    assert len(set(every)) == len(every)
 
 
 def test_the_check_sees_imports_inside_functions(tmp_path):
