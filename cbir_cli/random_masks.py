@@ -95,7 +95,7 @@ class RandomMasks:
 
 
 def draw(
-    kind: str, size: tuple[int, int], count: int, *, cells: int, probability: float, random: np.random.Generator
+    kind: str, size: tuple[int, int], count: int, *, cells: int, probability: float, seed: int
 ) -> RandomMasks:
     """Draw masks.
 
@@ -113,8 +113,8 @@ def draw(
         Cells on each side, from 2 to the image's side.
     probability : float
         That a cell is kept, between 0 and 1.
-    random : numpy.random.Generator
-        Only source of randomness.
+    seed : int
+        At least 0; same seed, same masks.
 
     Raises
     ------
@@ -129,6 +129,8 @@ def draw(
         raise UsageError(f"cells: expected from 2 to the {min(size)} pixels of an image, found {cells}")
     if not 0 < probability < 1:
         raise UsageError(f"probability: expected between 0 and 1, found {probability}")
+    if seed < 0:
+        raise UsageError(f"expected a seed of at least 0, found {seed}")
     if kind == "rise":
         steps = [-(-side // cells) for side in size]
         rows, columns = (_mirrored(cells, (cells + 1) * step) for step in steps)
@@ -136,7 +138,7 @@ def draw(
         steps = [cells, cells]
         rows, columns = (_padded(cells, side, cells // 2) for side in size)
     # One stream each, so that the first masks do not depend on how many follow.
-    for_cells, for_shifts = random.spawn(2)
+    for_cells, for_shifts = np.random.default_rng(seed).spawn(2)
     kept = np.empty((count, cells, cells), bool)
     for start in range(0, count, _DRAWN):
         part = kept[start : start + _DRAWN]

@@ -14,7 +14,7 @@ from cbir_cli.errors import UsageError
 
 def draw(kind="relax", size=(20, 20), count=40, *, cells=7, probability=0.5, seed=1):
     return random_masks.draw(
-        kind, size, count, cells=cells, probability=probability, random=np.random.default_rng(seed)
+        kind, size, count, cells=cells, probability=probability, seed=seed
     )
 
 

@@ -62,7 +62,7 @@ def test_plain_loop(kind, fill):
     made = relax.explain_with_uncertainty(model, batch, generator=generator(), **everything(**given))
     assert torch.equal(relax.explain(model, batch, generator=generator(), **given), made[0])
     state = int(torch.randint(2**63 - 1, (), generator=generator()))
-    drawn = random_masks.draw(kind, (12, 12), 80, cells=4, probability=0.5, random=np.random.default_rng(state))
+    drawn = random_masks.draw(kind, (12, 12), 80, cells=4, probability=0.5, seed=state)
     for i, image in enumerate(batch):
         slow = plain(model, image, drawn.block(0, 80).astype(np.float64), fill)
         for stack, truth in zip(made, slow, strict=True):
