@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cbir_cli import random_masks, registry, relax, vectors
+from cbir_cli import random_masks, registry, vectors
 from cbir_cli.artifacts.model import Model
 from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
@@ -132,9 +132,7 @@ def main():
     pixels = np.random.default_rng(0).random((options.images + 1, options.size, options.size), np.float32)
     prepared = torch.from_numpy(model.input.prepare(pixels))
     masks, batch = options.masks // options.batch * options.batch, options.batch
-    drawn = random_masks.draw(
-        "relax", (options.size,) * 2, masks, cells=7, probability=0.5, seed=0
-    )
+    drawn = random_masks.draw("relax", (options.size,) * 2, masks, cells=7, probability=0.5, seed=0)
     some = pixels[: options.images]
 
     def ours(queries, results):

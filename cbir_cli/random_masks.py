@@ -94,9 +94,7 @@ class RandomMasks:
         return kept + (1 - kept) * np.outer(*sides)
 
 
-def draw(
-    kind: str, size: tuple[int, int], count: int, *, cells: int, probability: float, seed: int
-) -> RandomMasks:
+def draw(kind: str, size: tuple[int, int], count: int, *, cells: int, probability: float, seed: int) -> RandomMasks:
     """Draw masks.
 
     Parameters

@@ -10,9 +10,7 @@ SIZE = 12
 
 
 def draw(count=300, seed=1, cells=4):
-    return random_masks.draw(
-        "relax", (SIZE, SIZE), count, cells=cells, probability=0.5, seed=seed
-    )
+    return random_masks.draw("relax", (SIZE, SIZE), count, cells=cells, probability=0.5, seed=seed)
 
 
 def weights(count, seed=5):

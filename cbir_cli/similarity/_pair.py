@@ -10,7 +10,6 @@ from cbir_cli.errors import ShapeError
 from cbir_cli.vectors import check_similarity
 
 
-
 def check(queries: ndarray, results: ndarray) -> tuple[ndarray, ndarray]:
     """Return queries and results as two equal stacks, (P, H, W) or (P, H, W, 3) float32.
 

@@ -137,4 +137,3 @@ def _encode_hidden(
             y0, y1, x0, x1 = boxes[row]
             one[y0:y1, x0:x1] = fill
         yield rows, encoder.encode(hidden)
-

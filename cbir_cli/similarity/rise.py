@@ -99,9 +99,7 @@ def explain(
         raise UsageError(f"expected a batch of at least 1, found {batch}")
     check_similarity(encoder.similarity)
     queries, results = _pair.check(queries, results)
-    drawn = random_masks.draw(
-        "rise", queries.shape[1:3], masks, cells=cells, probability=probability, seed=seed
-    )
+    drawn = random_masks.draw("rise", queries.shape[1:3], masks, cells=cells, probability=probability, seed=seed)
     images, places = _pair.distinct(np.concatenate([queries, results]))
     masked = Masked(encoder, images, fill)
     whole = [masked.vector(image) for image in range(len(images))]

@@ -1,10 +1,16 @@
 """Whether maps are true: curves, baselines and randomisation, which need the network that was explained.
 
 Costs, in passes of the network: a curve has as many images as steps and one more, 225 for an image of 224 pixels; there
-are six a map, of insertion and deletion, each for the map itself, a random order and a random network. Randomisation
+are up to six a map, of insertion and deletion, each for the map itself, a random order and a random network. The last
+costs the method once more as well: it explains all pairs again with fresh weights. Pairs that share an image and its
+map share the images of its curve: so do the results of a query whose map depends on the query alone. Randomisation
 runs the method once more for each layer that is lost, twice with both ways.
+
+A map whose values are all equal has no order of pixels. Its curve is that of the pair's random order, whether it is the
+map itself or the one of the random network: what says nothing gets what chance gets.
 """
 
+import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -13,18 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli import curves, randomisation, registry
-from cbir_cli.artifacts.explanation import ON_QUERY, Curves, Explanation, Measures, Randomisation
-from cbir_cli.artifacts.model import Model
+from cbir_cli import curves, maps, randomisation, registry
+from cbir_cli.artifacts.explanation import IMPORTANCE, ON_QUERY, ON_RESULT, Curves, Explanation, Measures, Randomisation
 from cbir_cli.errors import UsageError
 from cbir_cli.progress import Progress
 from cbir_cli.stages.encoders import Encoder, Network
-from cbir_cli.stages.explain import Method, Pairs, as_stored
-from cbir_cli.stages.randomisation import fresh_weights
+from cbir_cli.stages.explainers import Method
+from cbir_cli.stages.fresh import Fresh
+from cbir_cli.stages.pairs import Pairs
 
 WHATS = (*curves.WHATS, "randomisation")
-_SALIENCY = "saliency."
-"""Before the layers of the network that makes an IG model's maps."""
+BASELINES = ("both", "map", "none")
 
 
 def parse(text: str, method: str) -> list[str]:
@@ -54,9 +59,12 @@ class Plan:
     whats : sequence of str
         Some of ``WHATS``.
     curve : mapping
-        ``variant``, ``step`` and ``sigma`` of ``curves.curve``.
+        ``variant``, ``step``, ``sigma`` and ``batch`` of ``curves.curve``.
     seed : int
-    fresh : Fresh
+    baselines : str
+        One of ``BASELINES``.
+    fresh : Fresh or None
+        None where no network without its weights is needed.
     layers, ways : list of str
         Of the randomisation.
     """
@@ -65,7 +73,8 @@ class Plan:
     whats: Sequence[str]
     curve: Mapping[str, Any]
     seed: int
-    fresh: "Fresh"
+    baselines: str
+    fresh: Fresh | None
     layers: list[str]
     ways: list[str]
 
@@ -91,8 +100,10 @@ def plan(
     step: int = 0,
     sigma: float = curves.SIGMA,
     seed: int = 0,
+    baselines: str = "both",
     layers: str = "",
     ways: str = ",".join(randomisation.WAYS),
+    batch: int = 32,
 ) -> Plan:
     """Return what will be measured; what is wrong is refused before the maps are made.
 
@@ -104,12 +115,17 @@ def plan(
         How.
     whats : sequence of str
         Some of ``WHATS``.
-    variant, step, sigma
+    variant, step, sigma, batch
         See ``curves.curve``; a step of 0 is as many pixels as the image has rows.
     seed : int
         Of the random order, and of fresh weights.
+    baselines : str
+        What curves are compared with. ``both``: a random order, and the maps of a network with fresh weights. ``map``:
+        the random order alone. ``none``. Each costs as much as the curves themselves; the network also as much as the
+        maps.
     layers : str
-        Layers that are lost, separated by commas; all by default. In a cascade those above are lost as well.
+        Layers that are lost, separated by commas; all by default. ``cbir explain --measure randomisation`` with a wrong
+        one lists them.
     ways : str
         ``cascade``, ``independent`` or both.
 
@@ -122,49 +138,47 @@ def plan(
         raise UsageError(f"{encoder.space.encoder} has no weights to measure a map by")
     curves.fractions(encoder.size, step or None)
     curves.endings(np.zeros((1, 1, 3), np.float32), encoder.input, variant, sigma)
-    if seed < 0:
-        raise UsageError(f"expected a seed of at least 0, found {seed}")
-    fresh, chosen = Fresh(encoder, method, seed), [way.strip() for way in ways.split(",")]
+    randomisation.check_seed(seed)
+    if baselines not in BASELINES:
+        raise registry.unknown("baselines", baselines, BASELINES)
+    chosen = [way.strip() for way in ways.split(",")]
     for way in chosen:
-        if way not in randomisation.WAYS:
-            raise registry.unknown("way to randomise", way, randomisation.WAYS)
-    how = {"variant": variant, "step": step or None, "sigma": sigma}
-    return Plan(encoder, whats, how, seed, fresh, fresh.chosen(layers), chosen)
+        randomisation.check_way(way)
+    anew = "randomisation" in whats or baselines == "both"
+    fresh = Fresh(encoder, method, seed) if anew else None
+    how = {"variant": variant, "step": step or None, "sigma": sigma, "batch": batch}
+    return Plan(encoder, whats, how, seed, baselines, fresh, fresh.chosen(layers) if fresh else [], chosen)
 
 
 def _curves(plan: Plan, made: Explanation, pairs: Pairs, method: Method) -> Measures:
     encoder, how = plan.encoder, plan.curve
     whats = [what for what in curves.WHATS if what in plan.whats]
-    rows = made.importance
-    size, step = made.maps.shape[1], how["step"]
-    fractions = curves.fractions(size, step)
-    vectors = [_encode(encoder, pixels) for pixels in (pairs.query_pixels, pairs.result_pixels)]
-    of_random_model = _maps_of(method, plan.fresh.network(None), made, pairs)
-    kinds = ("own", "random_map", "random_model")
-    found = {kind: {what: np.empty((len(rows), len(fractions)), np.float32) for what in whats} for kind in kinds}
-    total = len(kinds) * len(whats) * len(rows) * len(fractions)
-    with closing(Progress(total, " and ".join(whats))) as progress:
-        for row, place in enumerate(rows):
-            pair, on = made.map_pair[place], made.map_on[place]
-            sides = (pairs.query_pixels, pairs.query, vectors[0]), (pairs.result_pixels, pairs.result, vectors[1])
-            (images, image, _), (others, other, anchors) = sides if on == ON_QUERY else sides[::-1]
-            changed, whole = images[image[pair]], others[other[pair]]
-            maps = made.maps[place], _random_order(changed, whole, plan.seed), of_random_model[row]
-            for kind, one in zip(kinds, maps, strict=True):
-                for what in whats:
-                    found[kind][what][row] = curves.curve(
-                        encoder.encode,
-                        changed,
-                        one,
-                        anchors[other[pair]],
-                        what,
-                        encoder.input,
-                        **how,
-                        advance=progress.advance,
-                    )
+    count, size = len(made.importance), made.maps.shape[1]
+    fractions = curves.fractions(size, how["step"])
+    kinds: dict[str, np.ndarray | None] = {"own": made.maps[made.importance]}
+    if plan.baselines != "none":
+        kinds["random_map"] = None
+    if plan.baselines == "both" and plan.fresh:
+        kinds["random_model"] = _maps_of(method, plan.fresh.network(None), pairs, size)
+    found = {kind: {what: np.empty((count, len(fractions)), np.float32) for what in whats} for kind in kinds}
+    places = [_Place.of(made, pairs, number) for number in made.importance]
+    vectors = {on: _encode(encoder, pixels, how["batch"]) for on, pixels in _pixels(pairs).items()}
+    groups, pixels = _groups(kinds, places), _pixels(pairs)
+    with closing(Progress(len(groups) * len(whats) * len(fractions), " and ".join(whats))) as progress:
+        for importance, members in groups:
+            place = places[members[0][1]]
+            changed, whole = pixels[place.on][place.image], pixels[1 - place.on][place.other]
+            one = _random_order(changed, whole, plan.seed) if importance is None else importance
+            anchors = np.stack([vectors[1 - place.on][places[row].other] for _, row in members])
+            for what in whats:
+                rows = curves.curve(
+                    encoder.encode, changed, one, anchors, what, encoder.input, **how, advance=progress.advance
+                )
+                for (kind, row), values in zip(members, rows, strict=True):
+                    found[kind][what][row] = values
     parameters = {
         "variant": how["variant"],
-        "step": step or size,
+        "step": min(how["step"] or size, size**2),
         "steps": len(fractions) - 1,
         "fill": "mean" if how["variant"] == "code" else "grey",
         "blur": how["sigma"],
@@ -172,14 +186,48 @@ def _curves(plan: Plan, made: Explanation, pairs: Pairs, method: Method) -> Meas
     }
     return Measures(
         **found["own"],
-        random_map=Curves(**found["random_map"]),
-        random_model=Curves(**found["random_model"]),
+        random_map=Curves(**found.get("random_map", {})),
+        random_model=Curves(**found.get("random_model", {})),
         parameters=parameters,
         fractions=fractions,
     )
 
 
-def _encode(encoder: Network, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
+@dataclass(frozen=True)
+class _Place:
+    """Where a map lies: on the query or on the result, and the rows of its image and of the pair's other image."""
+
+    on: int
+    image: int
+    other: int
+
+    @classmethod
+    def of(cls, made: Explanation, pairs: Pairs, number: int) -> "_Place":
+        """Return the place of a map of an explanation."""
+        on, pair = int(made.map_on[number]), made.map_pair[number]
+        rows = {ON_QUERY: int(pairs.query[pair]), ON_RESULT: int(pairs.result[pair])}
+        return cls(on, rows[on], rows[1 - on])
+
+
+def _pixels(pairs: Pairs) -> dict[int, np.ndarray]:
+    return {ON_QUERY: pairs.query_pixels, ON_RESULT: pairs.result_pixels}
+
+
+def _groups(
+    kinds: Mapping[str, np.ndarray | None], places: Sequence[_Place]
+) -> list[tuple[np.ndarray | None, list[tuple[str, int]]]]:
+    """Return each order in which an image changes, a map or None for chance, with the kinds and rows that have it."""
+    groups: dict[tuple[Any, ...], tuple[np.ndarray | None, list[tuple[str, int]]]] = {}
+    for kind, importance in kinds.items():
+        for row, place in enumerate(places):
+            one = None if importance is None or not np.ptp(importance[row]) else importance[row]
+            # An order by chance is that of a pair; what has no order of its own in that pair shares it.
+            order = place.other if one is None else hashlib.sha256(one.tobytes()).digest()
+            groups.setdefault((place.on, place.image, order), (one, []))[1].append((kind, row))
+    return list(groups.values())
+
+
+def _encode(encoder: Network, pixels: np.ndarray, batch: int) -> np.ndarray:
     parts = [encoder.encode(pixels[start : start + batch]) for start in range(0, len(pixels), batch)]
     return np.concatenate([np.empty((0, encoder.width), np.float32), *parts]).astype(np.float64)
 
@@ -190,82 +238,25 @@ def _random_order(image: np.ndarray, other: np.ndarray, seed: int) -> np.ndarray
     return draw.permutation(np.arange(image.shape[0] * image.shape[1], dtype=np.float64)).reshape(image.shape[:2])
 
 
-def _maps_of(method: Method, encoder: Network, made: Explanation, pairs: Pairs) -> np.ndarray:
-    """Return what a method makes of another network in the place of each importance map, as it would be stored."""
-    rows = made.importance
-    places = {(p, on): row for row, (p, on) in enumerate(zip(made.map_pair[rows], made.map_on[rows], strict=True))}
-    maps = np.zeros((len(rows), *made.maps.shape[1:]), np.float16)
-    for number, on, what, image_map in method.maps(encoder, pairs):
-        if not what and (number, on) in places:
-            maps[places[number, on]] = as_stored(image_map)[0]
-    return maps
+def _maps_of(method: Method, encoder: Network, pairs: Pairs, size: int) -> np.ndarray:
+    """Return what a method makes of another network: importance, as it would be stored, in the order of the pairs."""
+    found = [one for _, _, what, one in method.maps(encoder, pairs) if what == IMPORTANCE]
+    return np.concatenate([np.empty((0, size, size), np.float16), *(maps.finish(one[None, None])[0] for one in found)])
 
 
 def _randomisation(plan: Plan, made: Explanation, pairs: Pairs, method: Method) -> Randomisation:
-    trained = made.maps[made.importance]
+    fresh, trained = plan.fresh, made.maps[made.importance]
+    if fresh is None:
+        raise UsageError("randomisation needs a network that can be drawn anew")
     done: dict[frozenset[str], np.ndarray] = {}  # the uppermost layer alone is the first of both ways
     tables: dict[str, np.ndarray] = {}
     for way in plan.ways:
         columns = []
-        for layer in plan.layers:
-            without = frozenset(plan.fresh.above(layer) if way == "cascade" else [layer])
-            if without not in done:
-                others = _maps_of(method, plan.fresh.network(without), made, pairs)
-                done[without] = randomisation.correlation(trained, others)
-            columns.append(done[without])
+        for layer, lost in randomisation.losses(fresh.layers(), way):
+            if layer in plan.layers:
+                if lost not in done:
+                    others = _maps_of(method, fresh.network(lost), pairs, trained.shape[1])
+                    done[lost] = randomisation.correlation(trained, others)
+                columns.append(done[lost])
         tables[way] = np.stack(columns, axis=1).astype(np.float32)
     return Randomisation(plan.layers, "signed", **tables)
-
-
-class Fresh:
-    """Networks of an encoder that lost what they have learnt, as a whole or by layers.
-
-    An IG model has two networks: the layers of the one that makes the maps come last, under ``saliency.``. The method
-    ``ig`` shows what that one makes, so for it the other is not touched.
-    """
-
-    def __init__(self, encoder: Network, method: str, seed: int) -> None:
-        self._encoder = encoder
-        model, stage = encoder.model, encoder.model.saliency
-        if stage and stage.fitted:
-            raise UsageError(
-                f"{model.name}: its maps are made by {stage.method}, which was fitted to images with the network as it "
-                "is: it cannot be measured against a network without its weights"
-            )
-        self._models = {"": model} if not stage else {"": model, _SALIENCY: stage.model}
-        if stage and method == "ig":
-            del self._models[""]
-        self._weights = {prefix: fresh_weights(one, seed) for prefix, one in self._models.items()}
-
-    def layers(self) -> list[str]:
-        """Return the names of all layers, the one nearest to the output first."""
-        return [prefix + layer for prefix, fresh in self._weights.items() for layer in randomisation.layers(fresh)]
-
-    def chosen(self, names: str) -> list[str]:
-        """Return the layers of a list, in their order; all of an empty one."""
-        known, asked = self.layers(), [name.strip() for name in names.split(",") if name.strip()]
-        for name in asked:
-            if name not in known:
-                raise registry.unknown("layer", name, known)
-        return [name for name in known if name in asked or not asked]
-
-    def above(self, layer: str) -> list[str]:
-        """Return a layer and all that are nearer to the output."""
-        known = self.layers()
-        return known[: known.index(layer) + 1]
-
-    def network(self, lost: frozenset[str] | None) -> Network:
-        """Return the encoder without some layers, or without all."""
-        models = {prefix: self._without(prefix, lost) for prefix in self._models}
-        whole = models.get("", self._encoder.model)
-        if _SALIENCY in models and whole.saliency:
-            whole = replace(whole, saliency=replace(whole.saliency, model=models[_SALIENCY]))
-        return Network(whole, self._encoder.settings)
-
-    def _without(self, prefix: str, lost: frozenset[str] | None) -> Model:
-        model, fresh = self._models[prefix], self._weights[prefix]
-        weights = {
-            name: value if lost is None or prefix + randomisation.layer_of(name) in lost else model.weights[name]
-            for name, value in fresh.items()
-        }
-        return replace(model, weights=weights)

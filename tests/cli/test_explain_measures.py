@@ -259,7 +259,10 @@ WRONG = {
     "no maps": (["--method", "none", "--measure", "insertion"], "--measure needs maps; method none makes none"),
     "variant": (["--measure", "deletion", "--set", "measure.variant=x"], "unknown variant 'x': known: code, paper"),
     "step": (["--measure", "deletion", "--set", "measure.step=-1"], "expected a step of at least 1 pixel, found -1"),
-    "sigma": (["--measure", "insertion", "--set", "measure.sigma=0"], "expected a sigma above 0, found 0.0"),
+    "sigma": (
+        ["--measure", "insertion", "--set", "measure.sigma=0"],
+        "expected a sigma above 0 and at most 1000 pixels, found 0.0",
+    ),
     "layer": (["--measure", "randomisation", "--set", "measure.layers=conv"], "unknown layer 'conv': "),
     "way": (["--measure", "randomisation", "--set", "measure.ways=all"], "unknown way to randomise 'all': "),
     "not measured": (["--set", "measure.step=1"], "unknown parameter of method occlusion 'measure.step': "),
@@ -294,7 +297,7 @@ def test_of_a_method_that_shows_maps_only_the_network_that_makes_them_loses_laye
     error = cbir(*line, "-m", "ig.h5", "-o", "x.h5", cwd=chain).error
     assert "known: saliency.classifier, saliency.features.norm5, " in error and ", classifier" not in error
     error = cbir(*line, "-m", "ig.h5", "-o", "x.h5", *OCCLUSION, "--set", "measure.seed=-1", cwd=chain).error
-    assert error == "cbir explain: expected a seed of at least 0, found -1"
+    assert error == "cbir explain: expected a seed from 0 to below 2^64, found -1"
     line[-1] = "measure.layers=x"
     error = cbir(*line, "-m", "ig.h5", "-o", "x.h5", *OCCLUSION, cwd=chain).error
     assert "known: classifier, features.norm5, " in error and ", saliency.features.conv0" in error
