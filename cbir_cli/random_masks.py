@@ -145,6 +145,12 @@ def draw(kind: str, size: tuple[int, int], count: int, *, cells: int, probabilit
     return RandomMasks(kept, shifts.astype(np.int32), rows, columns, size)
 
 
+def check_fill(fill: float) -> None:
+    """Refuse what a mask cannot put in place of an image; UsageError."""
+    if not abs(fill) <= float(np.finfo(np.float32).max):
+        raise UsageError(f"fill: expected a finite number of 32 bits, found {fill}")
+
+
 def _mirrored(cells: int, length: int) -> ndarray:
     """Weights (length, cells) of linear interpolation that mirrors at the middle of the outermost cells (RISE)."""
     place = np.abs((np.arange(length) + 0.5) * cells / length - 0.5)

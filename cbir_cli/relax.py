@@ -96,8 +96,7 @@ class Options:
             raise UsageError(f"tolerance of relax: expected from 0 to below 1, found {self.tolerance}")
         if not (self.gamma >= 0 and np.isfinite(self.gamma)):
             raise UsageError(f"gamma of relax: expected a finite number of at least 0, found {self.gamma}")
-        if not np.isfinite(self.fill):
-            raise UsageError(f"fill of relax: expected a finite number, found {self.fill}")
+        random_masks.check_fill(self.fill)
 
     def draw(self, size: tuple[int, int], seed: int) -> RandomMasks:
         """Return the masks for images of one size; UsageError where they cannot be drawn."""

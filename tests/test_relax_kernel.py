@@ -167,6 +167,7 @@ def test_what_is_stored_keeps_the_order():
         ("gamma", np.inf),
         ("fill", np.nan),
         ("fill", -np.inf),
+        ("fill", 1e39),
     ],
 )
 def test_parameters_out_of_range(name, value):

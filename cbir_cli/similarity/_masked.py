@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli.errors import UsageError
+from cbir_cli.random_masks import check_fill
 from cbir_cli.vectors import checked
 
 
@@ -32,8 +32,7 @@ class Masked:
     """
 
     def __init__(self, encoder: Any, images: ndarray, fill: float) -> None:
-        if not np.isfinite(np.float32(fill)):
-            raise UsageError(f"expected a finite fill, found {fill}")
+        check_fill(fill)
         self._encoder, self._images = encoder, images
         colour = np.array([m + fill * s for m, s in zip(encoder.input.mean, encoder.input.std, strict=True)])
         if images.ndim == 3 and (colour == colour[0]).all():
