@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli import registry
+from cbir_cli import maps, registry
 from cbir_cli.artifacts.explanation import IMPORTANCE, ON_QUERY, ON_RESULT, UNCERTAINTY
 from cbir_cli.artifacts.index import Index
 from cbir_cli.errors import ShapeError
@@ -74,6 +74,13 @@ class Method:
                 for stack, (on, what) in zip(stacks, _RETURNED, strict=False):
                     if on in sides:
                         yield start + number, on, what, stack[number]
+
+    def importance(self, encoder: Encoder, pairs: Pairs) -> np.ndarray:
+        """Return the importance of all pairs as it is stored, (M0, S, S) float16, in the order of ``maps``."""
+        size = pairs.query_pixels.shape[1]
+        found = [one for _, _, what, one in self.maps(encoder, pairs) if what == IMPORTANCE]
+        stored = (maps.finish(one[None, None])[0] for one in found)
+        return np.concatenate([np.empty((0, size, size), np.float16), *stored])
 
 
 def parameters(name: str, *, seed: int = 0, batch: int | None = None) -> dict[str, Any]:

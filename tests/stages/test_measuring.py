@@ -11,7 +11,7 @@ from test_explain import SIZE, SPACE, answers
 from cbir_cli import curves
 from cbir_cli.errors import UsageError
 from cbir_cli.images import InputSpec
-from cbir_cli.stages import explain, fresh, measuring
+from cbir_cli.stages import explain, fresh, measured_curves, measuring
 from cbir_cli.stages.encoders import Ssim
 from cbir_cli.stages.explainers import Method
 
@@ -67,7 +67,7 @@ def one_by_one(encoder, method, made, pairs, random_model):
         sides = [pairs.query_pixels[pairs.query[pair]], pairs.result_pixels[pairs.result[pair]]]
         image, other = sides[on], sides[1 - on]
         anchor = encoder.encode(other[None]).astype(np.float64)
-        order = measuring._random_order(image, other, 3)
+        order = measured_curves.random_order(image, other, 3)
         of_random_model = method(None, sides[0][None], sides[1][None])[on][0]
         of_random_model = (of_random_model / (np.abs(of_random_model).max() or 1)).astype(np.float16)
         for kind, one in (("own", made.maps[row]), ("random_map", order), ("random_model", of_random_model)):
@@ -217,11 +217,11 @@ def test_uncertainty_is_not_compared():
 
 def test_a_random_order_is_that_of_its_pair():
     one, other = np.random.default_rng(0).random((2, 8, 8), np.float32)
-    order = measuring._random_order(one, other, 0)
+    order = measured_curves.random_order(one, other, 0)
     assert sorted(order.ravel()) == list(range(64))
-    assert (order == measuring._random_order(one.copy(), other, 0)).all()
+    assert (order == measured_curves.random_order(one.copy(), other, 0)).all()
     for images, seed in (((other, one), 0), ((one, other), 1), ((one, one), 0)):
-        assert (order != measuring._random_order(*images, seed)).any()
+        assert (order != measured_curves.random_order(*images, seed)).any()
 
 
 def test_what_cannot_be_drawn_anew_is_refused():
