@@ -45,7 +45,7 @@ def run(
     settings: options.Set = None,
     output: options.Output = "-",
     seed: options.Seed = 0,
-    batch_size: options.BatchSize = 32,
+    batch_size: options.BatchSize = 64,
     device: options.DeviceOption = options.Device.auto,
     threads: options.Threads = None,
     on_error: options.OnErrorOption = options.OnError.report,

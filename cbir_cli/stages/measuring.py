@@ -107,7 +107,7 @@ def plan(
     baselines: str = "both",
     layers: str = "",
     ways: str = ",".join(randomisation.WAYS),
-    batch: int = 32,
+    batch: int = 64,
 ) -> Plan:
     """Return what will be measured; what is wrong is refused before the maps are made.
 
