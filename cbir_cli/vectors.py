@@ -21,8 +21,10 @@ def checked(found: Any, count: int) -> ndarray:
         If they are not ``count`` vectors, or a number is not finite.
     """
     vectors = np.asarray(found)
-    if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
+    if vectors.ndim != 2 or len(vectors) != count:
         raise ShapeError(f"expected {count} finite vectors from the model, found shape {vectors.shape}")
+    if not np.isfinite(vectors).all():
+        raise ShapeError(f"expected {count} finite vectors from the model, found numbers that are not finite")
     return vectors
 
 

@@ -30,9 +30,20 @@ def test_distances_by_the_name_of_the_similarity():
         vectors.distances(anchor, others, "ssim")
 
 
-@pytest.mark.parametrize("found", [np.ones(3), np.ones((2, 3)), np.full((3, 2), np.nan), np.full((3, 2), np.inf)])
-def test_what_is_no_vector_of_each_image(found):
-    with pytest.raises(ShapeError, match=r"expected 3 finite vectors from the model, found shape \("):
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (np.ones(3), r"shape \(3,\)"),
+        (np.ones((2, 3)), r"shape \(2, 3\)"),
+        (np.full((3, 2), np.nan), "numbers that are not finite"),
+        (np.array([[1.0], [-np.inf], [0]]), "numbers that are not finite"),
+    ],
+)
+def test_what_is_no_vector_of_each_image(found, words):
+    with pytest.raises(ShapeError, match=f"expected 3 finite vectors from the model, found {words}"):
         vectors.checked(found, 3)
+
+
+def test_vectors_stay_as_they_came():
     given = np.ones((3, 2), np.float32)
     assert vectors.checked(given, 3) is given

@@ -20,9 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from cbir_cli import relax
-from cbir_cli.errors import ShapeError
 from cbir_cli.saliency import _output
-from cbir_cli.vectors import cosine_distances
+from cbir_cli.vectors import checked, cosine_distances
 
 EXPLAINS = "representation"
 
@@ -86,11 +85,9 @@ def explain(
     Raises
     ------
     ShapeError
-        If ``images`` is not 4-D, or the model gives no (N, D) vectors.
+        If ``images`` is not 4-D, or the model gives no finite (N, D) vectors.
     UsageError
         If a parameter is out of range.
-    CbirError
-        If a vector is not finite.
     """
     options = relax.Options(
         masks=masks,
@@ -122,10 +119,7 @@ def _explain(
     drawn = options.draw((images.shape[2], images.shape[3]), state)
 
     def vectors(batch: Tensor) -> np.ndarray:
-        found = model(batch)
-        if found.ndim != 2 or len(found) != len(batch):
-            raise ShapeError(f"expected vectors ({len(batch)}, D) from the model, found {tuple(found.shape)}")
-        return np.asarray(_output.finite(found, "relax").cpu().numpy())
+        return checked(model(batch).cpu().numpy(), len(batch))
 
     def distances(image: int, some: np.ndarray) -> np.ndarray:
         kept = torch.from_numpy(some)[:, None].to(pixels)

@@ -14,7 +14,7 @@ from torch import nn
 from cbir_cli import engines, random_masks, registry
 from cbir_cli.artifacts import files, saliency
 from cbir_cli.artifacts import model as models
-from cbir_cli.errors import CbirError, ShapeError, UsageError
+from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
 from cbir_cli.saliency import relax
@@ -126,7 +126,7 @@ def test_what_is_no_vector():
         relax.explain(nn.Identity(), images(), generator=generator())
     broken = Tangent()
     broken.weight.data.fill_(torch.nan)
-    with pytest.raises(CbirError, match="not finite"):
+    with pytest.raises(ShapeError, match="finite vectors from the model, found numbers that are not finite"):
         relax.explain(broken, images(), generator=generator())
 
 
