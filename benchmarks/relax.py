@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cbir_cli import random_masks, registry, relax
+from cbir_cli import random_masks, registry, vectors
 from cbir_cli.artifacts.model import Model
 from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
@@ -109,7 +109,7 @@ def loop(encoder, pixels, drawn, batch):
             masks = drawn.block(start, min(start + batch, len(drawn)))
             colour = np.array(encoder.input.mean, np.float32)
             hidden = image[None, ..., None] * masks[..., None] + colour * (1 - masks[..., None])
-            scores = 1 - relax.cosine_distances(whole, encoder.encode(hidden))
+            scores = 1 - vectors.cosine_distances(whole, encoder.encode(hidden))
             kept = kept + masks.sum(axis=0, dtype=np.float64)
             total = total + np.tensordot(scores, masks.astype(np.float64), 1)
         found.append(total / kept)
@@ -132,9 +132,7 @@ def main():
     pixels = np.random.default_rng(0).random((options.images + 1, options.size, options.size), np.float32)
     prepared = torch.from_numpy(model.input.prepare(pixels))
     masks, batch = options.masks // options.batch * options.batch, options.batch
-    drawn = random_masks.draw(
-        "relax", (options.size,) * 2, masks, cells=7, probability=0.5, random=np.random.default_rng(0)
-    )
+    drawn = random_masks.draw("relax", (options.size,) * 2, masks, cells=7, probability=0.5, seed=0)
     some = pixels[: options.images]
 
     def ours(queries, results):

@@ -1,7 +1,8 @@
 """Insertion and deletion curves: how alike two images are while one appears, or vanishes, by the order of a map.
 
 Deletion takes the pixels of an image away, the most important first; insertion puts them into a blurred copy. After
-each step the image is embedded, and compared with the other image of the pair, which stays whole.
+each step the image is embedded, and compared with the other image of the pair, which stays whole. Pairs that share an
+image and its map share the steps: an image under a map is embedded once, and compared with any number of others.
 
 Reference
 ---------
@@ -31,6 +32,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy import ndarray
 
+from cbir_cli import vectors
 from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.images import InputSpec
 from cbir_cli.registry import unknown
@@ -38,6 +40,8 @@ from cbir_cli.registry import unknown
 WHATS = ("insertion", "deletion")
 VARIANTS = ("code", "paper")
 SIGMA = 50**0.5
+_WIDEST = 1000.0
+"""Largest sigma, in pixels: its kernel has ten times the side of the images that networks take."""
 _RADIUS = 25 / SIGMA  # of the kernel, in units of sigma: 51 pixels across
 
 
@@ -51,17 +55,22 @@ def fractions(size: int, step: int | None = None) -> ndarray:
     step : int, optional
         Pixels that change in a step; as many as the image has rows by default.
     """
-    pixels, step = size**2, size if step is None else step
-    if step < 1:
-        raise UsageError(f"expected a step of at least 1 pixel, found {step}")
+    pixels, step = size**2, _at_a_time(size, step)
     return np.minimum(np.arange(-(-pixels // step) + 1) * step, pixels) / pixels
+
+
+def _at_a_time(size: int, step: int | None) -> int:
+    """Return how many pixels change in a step."""
+    if step is not None and step < 1:
+        raise UsageError(f"expected a step of at least 1 pixel, found {step}")
+    return size if step is None else min(step, size**2)
 
 
 def curve(
     encode: Callable[[ndarray], ndarray],
     image: ndarray,
     importance: ndarray,
-    anchor: ndarray,
+    anchors: ndarray,
     what: str,
     spec: InputSpec,
     *,
@@ -71,7 +80,7 @@ def curve(
     batch: int = 64,
     advance: Callable[[int], None] = lambda count: None,
 ) -> ndarray:
-    """Similarity of an image with another while it appears or vanishes.
+    """Similarity of an image with others while it appears or vanishes.
 
     Parameters
     ----------
@@ -81,8 +90,8 @@ def curve(
         What is changed, pixels in [0, 1].
     importance : ndarray (S, S), float
         Of each pixel; the largest changes first.
-    anchor : ndarray (D,), float
-        Vector of the other, whole image of the pair.
+    anchors : ndarray (A, D), float
+        Vectors of the other, whole images, of one pair each.
     what : str
         ``insertion`` or ``deletion``.
     spec : InputSpec
@@ -92,7 +101,7 @@ def curve(
     step : int, optional
         Pixels that change in a step; as many as the image has rows by default.
     sigma : float
-        Of the blur, in pixels, above 0.
+        Of the blur, in pixels, above 0 and at most 1000.
     batch : int
         Images embedded at once; bounds memory.
     advance : callable
@@ -100,8 +109,9 @@ def curve(
 
     Returns
     -------
-    ndarray (T,), float32
-        From 0 to 1; the first before any step, the last after all of them. 0 where a vector is 0.
+    ndarray (A, T), float32
+        From 0 to 1; the first before any step, the last after all of them. 0 where a vector is 0. A row does not depend
+        on the other anchors.
 
     Raises
     ------
@@ -120,23 +130,18 @@ def curve(
     whole = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
     blurred, gone = endings(whole, spec, variant, sigma)
     start, end = (blurred, whole) if what == "insertion" else (whole, gone)
-    when = order(importance) // (len(image) if step is None else step)
-    found = np.empty(len(times), np.float32)
+    when = order(importance) // _at_a_time(len(image), step)
+    anchors = vectors.checked(anchors, len(anchors))
+    found = np.empty((len(anchors), len(times)), np.float32)
     for some in np.split(times, times[batch::batch]):
         changed = np.where((when < some[:, None, None])[..., None], end, start)
-        found[some] = similarity(anchor[None].repeat(len(some), axis=0), encode(changed))
+        made = vectors.checked(encode(changed), len(some))
+        if made.shape[1] != anchors.shape[1]:
+            raise ShapeError(f"expected vectors of {anchors.shape[1]} numbers from the model, found {made.shape[1]}")
+        for curve_of, anchor in zip(found, anchors, strict=True):
+            curve_of[some] = np.clip(1 - vectors.cosine_distances(anchor, made), 0, 1)
         advance(len(some))
     return found
-
-
-def similarity(one: ndarray, other: ndarray) -> ndarray:
-    """Return the cosine of each vector with another, (N, D) and (N, D) to (N,) float64, cut to 0 to 1; 0 for a zero."""
-    one, other = (np.asarray(v, np.float64) for v in (one, other))
-    if one.shape != other.shape or not (np.isfinite(one).all() and np.isfinite(other).all()):
-        raise ShapeError(f"expected finite vectors of one shape from the model, found {one.shape} and {other.shape}")
-    lengths = np.sqrt(np.square(one).sum(axis=1) * np.square(other).sum(axis=1))
-    cosine = np.divide((one * other).sum(axis=1), lengths, out=np.zeros(len(one)), where=lengths > 0)
-    return np.clip(cosine, 0, 1)
 
 
 def order(importance: ndarray) -> ndarray:
@@ -153,14 +158,14 @@ def endings(image: ndarray, spec: InputSpec, variant: str, sigma: float = SIGMA)
     Raises
     ------
     UsageError
-        If there is no such variant, or sigma is not above 0.
+        If there is no such variant, or sigma is not above 0 and at most 1000.
     """
     from scipy.ndimage import correlate1d, gaussian_filter1d
 
     if variant not in VARIANTS:
         raise unknown("variant", variant, VARIANTS)
-    if not 0 < sigma < np.inf:
-        raise UsageError(f"expected a sigma above 0, found {sigma}")
+    if not 0 < sigma <= _WIDEST:
+        raise UsageError(f"expected a sigma above 0 and at most {_WIDEST:g} pixels, found {sigma}")
     mean = np.asarray(spec.mean, np.float64)
     radius = max(1, round(_RADIUS * sigma))
     kernel = gaussian_filter1d(np.eye(1, 2 * radius + 1, radius)[0], sigma)  # as theirs: what is cut off is folded in

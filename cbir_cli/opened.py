@@ -4,8 +4,9 @@ What is explained is the network that gives the vectors. For an interpretability
 it is fed the saliency maps that the first one makes, which lie on the same pixels as the image.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -174,13 +175,19 @@ class Opened:
         one thread, has neither, so its bytes do not depend on the others; and memory is that of a few images.
         """
         workers = min(self._threads, count) if self.device == "cpu" else 1
+        with self.one_thread(), ThreadPoolExecutor(max(workers, 1)) as pool:
+            done = pool.map(work, range(count))
+            return list(track(done, count, description) if description else done)
+
+    @staticmethod
+    @contextmanager
+    def one_thread() -> Iterator[None]:
+        """Context in which torch computes each operation on one thread, and without TF32, its default on a GPU."""
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            # No TF32, which is torch's default for convolutions on a GPU.
-            with torch.backends.cudnn.flags(allow_tf32=False), ThreadPoolExecutor(max(workers, 1)) as pool:
-                done = pool.map(work, range(count))
-                return list(track(done, count, description) if description else done)
+            with torch.backends.cudnn.flags(allow_tf32=False):
+                yield
         finally:
             torch.set_num_threads(before)
 

@@ -94,9 +94,7 @@ class RandomMasks:
         return kept + (1 - kept) * np.outer(*sides)
 
 
-def draw(
-    kind: str, size: tuple[int, int], count: int, *, cells: int, probability: float, random: np.random.Generator
-) -> RandomMasks:
+def draw(kind: str, size: tuple[int, int], count: int, *, cells: int, probability: float, seed: int) -> RandomMasks:
     """Draw masks.
 
     Parameters
@@ -113,8 +111,8 @@ def draw(
         Cells on each side, from 2 to the image's side.
     probability : float
         That a cell is kept, between 0 and 1.
-    random : numpy.random.Generator
-        Only source of randomness.
+    seed : int
+        At least 0; same seed, same masks.
 
     Raises
     ------
@@ -129,6 +127,8 @@ def draw(
         raise UsageError(f"cells: expected from 2 to the {min(size)} pixels of an image, found {cells}")
     if not 0 < probability < 1:
         raise UsageError(f"probability: expected between 0 and 1, found {probability}")
+    if seed < 0:
+        raise UsageError(f"expected a seed of at least 0, found {seed}")
     if kind == "rise":
         steps = [-(-side // cells) for side in size]
         rows, columns = (_mirrored(cells, (cells + 1) * step) for step in steps)
@@ -136,13 +136,19 @@ def draw(
         steps = [cells, cells]
         rows, columns = (_padded(cells, side, cells // 2) for side in size)
     # One stream each, so that the first masks do not depend on how many follow.
-    for_cells, for_shifts = random.spawn(2)
+    for_cells, for_shifts = np.random.default_rng(seed).spawn(2)
     kept = np.empty((count, cells, cells), bool)
     for start in range(0, count, _DRAWN):
         part = kept[start : start + _DRAWN]
         part[:] = for_cells.random(part.shape) < probability
     shifts = for_shifts.integers(0, steps, (count, 2))
     return RandomMasks(kept, shifts.astype(np.int32), rows, columns, size)
+
+
+def check_fill(fill: float) -> None:
+    """Refuse what a mask cannot put in place of an image; UsageError."""
+    if not abs(fill) <= float(np.finfo(np.float32).max):
+        raise UsageError(f"fill: expected a finite number of 32 bits, found {fill}")
 
 
 def _mirrored(cells: int, length: int) -> ndarray:

@@ -15,12 +15,13 @@ made, batch norms and their statistics included. A layer is what the second dot 
 in a DenseNet or ResNet.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli.errors import ShapeError
+from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.registry import unknown
 
 WAYS = ("cascade", "independent")
@@ -62,12 +63,38 @@ def networks(weights: Weights, fresh: Weights, way: str) -> Iterator[tuple[str, 
     UsageError
         If there is no such way.
     """
+    for layer, lost in losses(layers(weights), way):
+        yield layer, without(weights, fresh, lost)
+
+
+def losses(layers: Sequence[str], way: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each layer, of those that begin with the one nearest to the output, with all that are lost by then.
+
+    Raises
+    ------
+    UsageError
+        If there is no such way.
+    """
+    check_way(way)
+    for place, layer in enumerate(layers):
+        yield layer, frozenset(layers[: place + 1] if way == "cascade" else [layer])
+
+
+def without(weights: Weights, fresh: Weights, lost: Collection[str] | None) -> dict[str, NDArray]:
+    """Return the weights of a network that lost some layers, or all of them: there they are the fresh ones."""
+    return {name: fresh[name] if lost is None or layer_of(name) in lost else value for name, value in weights.items()}
+
+
+def check_way(way: str) -> None:
+    """Refuse what is none of ``WAYS``; UsageError."""
     if way not in WAYS:
         raise unknown("way to randomise", way, WAYS)
-    lost: set[str] = set()
-    for layer in layers(weights):
-        lost = {*lost, layer} if way == "cascade" else {layer}
-        yield layer, {name: fresh[name] if layer_of(name) in lost else value for name, value in weights.items()}
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what weights cannot be drawn from; UsageError."""
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"expected a seed from 0 to below 2^64, found {seed}")
 
 
 def correlation(maps: NDArray, others: NDArray, *, sign: bool = True) -> NDArray[np.float64]:
@@ -95,7 +122,7 @@ def correlation(maps: NDArray, others: NDArray, *, sign: bool = True) -> NDArray
         raise ShapeError(f"expected maps of one shape, found {maps.shape} and {others.shape}")
     centred = []
     for values in (maps, others):
-        flat = np.asarray(values, np.float64).reshape(len(values), -1)
+        flat = np.asarray(values, np.float64).reshape(len(values), math.prod(values.shape[1:]))
         ranks = rankdata(flat if sign else np.abs(flat), axis=1)
         centred.append(ranks - ranks.mean(axis=1, keepdims=True))
     lengths = np.prod([np.sqrt((one**2).sum(axis=1)) for one in centred], axis=0)

@@ -29,10 +29,12 @@ where theirs go on mask by mask, in float32, starting from a weight of 1e-10. On
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
 
+from cbir_cli import random_masks
 from cbir_cli.errors import UsageError
 from cbir_cli.random_masks import RandomMasks
 from cbir_cli.registry import unknown
@@ -44,21 +46,85 @@ STEP = 250
 """Masks between two looks at the standard error; fixed, so that where a map stops does not depend on a batch."""
 
 
-def check(*, normalisation: str, tolerance: float, gamma: float, average: str) -> None:
-    """Refuse parameters that ``explain`` and ``certain`` have no use for.
+@dataclass(frozen=True)
+class Options:
+    """What can be set of RELAX, whatever network it explains; checked as soon as it is made.
+
+    Attributes
+    ----------
+    masks : int
+        Masks, the same for all images: one forward pass each for every image.
+    cells : int
+        Of the small grid, on each side; from 2 to the image's side.
+    probability : float
+        That a cell is kept, between 0 and 1.
+    mask_kind : str
+        One of ``random_masks.KINDS``.
+    fill : float
+        What masks put in place of the image, in units of the network's input; finite.
+    normalisation : str
+        One of ``NORMALISATIONS``.
+    tolerance : float
+        See ``explain``.
+    shifted, gamma, average
+        See ``shown``.
 
     Raises
     ------
     UsageError
+        If something of this is out of range.
     """
-    if normalisation not in NORMALISATIONS:
-        raise unknown("normalisation of relax", normalisation, NORMALISATIONS)
-    if average not in AVERAGES:
-        raise unknown("average of relax", average, AVERAGES)
-    if not 0 <= tolerance < 1:
-        raise UsageError(f"tolerance of relax: expected from 0 to below 1, found {tolerance}")
-    if not (gamma >= 0 and np.isfinite(gamma)):
-        raise UsageError(f"gamma of relax: expected a finite number of at least 0, found {gamma}")
+
+    masks: int = 3000
+    cells: int = 7
+    probability: float = 0.5
+    mask_kind: str = "relax"
+    fill: float = 0.0
+    normalisation: str = "code"
+    tolerance: float = 0.0
+    shifted: bool = True
+    gamma: float = 0.0
+    average: str = "mean"
+
+    def __post_init__(self) -> None:
+        """Refuse what there is no use for; what depends on the size of the image is looked at by ``maps``."""
+        if self.normalisation not in NORMALISATIONS:
+            raise unknown("normalisation of relax", self.normalisation, NORMALISATIONS)
+        if self.average not in AVERAGES:
+            raise unknown("average of relax", self.average, AVERAGES)
+        if not 0 <= self.tolerance < 1:
+            raise UsageError(f"tolerance of relax: expected from 0 to below 1, found {self.tolerance}")
+        if not (self.gamma >= 0 and np.isfinite(self.gamma)):
+            raise UsageError(f"gamma of relax: expected a finite number of at least 0, found {self.gamma}")
+        random_masks.check_fill(self.fill)
+
+    def draw(self, size: tuple[int, int], seed: int) -> RandomMasks:
+        """Return the masks for images of one size; UsageError where they cannot be drawn."""
+        return random_masks.draw(
+            self.mask_kind, size, self.masks, cells=self.cells, probability=self.probability, seed=seed
+        )
+
+    def maps(
+        self,
+        distances: Callable[[int, ndarray], ndarray],
+        count: int,
+        masks: RandomMasks,
+        *,
+        batch: int,
+        advance: Callable[[int], None] = lambda done: None,
+    ) -> tuple[ndarray, ndarray]:
+        """Return importance as it is stored, and uncertainty, (P, H, W) float64 each; arguments as of ``explain``."""
+        importance, uncertainty = explain(
+            distances,
+            count,
+            masks,
+            normalisation=self.normalisation,
+            tolerance=self.tolerance,
+            batch=batch,
+            advance=advance,
+        )
+        stored = shown(importance, uncertainty, shifted=self.shifted, gamma=self.gamma, average=self.average)
+        return stored, uncertainty
 
 
 def explain(
@@ -154,18 +220,6 @@ def shown(
     if shifted and importance.size:
         importance = importance - importance.min(axis=(-2, -1), keepdims=True)
     return certain(importance, uncertainty, gamma=gamma, average=average) if gamma else importance
-
-
-def cosine_distances(anchor: ndarray, vectors: ndarray) -> ndarray:
-    """Return 1 - cosine similarity of one vector (D,) and others (N, D), float64; 1 where one of the two is all zero.
-
-    As half the squared difference of the directions: of two that are nearly the same, 1 - cosine has no digits left.
-    """
-    anchor, vectors = anchor.astype(np.float64), vectors.astype(np.float64)
-    norms, length = np.sqrt(np.square(vectors).sum(axis=1)), np.sqrt(np.square(anchor).sum())
-    directions = vectors / np.where(norms > 0, norms, 1)[:, None]
-    halves = np.square(directions - anchor / (length or 1)).sum(axis=1) / 2
-    return np.where((norms > 0) & (length > 0), halves, 1.0)
 
 
 def _sums(masks: RandomMasks, d: ndarray) -> tuple[float, ndarray, ndarray, ndarray]:

@@ -61,8 +61,8 @@ def test_is_the_authors_loop(linear, what, step, batch):
     importance = draw.integers(-3, 4, (16, 16)) / 3  # with ties
     counts = []
     found = curves.curve(
-        linear[1], image, importance, anchor, what, SPEC, step=step, batch=batch, advance=counts.append
-    )
+        linear[1], image, importance, anchor[None], what, SPEC, step=step, batch=batch, advance=counts.append
+    )[0]
     expected = theirs(linear[0], image.astype(np.float64), importance, anchor, what, step)
     assert found.dtype == np.float32 and found == pytest.approx(np.array(expected), abs=2e-6)
     assert expected[0] > 0  # else there is nothing to compare
@@ -72,7 +72,9 @@ def test_is_the_authors_loop(linear, what, step, batch):
 def test_a_step_is_a_row_by_default(linear):
     draw = np.random.default_rng(2)
     image, importance, anchor = draw.random((16, 16), np.float32), draw.random((16, 16)), draw.random(7)
-    default, row = (curves.curve(linear[1], image, importance, anchor, "deletion", SPEC, step=s) for s in (None, 16))
+    default, row = (
+        curves.curve(linear[1], image, importance, anchor[None], "deletion", SPEC, step=s)[0] for s in (None, 16)
+    )
     assert default.tolist() == row.tolist() and len(row) == 17
     assert curves.fractions(16).tolist() == [i / 16 for i in range(17)]
     assert len(curves.fractions(224)) == 225  # as in the authors' code
@@ -92,7 +94,7 @@ def test_a_map_that_knows_beats_random_order_and_its_own_reverse():
         return np.stack([((pixels.mean(axis=3) - grey) * weights).sum((1, 2)), np.full(len(pixels), 5.0)], axis=1)
 
     def area(importance, what):
-        return curves.curve(encode, image, importance, np.array([1.0, 0.0]), what, SPEC, step=4).mean()
+        return curves.curve(encode, image, importance, np.array([[1.0, 0.0]]), what, SPEC, step=4).mean()
 
     known, noise = (image - grey) * weights, np.random.default_rng(4).random((16, 16))
     assert area(known, "deletion") < area(noise, "deletion") - 0.1 < area(-known, "deletion") - 0.2
@@ -134,16 +136,48 @@ def test_colours_are_kept():
         seen.append(pixels)
         return np.ones((len(pixels), 2))
 
-    curves.curve(encode, image, np.arange(64.0).reshape(8, 8), np.ones(2), "deletion", SPEC)
+    curves.curve(encode, image, np.arange(64.0).reshape(8, 8), np.ones((1, 2)), "deletion", SPEC)
     steps = np.concatenate(seen)
     assert (steps[0] == image).all() and (steps[-1] == np.array(SPEC.mean, np.float32)).all()
     assert (steps[4][:4] == image[:4]).all() and (steps[4][4:] == np.array(SPEC.mean, np.float32)).all()
 
 
 def test_similarity_is_cut_and_a_zero_has_none():
-    vectors = np.array([[1.0, 0], [-1, 0], [0, 0], [3, 4]])
-    anchors = np.array([[2.0, 0], [1, 0], [1, 0], [3, 4]])
-    assert curves.similarity(vectors, anchors).tolist() == [1, 0, 0, 1]
+    made = np.array([[1.0, 0], [-1, 0], [0, 0], [3, 4], [0, 1]])
+    anchors = np.array([[2.0, 0], [0, 0], [3, 4]])
+    steps = iter(made)
+
+    def encode(pixels):
+        return np.stack([next(steps) for _ in pixels])
+
+    found = curves.curve(encode, np.zeros((4, 4), np.float32), np.arange(16.0).reshape(4, 4), anchors, "deletion", SPEC)
+    expected = [[1, 0, 0, 0.6, 0], [0, 0, 0, 0, 0], [0.6, 0, 0, 1, 0.8]]
+    assert found == pytest.approx(np.array(expected), abs=1e-7)
+
+
+@pytest.mark.parametrize("what", curves.WHATS)
+def test_many_anchors_cost_the_steps_once_and_have_the_bytes_of_each_alone(linear, what):
+    draw = np.random.default_rng(7)
+    image, importance, anchors = draw.random((16, 16), np.float32), draw.random((16, 16)), draw.random((5, 7))
+    count = []
+
+    def encode(pixels):
+        count.append(len(pixels))
+        return linear[1](pixels)
+
+    together = curves.curve(encode, image, importance, anchors, what, SPEC)
+    assert together.shape == (5, 17) and sum(count) == 17
+    for anchor, row in zip(anchors, together, strict=True):
+        alone = curves.curve(linear[1], image, importance, anchor[None], what, SPEC)
+        assert alone[0].tobytes() == row.tobytes()
+    assert len({row.tobytes() for row in together}) == 5
+
+
+def test_a_step_of_more_pixels_than_there_are_is_the_last(linear):
+    image, importance, anchors = np.zeros((16, 16), np.float32), np.zeros((16, 16)), np.ones((1, 7))
+    for step in (256, 10**6, 10**30):
+        assert curves.fractions(16, step).tolist() == [0, 1]
+        assert curves.curve(linear[1], image, importance, anchors, "insertion", SPEC, step=step).shape == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -152,16 +186,18 @@ def test_similarity_is_cut_and_a_zero_has_none():
         (UsageError, r"unknown curve 'add': .*known: insertion, deletion", {"what": "add"}),
         (UsageError, r"unknown variant 'x': .*known: code, paper", {"variant": "x"}),
         (UsageError, "a step of at least 1 pixel, found 0", {"step": 0}),
-        (UsageError, "a sigma above 0, found -1", {"sigma": -1}),
-        (UsageError, "a sigma above 0, found nan", {"sigma": math.nan}),
+        (UsageError, "a sigma above 0 and at most 1000 pixels, found -1", {"sigma": -1}),
+        (UsageError, "a sigma above 0 and at most 1000 pixels, found nan", {"sigma": math.nan}),
+        (UsageError, r"a sigma above 0 and at most 1000 pixels, found 1000000000\.0", {"sigma": 1e9}),
         (UsageError, "a batch of at least 1, found 0", {"batch": 0}),
         (ShapeError, "a finite map of an image", {"importance": np.zeros((8, 8))}),
         (ShapeError, "a finite map of an image", {"importance": np.full((16, 16), np.nan)}),
-        (ShapeError, "finite vectors of one shape", {"anchor": np.ones(6)}),
-        (ShapeError, "finite vectors of one shape", {"anchor": np.full(7, np.inf)}),
+        (ShapeError, "vectors of 6 numbers from the model, found 7", {"anchors": np.ones((1, 6))}),
+        (ShapeError, "finite vectors from the model", {"anchors": np.full((1, 7), np.inf)}),
+        (ShapeError, "finite vectors from the model", {"anchors": np.ones(7)}),
     ],
 )
 def test_what_does_not_fit_is_refused(linear, error, words, change):
-    given = {"importance": np.zeros((16, 16)), "anchor": np.ones(7), "what": "insertion", "spec": SPEC, **change}
+    given = {"importance": np.zeros((16, 16)), "anchors": np.ones((1, 7)), "what": "insertion", "spec": SPEC, **change}
     with pytest.raises(error, match=words):
         curves.curve(linear[1], np.zeros((16, 16), np.float32), **given)

@@ -13,9 +13,7 @@ from cbir_cli.errors import UsageError
 
 
 def draw(kind="relax", size=(20, 20), count=40, *, cells=7, probability=0.5, seed=1):
-    return random_masks.draw(
-        kind, size, count, cells=cells, probability=probability, random=np.random.default_rng(seed)
-    )
+    return random_masks.draw(kind, size, count, cells=cells, probability=probability, seed=seed)
 
 
 def of_relax(masks, size, cells):
@@ -93,7 +91,15 @@ def test_a_mask_more_costs_a_hundred_bytes():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"kind": "checked"}, {"count": 0}, {"cells": 1}, {"cells": 21}, {"probability": 0.0}, {"probability": np.nan}],
+    [
+        {"kind": "checked"},
+        {"count": 0},
+        {"cells": 1},
+        {"cells": 21},
+        {"probability": 0.0},
+        {"probability": np.nan},
+        {"seed": -1},
+    ],
 )
 def test_what_is_no_mask(wrong):
     with pytest.raises(UsageError, match={"kind": "generator", "count": "masks"}.get(*wrong, next(iter(wrong)))):

@@ -74,6 +74,25 @@ def test_a_flat_map_has_no_correlation():
     assert np.isnan(found[0]) and found[1] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("sign", [True, False])
+def test_no_maps_have_no_correlations(sign):
+    none = np.empty((0, 3, 3), np.float16)
+    assert randomisation.correlation(none, none, sign=sign).shape == (0,)
+
+
+def test_seeds_that_weights_can_be_drawn_from():
+    for seed in (0, 2**64 - 1):
+        randomisation.check_seed(seed)
+    for seed in (-1, 2**64, 10**30):
+        with pytest.raises(UsageError, match=rf"expected a seed from 0 to below 2\^64, found {seed}"):
+            randomisation.check_seed(seed)
+
+
+def test_all_is_lost():
+    assert all(value is FRESH[name] for name, value in randomisation.without(TRAINED, FRESH, None).items())
+    assert all(value is TRAINED[name] for name, value in randomisation.without(TRAINED, FRESH, []).items())
+
+
 def test_shapes_must_agree():
     with pytest.raises(ShapeError, match="one shape"):
         randomisation.correlation(np.zeros((2, 3, 3)), np.zeros((2, 3, 4)))

@@ -10,9 +10,7 @@ SIZE = 12
 
 
 def draw(count=300, seed=1, cells=4):
-    return random_masks.draw(
-        "relax", (SIZE, SIZE), count, cells=cells, probability=0.5, random=np.random.default_rng(seed)
-    )
+    return random_masks.draw("relax", (SIZE, SIZE), count, cells=cells, probability=0.5, seed=seed)
 
 
 def weights(count, seed=5):
@@ -159,26 +157,34 @@ def test_what_is_stored_keeps_the_order():
     assert relax.shown(importance, uncertainty, shifted=False) is importance
 
 
-def test_cosine_distances():
-    rng = np.random.default_rng(1)
-    anchor, vectors = rng.standard_normal(5).astype(np.float32), rng.standard_normal((4, 5)).astype(np.float32)
-    plain = [1 - float(v @ anchor) / float(np.linalg.norm(v) * np.linalg.norm(anchor)) for v in vectors]
-    np.testing.assert_allclose(relax.cosine_distances(anchor, vectors), plain, atol=1e-6)
-    np.testing.assert_array_equal(relax.cosine_distances(anchor, np.zeros((2, 5))), [1, 1])
-    np.testing.assert_array_equal(relax.cosine_distances(np.zeros(5), vectors), [1] * 4)
-    near = anchor * np.float64(3) + np.array([1e-7, 0, 0, 0, 0])
-    assert 0 < relax.cosine_distances(anchor, near[None])[0] < 1e-13
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("normalisation", "none"), ("average", "mode"), ("tolerance", 1.0), ("tolerance", -0.1), ("gamma", np.inf)],
+    [
+        ("normalisation", "none"),
+        ("average", "mode"),
+        ("tolerance", 1.0),
+        ("tolerance", -0.1),
+        ("gamma", np.inf),
+        ("fill", np.nan),
+        ("fill", -np.inf),
+        ("fill", 1e39),
+    ],
 )
 def test_parameters_out_of_range(name, value):
-    good = {"normalisation": "code", "tolerance": 0.0, "gamma": 0.0, "average": "mean"}
-    relax.check(**good)
+    assert relax.Options().masks == 3000
     with pytest.raises(UsageError, match=name):
-        relax.check(**{**good, name: value})
+        relax.Options(**{name: value})
+
+
+def test_the_options_are_the_parameters_of_both_methods():
+    """One default each, wherever it is written."""
+    from cbir_cli import registry
+    from cbir_cli.saliency import relax as of_images
+    from cbir_cli.similarity import relax as of_pairs
+
+    options = vars(relax.Options())
+    assert registry.parameters(of_images.explain) == options
+    assert registry.parameters(of_pairs.explain) == {**options, "seed": 0, "batch": 32}
 
 
 def test_too_few_masks():

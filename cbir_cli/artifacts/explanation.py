@@ -11,7 +11,7 @@ Schema
 ``pairs/seed``, ``pairs/set`` (P,) int32
     The query's place in a split table, -1 without one.
 ``maps`` (M, S, S) float16, ``scale`` (M,) float32
-    As in the saliency artifact.
+    As in the saliency artifact. A map that is zero everywhere has scale 0; older files leave such maps out.
 ``map_pair`` (M,) int32, ``map_on`` (M,) int8
     Which pair a map belongs to, and whether it lies on the query (0) or on the result (1).
 ``map_what`` (M,) int8, optional
@@ -20,7 +20,8 @@ Schema
     Similarity of the pair, from 0 to 1, after each step in which pixels of the map's image are put in or taken out:
     a row for each importance map, in the order of ``maps``; the first column is before the first step.
 ``measures/random-map/``, ``measures/random-model/``, each with ``insertion`` and ``deletion`` (M0, T) float32, optional
-    The same with a map of random order, and with a map that the method made of a network with fresh weights.
+    The same with a map of random order, and with a map that the method made of a network with fresh weights; what was
+    not asked for is not there. A map whose values are all equal has the curve of the random order.
     Attributes of ``measures``: ``parameters`` (JSON), ``fractions`` (JSON list of T: share of the pixels changed).
 ``randomisation/cascade``, ``randomisation/independent`` (M0, L) float32, optional
     Spearman's rank correlation of each map with that of a network without the layer and all above it, or without it
@@ -48,7 +49,20 @@ from cbir_cli.artifacts import _measures, files, items
 from cbir_cli.artifacts._measures import Classes, Curves, Measures, Randomisation
 from cbir_cli.artifacts.history import Entry
 
-__all__ = ["Classes", "Curves", "Explanation", "Measures", "Randomisation", "read", "write"]
+__all__ = [
+    "IMPORTANCE",
+    "KIND",
+    "ON_QUERY",
+    "ON_RESULT",
+    "UNCERTAINTY",
+    "Classes",
+    "Curves",
+    "Explanation",
+    "Measures",
+    "Randomisation",
+    "read",
+    "write",
+]
 KIND = "cbir-explanation"
 ON_QUERY, ON_RESULT = 0, 1
 IMPORTANCE, UNCERTAINTY = 0, 1
@@ -92,18 +106,6 @@ class Explanation:
     def importance(self) -> np.ndarray:
         """Rows of ``maps`` that are importance, (M0,) int: what the rows of measures and randomisation belong to."""
         return np.flatnonzero(self.map_what == IMPORTANCE)
-
-    def map_of(self, pair: int, on: int) -> np.ndarray | None:
-        """Return the importance map of one pair on the query or on the result, float32, or None."""
-        return self._map(pair, on, IMPORTANCE)
-
-    def uncertainty_of(self, pair: int, on: int) -> np.ndarray | None:
-        """Return the uncertainty of the map of one pair on the query or on the result, float32, or None."""
-        return self._map(pair, on, UNCERTAINTY)
-
-    def _map(self, pair: int, on: int, what: int) -> np.ndarray | None:
-        rows = np.flatnonzero((self.map_pair == pair) & (self.map_on == on) & (self.map_what == what))
-        return self.maps[rows[0]].astype(np.float32) if len(rows) else None
 
 
 _ARRAYS: Mapping[str, tuple[str, type]] = {
@@ -181,6 +183,8 @@ def read(artifact: files.Artifact) -> Explanation:
         )
         if not fits:
             raise ValueError("its tables do not fit together")
+        if not all(np.isfinite(arrays[name]).all() for name in ("maps", "scale")):
+            raise ValueError("a map is not finite")
         what = _what(file, maps)
         importance = int((what == IMPORTANCE).sum())
         return Explanation(

@@ -44,6 +44,8 @@ def run(
     ] = False,
     settings: options.Set = None,
     output: options.Output = "-",
+    seed: options.Seed = 0,
+    batch_size: options.BatchSize = 64,
     device: options.DeviceOption = options.Device.auto,
     threads: options.Threads = None,
     on_error: options.OnErrorOption = options.OnError.report,
@@ -61,21 +63,28 @@ def run(
     pixel by pixel, the most important first, and look at its likeness to the other one of the pair, which stays whole;
     beside the map the same is done with a map of random order and with that of a network with fresh weights.
     randomisation draws the network's layers anew and correlates the maps before and after. --set measure.KEY=VALUE
-    reaches variant=paper, step (pixels at a time), sigma (of the blur), seed, layers and ways=cascade.
+    reaches variant=paper, step (pixels at a time), sigma (of the blur), seed, baselines=map or none, layers and
+    ways=cascade.
+
+    What it costs: a curve runs the network once a step, 225 times at 224 pixels, and both baselines are curves of their
+    own, so a map has six. The network with fresh weights explains all pairs once more, which with a slow method is most
+    of the time: --set measure.baselines=map leaves it out, none both. randomisation explains all pairs once for each
+    layer and way.
+
+    --seed is that of a method that draws, and of the measures; nothing else depends on it.
 
     --self finds no results: each query is explained with itself. Average image and average map of each class of the
     task's labels are written as well.
     """
     import sys
 
-    from cbir_cli import registry
     from cbir_cli.artifacts import files
     from cbir_cli.artifacts import index as indexes
     from cbir_cli.artifacts import split as split_tables
     from cbir_cli.cli import asking, sources, terminal
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import explain as explaining
-    from cbir_cli.stages import measuring, pictures
+    from cbir_cli.stages import pictures
     from cbir_cli.stages import query as retrieval
 
     if themselves and split:
@@ -83,33 +92,24 @@ def run(
     files.check_output(output, index, query, model, split)
     asking.check_one_stdin(index, query, split or "")
     table = split_tables.read_split(split) if split else None
+    ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
     with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as asked:
         stored = indexes.read(artifact)
-        space = stored.embedding.space
-        name = method or ("none" if space.encoder == "ssim" else "ig" if space.outputs else "occlusion")
-        whats = measuring.parse(measure, name) if measure is not None else []
-        known = registry.parameters(measuring.plan) if whats else {}
-        way, how = explaining.choose(name, settings or [], known)
-        ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
+        choice = explaining.choose(stored.embedding.space, method, measure, settings or [], seed=seed, batch=batch_size)
         queries, unreadable = asked.queries(stored, index, ask)
         encoder = asked.encoder or retrieval.find_encoder(model, stored, index, ask.settings)
-        plan = measuring.plan(encoder, name, whats, **how) if whats else None
-        images = pictures.Pictures(
-            encoder.input,
-            pictures.paths_of_index(stored, root),
-            {r.id: r.path for r in asked.records} or pictures.paths_of_queries(queries, root),
+        images = pictures.of_retrieval(encoder.input, stored, queries, asked.records, root, workers=options.cores(None))
+        made = explaining.explain(
+            choice,
+            encoder,
+            stored,
+            queries,
+            images,
+            artifact.fingerprint,
+            k=k,
+            split=table,
+            themselves=themselves,
         )
-        if themselves:
-            pairs = explaining.pairs_of_themselves(queries, images)
-        else:
-            search = (
-                retrieval.search_split(stored, queries, k, table) if table else retrieval.search(stored, queries, k)
-            )
-            pairs = explaining.pairs_of_answers(stored, queries, search, images)
-        way = explaining.with_references(way, stored, pairs, images) if way else None
-        made = explaining.explain_pairs(pairs, encoder, way, space, artifact.fingerprint)
-        if way and plan:
-            made = plan.measure(made, pairs, way)
         explaining.write(output, made, artifact.history)
     if output != files.STDIO and sys.stdout.isatty():
         terminal.show_table(*explaining.table(made))

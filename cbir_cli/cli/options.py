@@ -10,10 +10,10 @@ spelling            commands
 ``--kind``          index phantom
 ``--epochs``        train finetune-ig
 ``--device``        train saliency finetune-ig embed query explain
-``--batch-size``    train saliency finetune-ig embed
+``--batch-size``    train saliency finetune-ig embed explain
 ``--workers``       train saliency finetune-ig embed
 ``--threads``       train saliency finetune-ig embed query explain
-``--seed``          train saliency finetune-ig phantom
+``--seed``          train saliency finetune-ig explain phantom
 ``--image-size``    train embed
 ``--format``        query evaluate info split
 ``--set``           train saliency finetune-ig embed index query explain evaluate split

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cbir_cli import random_masks, relax
-from cbir_cli.errors import ShapeError
+from cbir_cli import relax
 from cbir_cli.saliency import _output
+from cbir_cli.vectors import checked, cosine_distances
 
 EXPLAINS = "representation"
 
@@ -85,57 +85,49 @@ def explain(
     Raises
     ------
     ShapeError
-        If ``images`` is not 4-D, or the model gives no (N, D) vectors.
+        If ``images`` is not 4-D, or the model gives no finite (N, D) vectors.
     UsageError
         If a parameter is out of range.
-    CbirError
-        If a vector is not finite.
     """
-    given = {key: value for key, value in locals().items() if key not in ("model", "images")}
-    return explain_with_uncertainty(model, images, **given)[0]
+    options = relax.Options(
+        masks=masks,
+        cells=cells,
+        probability=probability,
+        mask_kind=mask_kind,
+        fill=fill,
+        normalisation=normalisation,
+        tolerance=tolerance,
+        shifted=shifted,
+        gamma=gamma,
+        average=average,
+    )
+    return _explain(model, images, generator, options)[0]
 
 
 def explain_with_uncertainty(
-    model: nn.Module,
-    images: Tensor,
-    *,
-    generator: torch.Generator,
-    masks: int,
-    cells: int,
-    probability: float,
-    mask_kind: str,
-    fill: float,
-    normalisation: str,
-    tolerance: float,
-    shifted: bool,
-    gamma: float,
-    average: str,
+    model: nn.Module, images: Tensor, *, generator: torch.Generator, **parameters: Any
 ) -> tuple[Tensor, Tensor]:
-    """Return what ``explain`` does, and the uncertainty, (N, 1, H, W) of the images' dtype, at least 0."""
+    """Return what ``explain`` does with these parameters, and the uncertainty, (N, 1, H, W), at least 0."""
+    return _explain(model, images, generator, relax.Options(**parameters))
+
+
+def _explain(
+    model: nn.Module, images: Tensor, generator: torch.Generator, options: relax.Options
+) -> tuple[Tensor, Tensor]:
     _output.check(images)
-    relax.check(normalisation=normalisation, tolerance=tolerance, gamma=gamma, average=average)
-    size = (images.shape[2], images.shape[3])
     state = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
-    drawn = random_masks.draw(
-        mask_kind, size, masks, cells=cells, probability=probability, random=np.random.default_rng(state)
-    )
+    drawn = options.draw((images.shape[2], images.shape[3]), state)
 
     def vectors(batch: Tensor) -> np.ndarray:
-        found = model(batch)
-        if found.ndim != 2 or len(found) != len(batch):
-            raise ShapeError(f"expected vectors ({len(batch)}, D) from the model, found {tuple(found.shape)}")
-        return np.asarray(_output.finite(found, "relax").cpu().numpy())
+        return checked(model(batch).cpu().numpy(), len(batch))
 
-    def distances(image: int, some: np.ndarray) -> Any:
+    def distances(image: int, some: np.ndarray) -> np.ndarray:
         kept = torch.from_numpy(some)[:, None].to(pixels)
-        return relax.cosine_distances(originals[image], vectors(pixels[image] * kept + fill * (1 - kept)))
+        return cosine_distances(originals[image], vectors(pixels[image] * kept + options.fill * (1 - kept)))
 
     with _output.undisturbed(model), torch.no_grad():
         pixels = images.detach().clone()
         originals = [vectors(image[None])[0] for image in pixels]
-        importance, uncertainty = relax.explain(
-            distances, len(pixels), drawn, normalisation=normalisation, tolerance=tolerance, batch=_BATCH
-        )
-    stored = relax.shown(importance, uncertainty, shifted=shifted, gamma=gamma, average=average)
+        stored, uncertainty = options.maps(distances, len(pixels), drawn, batch=_BATCH)
     made = (torch.from_numpy(values)[:, None].to(images) for values in (stored, uncertainty))
     return next(made), next(made)

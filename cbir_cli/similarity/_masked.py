@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli.errors import ShapeError, UsageError
+from cbir_cli.random_masks import check_fill
+from cbir_cli.vectors import checked
 
 
 class Masked:
@@ -31,8 +32,7 @@ class Masked:
     """
 
     def __init__(self, encoder: Any, images: ndarray, fill: float) -> None:
-        if not np.isfinite(fill):
-            raise UsageError(f"expected a finite fill, found {fill}")
+        check_fill(fill)
         self._encoder, self._images = encoder, images
         colour = np.array([m + fill * s for m, s in zip(encoder.input.mean, encoder.input.std, strict=True)])
         if images.ndim == 3 and (colour == colour[0]).all():
@@ -44,16 +44,10 @@ class Masked:
 
     def vector(self, image: int) -> ndarray:
         """Return the vector (D,) of one image."""
-        return self._encode(self._originals[image][None])[0]
+        return checked(self._encoder.encode(self._originals[image][None]), 1)[0]
 
     def vectors(self, image: int, masks: ndarray) -> ndarray:
         """Return the vectors (B, D) of one image under masks (B, H, W) float32."""
         hidden = (self._images[image] - self._colour) * (masks[..., None] if self._images.ndim == 4 else masks)
         hidden += self._colour
-        return self._encode(hidden)
-
-    def _encode(self, pixels: ndarray) -> ndarray:
-        vectors = np.asarray(self._encoder.encode(pixels))
-        if vectors.ndim != 2 or len(vectors) != len(pixels) or not np.isfinite(vectors).all():
-            raise ShapeError(f"expected {len(pixels)} finite vectors from the model, found shape {vectors.shape}")
-        return vectors
+        return checked(self._encoder.encode(hidden), len(hidden))

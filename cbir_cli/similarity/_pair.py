@@ -1,17 +1,13 @@
 """What every method for pairs of images checks first, and shares between pairs."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.registry import unknown
-
-T = TypeVar("T")
-
-SIMILARITIES = ("cosine", "l2")
+from cbir_cli.vectors import check_similarity
 
 
 def check(queries: ndarray, results: ndarray) -> tuple[ndarray, ndarray]:
@@ -66,7 +62,7 @@ def pull(vector: Any, other: Any, similarity: str) -> Any:
     ----------
     vector, other : Tensor (D,) or ndarray (D,)
     similarity : str
-        One of ``SIMILARITIES``.
+        ``cosine`` or ``l2``.
 
     Returns
     -------
@@ -78,9 +74,8 @@ def pull(vector: Any, other: Any, similarity: str) -> Any:
     UsageError
         If the similarity is another one.
     """
+    check_similarity(similarity)
     if similarity == "l2":
         return 2 * other - vector
-    if similarity != "cosine":
-        raise unknown("similarity of vectors", similarity, SIMILARITIES)
     lengths = float((vector * vector).sum()) ** 0.5 * float((other * other).sum()) ** 0.5
     return other / (lengths or np.inf)

@@ -25,6 +25,7 @@ from numpy import ndarray
 from cbir_cli.errors import UsageError
 from cbir_cli.registry import unknown
 from cbir_cli.similarity import _pair
+from cbir_cli.vectors import check_similarity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,12 +114,11 @@ def _products(
     """Return the products of places, summed over the other image's, (2, h, w); those of one place of the query."""
     import torch
 
+    check_similarity(similarity)
     one, other = (part.flatten(1) for part in parts)  # (D, h w)
     products = one.T @ other  # (places of the query, places of the result)
     if similarity == "cosine":
         products = products / (float(vectors[0].norm() * vectors[1].norm()) or np.inf)
-    elif similarity != "l2":
-        raise unknown("similarity of vectors", similarity, _pair.SIMILARITIES)
     if variant == "x-mir":
         most = float(products.max())
         products = products.clamp(min=0) / (most if most > 0 else 1)

@@ -95,14 +95,12 @@ def explain(
     directions = [vector.detach()[0] / (vector.detach().norm() or 1) for _, vector in found]
     groups = places.reshape(2 + len(negatives), len(queries)).T.tolist()
 
-    def pairs(_: int) -> None:
+    with opened.one_thread():  # and one pair after the other: pairs share the graph of an image
         for number, group in enumerate(groups):
             weights = _weights(*(directions[place] for place in group))
             for side, place in enumerate(group[:2]):
                 features, vector = found[place]
                 maps[side, number] = _activation_map(features, vector, weights, size)
-
-    opened.spread(pairs, 1)  # one after the other: pairs share the graph of an image
     return maps[0], maps[1]
 
 

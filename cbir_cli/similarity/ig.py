@@ -18,6 +18,9 @@ from cbir_cli.similarity import _pair
 
 MAPS = "both"
 
+SHOWS = "saliency"
+"""Which network of an IG model it looks at: the one that makes the maps. Methods without this look at both."""
+
 
 def explain(encoder: Any, queries: ndarray, results: ndarray) -> tuple[ndarray, ndarray]:
     """Saliency of each image for the model's own output; no map depends on the other image of its pair.

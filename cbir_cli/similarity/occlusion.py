@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli import masks, registry
-from cbir_cli.errors import ShapeError, UsageError
+from cbir_cli import sliding_boxes, vectors
+from cbir_cli.errors import UsageError
 from cbir_cli.progress import Progress
 from cbir_cli.similarity import _pair
 
@@ -84,14 +84,14 @@ def explain(
         raise UsageError(f"expected a batch of at least 1, found {batch}")
     queries, results = _pair.check(queries, results)
     size = queries.shape[1:3]
-    boxes = list(masks.sliding(*size, box=box, stride=stride))
-    covered = masks.coverage(*size, box=box, stride=stride)
+    boxes = list(sliding_boxes.sliding(*size, box=box, stride=stride))
+    covered = sliding_boxes.coverage(*size, box=box, stride=stride)
     maps = np.zeros((len(queries), *size), dtype=np.float32)
     if not len(queries):
         return np.zeros_like(maps), maps
     images, image_of = _pair.distinct(results)
     asked, query_of = _pair.distinct(queries)
-    anchors = np.concatenate([_vectors(encoder.encode(query[None]), 1) for query in asked])
+    anchors = np.concatenate([vectors.checked(encoder.encode(query[None]), 1) for query in asked])
     with closing(Progress(len(images) * len(boxes), "occlusion")) as progress:
         for number, image in enumerate(images):
             # The hidden images are the same whatever the query: those of all pairs with this result share them.
@@ -119,9 +119,9 @@ def _growth(
     # First with nothing hidden, on the same way: a box that changes no pixel then scores exactly nothing.
     distances = np.empty((len(anchors), 1 + len(boxes)))
     for rows, found in way(image, [(0, 0, 0, 0), *boxes], fill):
-        vectors = _vectors(found, len(rows))
+        others = vectors.checked(found, len(rows))
         for anchor, distance in zip(anchors, distances, strict=True):
-            distance[rows] = _distances(anchor, vectors, encoder.similarity)
+            distance[rows] = vectors.distances(anchor, others, encoder.similarity)
         progress.advance(len(rows) - (0 in rows))
     return distances[:, 1:] - distances[:, :1]
 
@@ -137,23 +137,3 @@ def _encode_hidden(
             y0, y1, x0, x1 = boxes[row]
             one[y0:y1, x0:x1] = fill
         yield rows, encoder.encode(hidden)
-
-
-def _vectors(found: Any, count: int) -> ndarray:
-    vectors = np.asarray(found, dtype=np.float64)
-    if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
-        raise ShapeError(f"expected {count} finite vectors from the model, found shape {vectors.shape}")
-    return vectors
-
-
-def _distances(anchor: ndarray, vectors: ndarray, similarity: str) -> ndarray:
-    """Distance of one vector (D,) to others (N, D), float64; cosine as half the squared difference of directions."""
-    if similarity == "l2":
-        return np.sqrt(np.square(vectors - anchor).sum(axis=1))
-    if similarity != "cosine":
-        raise registry.unknown("similarity for occlusion", similarity, ("cosine", "l2"))
-    norms = np.sqrt(np.square(vectors).sum(axis=1))
-    length = np.sqrt(np.square(anchor).sum())
-    directions = vectors / np.where(norms > 0, norms, 1)[:, None]
-    halves = np.square(directions - anchor / (length or 1)).sum(axis=1) / 2
-    return np.where((norms > 0) & (length > 0), halves, 1.0)

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli import random_masks, relax
+from cbir_cli import relax
 from cbir_cli.progress import Progress
 from cbir_cli.similarity import _pair
 from cbir_cli.similarity._masked import Masked
+from cbir_cli.vectors import cosine_distances
 
 MAPS = "both"
 
@@ -95,32 +96,33 @@ def explain(
     UsageError
         If a parameter is out of range.
     """
-    relax.check(normalisation=normalisation, tolerance=tolerance, gamma=gamma, average=average)
-    queries, results = _pair.check(queries, results)
-    drawn = random_masks.draw(
-        mask_kind,
-        queries.shape[1:3],
-        masks,
+    options = relax.Options(
+        masks=masks,
         cells=cells,
         probability=probability,
-        random=np.random.default_rng(seed),
+        mask_kind=mask_kind,
+        fill=fill,
+        normalisation=normalisation,
+        tolerance=tolerance,
+        shifted=shifted,
+        gamma=gamma,
+        average=average,
     )
+    queries, results = _pair.check(queries, results)
+    drawn = options.draw((queries.shape[1], queries.shape[2]), seed)
 
     def both(images: ndarray) -> ndarray:
         masked = Masked(encoder, images, fill)
         originals = [masked.vector(image) for image in range(len(images))]
         with closing(Progress(len(images) * masks, "relax")) as progress:
-            importance, uncertainty = relax.explain(
-                lambda image, some: relax.cosine_distances(originals[image], masked.vectors(image, some)),
+            found = options.maps(
+                lambda image, some: cosine_distances(originals[image], masked.vectors(image, some)),
                 len(images),
                 drawn,
-                normalisation=normalisation,
-                tolerance=tolerance,
                 batch=batch,
                 advance=progress.advance,
             )
-        stored = relax.shown(importance, uncertainty, shifted=shifted, gamma=gamma, average=average)
-        return np.stack([stored, uncertainty], axis=1).astype(np.float32)
+        return np.stack(found, axis=1).astype(np.float32)
 
     on_queries, on_results = _pair.each(both, queries, results)
     return on_queries[:, 0], on_results[:, 0], on_queries[:, 1], on_results[:, 1]

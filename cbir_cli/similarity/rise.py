@@ -25,11 +25,12 @@ from cbir_cli import random_masks
 from cbir_cli.errors import UsageError
 from cbir_cli.progress import Progress
 from cbir_cli.registry import unknown
-from cbir_cli.relax import cosine_distances
 from cbir_cli.similarity import _pair
 from cbir_cli.similarity._masked import Masked
+from cbir_cli.vectors import check_similarity, distances
 
 MAPS = "result"
+"""Unless the parameter ``on`` says both."""
 
 ON = ("result", "both")
 NORMALISATIONS = ("centred", "paper")
@@ -96,12 +97,9 @@ def explain(
         raise unknown("normalisation of rise", normalisation, NORMALISATIONS)
     if batch < 1:
         raise UsageError(f"expected a batch of at least 1, found {batch}")
-    if encoder.similarity not in ("cosine", "l2"):
-        raise unknown("similarity for rise", encoder.similarity, ("cosine", "l2"))
+    check_similarity(encoder.similarity)
     queries, results = _pair.check(queries, results)
-    drawn = random_masks.draw(
-        "rise", queries.shape[1:3], masks, cells=cells, probability=probability, random=np.random.default_rng(seed)
-    )
+    drawn = random_masks.draw("rise", queries.shape[1:3], masks, cells=cells, probability=probability, seed=seed)
     images, places = _pair.distinct(np.concatenate([queries, results]))
     masked = Masked(encoder, images, fill)
     whole = [masked.vector(image) for image in range(len(images))]
@@ -129,9 +127,7 @@ def explain(
 
 
 def _similarity(anchor: ndarray, vectors: ndarray, kind: str) -> ndarray:
-    if kind == "cosine":
-        return 1 - cosine_distances(anchor, vectors)
-    return -np.sqrt(np.square(vectors.astype(np.float64) - anchor).sum(axis=1))
+    return (1 if kind == "cosine" else 0) - distances(anchor, vectors, kind)
 
 
 def _map(masks: random_masks.RandomMasks, scores: ndarray, normalisation: str, probability: float) -> ndarray:

@@ -1,193 +1,153 @@
 """From ranked lists to an explanation artifact: the library behind ``cbir explain``."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cbir_cli import classes, registry
+from cbir_cli import maps, registry
 from cbir_cli.artifacts import explanation, history
 from cbir_cli.artifacts.embeddings import Space
-from cbir_cli.artifacts.explanation import IMPORTANCE, ON_QUERY, ON_RESULT, UNCERTAINTY, Classes, Explanation
+from cbir_cli.artifacts.explanation import IMPORTANCE, ON_QUERY, ON_RESULT, Explanation
 from cbir_cli.artifacts.index import Index
-from cbir_cli.artifacts.items import Items
-from cbir_cli.errors import ShapeError, SourceError
-from cbir_cli.stages import negatives
+from cbir_cli.splits import SplitRow
+from cbir_cli.stages import explainers, measuring
+from cbir_cli.stages import pairs as to_explain
+from cbir_cli.stages import query as retrieval
+from cbir_cli.stages.class_averages import Averages
 from cbir_cli.stages.encoders import Encoder
+from cbir_cli.stages.explainers import Method
+from cbir_cli.stages.pairs import Pairs
 from cbir_cli.stages.pictures import Pictures
-from cbir_cli.stages.query import Answer, Queries
+from cbir_cli.stages.query import Queries
 
-_TOGETHER = 64
-"""Pairs that a method is given at a time: bounds memory."""
+_MEASURE = "measure."
+"""Before the parameters of the measures, for ``--set``."""
 
-_GIVEN = ("references",)
-"""Parameters of methods that are images for each pair, and come from the stage, not from ``--set``."""
-
-_RETURNED = ((ON_QUERY, IMPORTANCE), (ON_RESULT, IMPORTANCE), (ON_QUERY, UNCERTAINTY), (ON_RESULT, UNCERTAINTY))
-"""What the arrays are that a method returns, in their order; the last two are not there unless it knows them."""
+_RUN = ("batch",)
+"""Parameters of the measures that ``--set`` does not reach: they change no number."""
 
 log = logging.getLogger("cbir")
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """What is explained: P pairs of images.
+class Choice:
+    """How pairs are to be explained, and what is measured of it.
 
     Attributes
     ----------
-    queries, results : Items
-    query_pixels, result_pixels : ndarray (Q, S, S) or (Q, S, S, 3), float32
-    query, result : ndarray (P,), int32
-        Rows of the two.
-    rank : ndarray (P,), int32
-        From 1; 0 of a query that is explained with itself.
-    distance : ndarray (P,), float32
-    seed, set : ndarray (P,), int32
-        The query's place in a split table, -1 without one.
+    method : Method or None
+        None for the images alone.
+    whats : sequence of str
+        Some of ``measuring.WHATS``.
+    measures : mapping
+        Parameters of ``measuring.plan``.
     """
 
-    queries: Items
-    results: Items
-    query_pixels: np.ndarray
-    result_pixels: np.ndarray
-    query: np.ndarray
-    result: np.ndarray
-    rank: np.ndarray
-    distance: np.ndarray
-    seed: np.ndarray
-    set: np.ndarray
-
-    @property
-    def themselves(self) -> bool:
-        """Whether queries are explained with themselves."""
-        return bool(len(self.rank)) and not self.rank.any()
+    method: Method | None
+    whats: Sequence[str]
+    measures: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Method:
-    """A similarity explainer with its parameters.
-
-    Attributes
-    ----------
-    name : str
-    explain : callable
-        See ``cbir_cli/similarity``.
-    parameters : mapping
-    given : mapping of str to (ndarray (R, S, S[, 3]), ndarray (P, n))
-        Parameters that hold n images for each pair: distinct images, and which of them go with a pair.
-    """
-
-    name: str
-    explain: Callable[..., Sequence[np.ndarray]]
-    parameters: Mapping[str, Any]
-    given: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-
-    def maps(self, encoder: Encoder, pairs: Pairs) -> Iterator[tuple[int, int, int, np.ndarray]]:
-        """Yield the number of a pair, on which image, what it is, and the map (S, S) float32, pair by pair.
-
-        Raises
-        ------
-        ShapeError
-            If the method does not return two or four stacks of maps.
-        """
-        sides = (ON_RESULT,) if pairs.themselves else (ON_QUERY, ON_RESULT)
-        for start in range(0, len(pairs.query), _TOGETHER):
-            some = slice(start, start + _TOGETHER)
-            images = pairs.query_pixels[pairs.query[some]], pairs.result_pixels[pairs.result[some]]
-            given = {name: pixels[rows[some]] for name, (pixels, rows) in self.given.items()}
-            stacks = self.explain(encoder, *images, **self.parameters, **given)
-            if len(stacks) not in (2, 4) or {stack.shape for stack in stacks} != {images[0].shape[:3]}:
-                raise ShapeError(f"method {self.name} returned {[stack.shape for stack in stacks]}")
-            for number in range(len(images[0])):
-                for stack, (on, what) in zip(stacks, _RETURNED, strict=False):
-                    if on in sides:
-                        yield start + number, on, what, stack[number]
-
-
-def choose(name: str, settings: Sequence[str], measures: Mapping[str, Any]) -> tuple[Method | None, dict[str, Any]]:
-    """Return a method with its parameters, and what is set of how it is measured.
+def choose(
+    space: Space,
+    method: str | None = None,
+    measure: str | None = None,
+    settings: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    batch: int | None = None,
+) -> Choice:
+    """Return what ``--method``, ``--measure``, ``--set``, ``--seed`` and ``--batch-size`` say.
 
     Parameters
     ----------
-    name : str
-        A module of ``similarity/``, or ``none``.
+    space : Space
+        Of the index.
+    method : str, optional
+        A module of ``similarity/``, or ``none``. By default ``ig``, ``occlusion`` where the model has no outputs, and
+        ``none`` for SSIM.
+    measure : str, optional
+        As ``measuring.parse`` takes it.
     settings : sequence of str
-        ``KEY=VALUE``; ``measure.KEY=VALUE`` for those of the measures.
-    measures : mapping
-        What can be set of the measures, and the defaults; nothing where nothing is measured.
+        ``KEY=VALUE``; ``measure.KEY=VALUE`` for those of the measures. They win over ``seed`` and ``batch``.
+    seed : int
+        Of a method that draws, and of the measures.
+    batch : int, optional
+        Images at a time, where a method takes it, and of the measures.
 
     Raises
     ------
     UsageError
-        If there is no such method, or a parameter is unknown or has another type.
+        If there is no such method or measure, or a parameter is unknown or has another type.
     """
-    explain = registry.load("similarity", name).explain if name != "none" else None
-    own = {key: value for key, value in registry.parameters(explain).items() if key not in _GIVEN} if explain else {}
-    known = {**own, **{f"measure.{key}": value for key, value in measures.items()}}
-    chosen = {**known, **registry.settings(settings, known, f"method {name}")}
-    parameters = {key: value for key, value in chosen.items() if key in own}
-    measured = {key.removeprefix("measure."): value for key, value in chosen.items() if key not in own}
-    return Method(name, explain, parameters) if explain else None, measured
-
-
-def pairs_of_answers(index: Index, queries: Queries, answers: Sequence[Answer], pictures: Pictures) -> Pairs:
-    """Return every query with each of its results; an image that is in several pairs is loaded once."""
-    found = [
-        (answer, rank, int(row), float(distance))
-        for answer in answers
-        for rank, (row, distance) in enumerate(zip(answer.rows, answer.distances, strict=True), 1)
-    ]
-    asked = {row: place for place, row in enumerate(dict.fromkeys(answer.query for answer in answers))}
-    results = {row: place for place, row in enumerate(dict.fromkeys(row for _, _, row, _ in found))}
-    query_items, result_items = queries.items.take(list(asked)), index.embedding.items.take(list(results))
-    return Pairs(
-        query_items,
-        result_items,
-        pictures.load(pictures.queries, query_items),
-        pictures.load(pictures.results, result_items),
-        query=np.array([asked[answer.query] for answer, *_ in found], np.int32),
-        result=np.array([results[row] for _, _, row, _ in found], np.int32),
-        rank=np.array([rank for _, rank, _, _ in found], np.int32),
-        distance=np.array([distance for *_, distance in found], np.float32),
-        seed=np.array([-1 if answer.seed is None else answer.seed for answer, *_ in found], np.int32),
-        set=np.array([-1 if answer.set is None else answer.set for answer, *_ in found], np.int32),
+    name = method or ("none" if space.encoder == "ssim" else "ig" if space.outputs else "occlusion")
+    whats = measuring.parse(measure, name) if measure is not None else []
+    own = explainers.parameters(name, seed=seed, batch=batch) if name != "none" else {}
+    run = {} if batch is None else {"batch": batch}
+    known = {**registry.parameters(measuring.plan), "seed": seed} if whats else {}
+    measured = {_MEASURE + key: value for key, value in known.items() if key not in _RUN}
+    chosen = {**own, **measured, **registry.settings(settings, {**own, **measured}, f"method {name}")}
+    return Choice(
+        explainers.make(name, {key: chosen[key] for key in own}) if name != "none" else None,
+        whats,
+        {**{key.removeprefix(_MEASURE): chosen[key] for key in measured}, **run} if whats else {},
     )
 
 
-def pairs_of_themselves(queries: Queries, pictures: Pictures) -> Pairs:
-    """Return every query with itself, as the result of rank 0."""
-    items = queries.items.take(np.arange(len(queries.items.ids)))
-    pixels, rows = pictures.load(pictures.queries, items), np.arange(len(items.ids), dtype=np.int32)
-    none = np.full(len(rows), -1, np.int32)
-    distance = np.zeros(len(rows), np.float32)
-    return Pairs(items, items, pixels, pixels, rows, rows, np.zeros_like(rows), distance, none, none)
+def explain(
+    choice: Choice,
+    encoder: Encoder,
+    index: Index,
+    queries: Queries,
+    pictures: Pictures,
+    fingerprint: str,
+    *,
+    k: int = 4,
+    split: Sequence[SplitRow] | None = None,
+    themselves: bool = False,
+) -> Explanation:
+    """Find the results of some queries, explain them, and measure the maps.
 
-
-def with_references(method: Method, index: Index, pairs: Pairs, pictures: Pictures) -> Method:
-    """Return a method with the images of another label that its variant compares each pair with, if it does.
+    Parameters
+    ----------
+    choice : Choice
+    encoder : Encoder
+        Of the index.
+    index : Index
+    queries : Queries
+    pictures : Pictures
+    fingerprint : str
+        Of the index.
+    k : int
+        Results a query.
+    split : sequence of SplitRow, optional
+        Each query is ranked within its own catalogue.
+    themselves : bool
+        Explain each query with itself, in place of results.
 
     Raises
     ------
-    SourceError
-        If the index has too few such images, or a query that is explained with itself is not in it.
+    UsageError
+        If what is to be measured cannot be, which is found before anything is computed.
+    SourceError, ImageError
+        If an image is not there, or cannot be read.
     """
-    count = negatives.needed(method.name, method.parameters)
-    if not count:
-        return method
-    items, targets = index.embedding.items, index.embedding.space.targets
-    places = {key: row for row, key in enumerate(items.ids.tolist())}
-    drawn = []
-    for query, result in zip(pairs.query, pairs.result, strict=True):
-        key = str(pairs.results.ids[result])
-        if key not in places:
-            raise SourceError(f"{key}: is not in the index, so nothing says which images have another label")
-        drawn.append(negatives.draw(items, targets, places[key], str(pairs.queries.ids[query]), count))
-    against = {row: place for place, row in enumerate(dict.fromkeys(row for rows in drawn for row in rows))}
-    pixels = pictures.load(pictures.results, items.take(list(against)))
-    rows = np.array([[against[row] for row in some] for some in drawn], np.intp).reshape(-1, count)
-    return replace(method, given={"references": (pixels, rows)})
+    method, plan = choice.method, None
+    if method and choice.whats:
+        plan = measuring.plan(encoder, method.name, choice.whats, **choice.measures)
+    if themselves:
+        pairs = to_explain.of_themselves(queries, pictures)
+    elif split is not None:
+        pairs = to_explain.of_answers(index, queries, retrieval.search_split(index, queries, k, split), pictures)
+    else:
+        pairs = to_explain.of_answers(index, queries, retrieval.search(index, queries, k), pictures)
+    if method:
+        method = explainers.with_references(method, index, pairs, pictures, source=queries.source)
+    made = explain_pairs(pairs, encoder, method, index.embedding.space, fingerprint)
+    return plan.measure(made, pairs, method) if plan and method else made
 
 
 def explain_pairs(pairs: Pairs, encoder: Encoder, method: Method | None, space: Space, fingerprint: str) -> Explanation:
@@ -205,31 +165,42 @@ def explain_pairs(pairs: Pairs, encoder: Encoder, method: Method | None, space: 
     Returns
     -------
     Explanation
-        Maps that are zero everywhere are not in it. Queries that were explained with themselves have the averages of
-        their classes beside them.
+        It has a map for each image that the method explains: one that is zero everywhere is stored as it is, with a
+        scale of 0, and counted in a warning. Queries that were explained with themselves have the averages of their
+        classes beside them.
+
+    Raises
+    ------
+    ShapeError
+        If the method does not return two or four stacks of maps.
+    CbirError
+        If a map is not finite.
     """
     size = pairs.query_pixels.shape[1]
     stored: list[np.ndarray] = []
-    scale: list[np.float32] = []
+    scale: list[np.ndarray] = []
     places: list[tuple[int, int, int]] = []
-    sums = _Averages(pairs, space.targets) if pairs.themselves and method else None
+    sums = Averages(pairs, space.targets) if pairs.themselves and method else None
     for number, on, what, image_map in method.maps(encoder, pairs) if method else ():
-        if image_map.any():
-            half, magnitude = as_stored(image_map)
-            stored.append(half)
-            scale.append(magnitude)
-            places.append((number, on, what))
+        half, magnitude = maps.finish(image_map[None, None])
+        stored.append(half)
+        scale.append(magnitude)
+        places.append((number, on, what))
         if sums and what == IMPORTANCE:
             sums.add(number, image_map)
     where = np.array(places, np.int32).reshape(-1, 3)
+    scales = np.concatenate([np.empty(0, np.float32), *scale])
+    of_maps = scales[where[:, 2] == IMPORTANCE]
+    if flat := int(np.count_nonzero(of_maps == 0)):
+        log.warning("%d of %d maps are zero everywhere: the method found nothing there", flat, len(of_maps))
     return Explanation(
         query_images=_levels(pairs.query_pixels),
         queries=pairs.queries,
         result_images=_levels(pairs.result_pixels),
         results=pairs.results,
         **{name: getattr(pairs, name) for name in ("query", "result", "rank", "distance", "seed", "set")},
-        maps=np.stack(stored) if stored else np.empty((0, size, size), np.float16),
-        scale=np.array(scale, np.float32),
+        maps=np.concatenate([np.empty((0, size, size), np.float16), *stored]),
+        scale=scales,
         map_pair=where[:, 0],
         map_on=where[:, 1].astype(np.int8),
         map_what=where[:, 2].astype(np.int8),
@@ -241,12 +212,6 @@ def explain_pairs(pairs: Pairs, encoder: Encoder, method: Method | None, space: 
         index=fingerprint,
         classes=sums.classes() if sums else None,
     )
-
-
-def as_stored(image_map: np.ndarray) -> tuple[np.ndarray, np.float32]:
-    """Return a map divided by its largest magnitude, float16, and that magnitude; an all-zero map stays all zero."""
-    magnitude = np.float32(np.abs(image_map).max())
-    return (image_map / (magnitude or np.float32(1))).astype(np.float16), magnitude
 
 
 def table(made: Explanation) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -283,36 +248,6 @@ def write(output: str, made: Explanation, before: Sequence[history.Entry]) -> No
         how["self"] = True
     entry = history.entry("explain", how, inputs={"index": made.index})
     explanation.write(output, made, history=history.join(before, [entry]))
-
-
-class _Averages:
-    """Adds up the images and the maps of each class."""
-
-    def __init__(self, pairs: Pairs, targets: Sequence[str]) -> None:
-        items = pairs.queries
-        labels = [name for name in targets or items.label_names if name in items.label_names]
-        self._classes = [classes.of(items.stated(row, labels), labels) for row in range(len(items.ids))]
-        self._names = [name for name in classes.names(labels) if any(name in own for own in self._classes)]
-        if not self._names:
-            log.info("no query states a label of the task: the average is that of all images")
-            self._names, self._classes = [classes.ALL], [[classes.ALL]] * len(items.ids)
-        self._pixels = pairs.result_pixels
-        self._images = np.zeros((len(self._names), *self._pixels.shape[1:]))
-        self._maps = np.zeros((len(self._names), *self._pixels.shape[1:3]))
-        self._count = np.zeros(len(self._names), np.int32)
-
-    def add(self, row: int, image_map: np.ndarray) -> None:
-        """Count one image with its map."""
-        for name in self._classes[row]:
-            place = self._names.index(name)
-            self._images[place] += self._pixels[row]
-            self._maps[place] += image_map
-            self._count[place] += 1
-
-    def classes(self) -> Classes:
-        """Return the averages."""
-        images, maps = (sums / self._count.reshape(-1, *[1] * (sums.ndim - 1)) for sums in (self._images, self._maps))
-        return Classes(self._names, _levels(images), maps.astype(np.float32), self._count)
 
 
 def _levels(pixels: np.ndarray) -> np.ndarray:

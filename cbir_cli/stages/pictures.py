@@ -1,7 +1,7 @@
 """The images of queries and results, from the files that they were made from."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +10,15 @@ import numpy as np
 from cbir_cli.artifacts.index import Index
 from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.pseudonyms import from_environment
-from cbir_cli.errors import ImageError, SourceError
+from cbir_cli.errors import SourceError
 from cbir_cli.images import InputSpec
 from cbir_cli.names import Finder
-from cbir_cli.reading import content_hash
+from cbir_cli.reading import content_of, each
 from cbir_cli.records import Record
 from cbir_cli.stages.query import Queries
+
+_BATCH = 16
+"""Images that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,14 @@ class Pictures:
     input : InputSpec
     results, queries : mapping of str to Path
         The file of each id.
+    workers : int
+        Threads that decode.
     """
 
     input: InputSpec
     results: Mapping[str, Path]
     queries: Mapping[str, Path]
+    workers: int = 1
 
     def load(self, paths: Mapping[str, Path], items: Items) -> np.ndarray:
         """Return the pixels (N, S, S) or (N, S, S, 3) float32 in [0, 1] of the images of a table.
@@ -43,25 +49,52 @@ class Pictures:
         ImageError
             If it cannot be decoded.
         """
-        colours = (3,) if self.input.colour == "rgb" else ()
-        pixels = np.empty((len(items.ids), self.input.size, self.input.size, *colours), np.float32)
-        columns = (items.ids, items["path"], items["content"], items.parts)
-        for row, (key, relative, content, part) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-            path = paths[key]
-            record = Record(id=key, path=path, relative=relative, part=None if part < 0 else part)
-            if not path.exists():
-                raise SourceError(_absent(path, items))
-            try:
-                found = content_hash(path, record.part)
-            except ImageError as error:
-                raise ImageError(record.of_file(error)) from error
-            if found != content:
-                shown = path if path.as_posix().endswith(relative) else relative  # the name may be hidden
+        columns = (items.ids, items["path"], items.parts)
+        records = [
+            Record(id=key, path=paths[key], relative=relative, part=None if part < 0 else part)
+            for key, relative, part in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+        contents = dict(zip(items.ids.tolist(), items["content"].tolist(), strict=True))
+
+        def load(record: Record) -> np.ndarray:
+            if not record.path.exists():
+                raise SourceError(_absent(record.path, items))
+            if content_of(record) != contents[record.id]:
+                hidden = not record.path.as_posix().endswith(record.relative)
                 raise SourceError(
-                    f"{shown}: is not the image that {key} was made from; --root DIR names another folder"
+                    f"{record.relative if hidden else record.path}: is not the image that {record.id} was made from; "
+                    "--root DIR names another folder"
                 )
-            pixels[row] = self.input.load(record)
+            return self.input.load(record)
+
+        colours = (3,) if self.input.colour == "rgb" else ()
+        pixels = np.empty((len(records), self.input.size, self.input.size, *colours), np.float32)
+        done = 0
+        for some, found in each(records, load, workers=self.workers, batch=_BATCH, unreadable={}, fail=True):
+            pixels[done : done + len(some)] = found
+            done += len(some)
         return pixels
+
+
+def of_retrieval(
+    spec: InputSpec, index: Index, queries: Queries, records: Sequence[Record], root: str | None, *, workers: int
+) -> Pictures:
+    """Return what loads the images of an index and of queries.
+
+    Parameters
+    ----------
+    spec : InputSpec
+    index : Index
+    queries : Queries
+    records : sequence of Record
+        Of the queries where they are images; none where they come from an embedding artifact.
+    root : str or None
+        Where the images are; else the source as it was typed.
+    workers : int
+        Threads that decode.
+    """
+    asked = {record.id: record.path for record in records}
+    return Pictures(spec, paths_of_index(index, root), asked or paths_of_queries(queries, root), workers)
 
 
 def paths_of_index(index: Index, root: str | None) -> dict[str, Path]:

@@ -217,36 +217,51 @@ def run_rows(index: Index, queries: Queries, answers: Sequence[Answer]) -> Itera
             )
 
 
+def same(items: Items, others: Items, row: int, *, same_ids: bool) -> np.ndarray:
+    """Return which images of a table are the same image as one of another table, or of its study or patient, (N,) bool.
+
+    Parameters
+    ----------
+    items, others : Items
+        Patients and studies are compared where both were hidden with the same key.
+    row : int
+        Of the second.
+    same_ids : bool
+        Whether an id names the same image in both.
+    """
+    content, people = others["content"][row], items.pseudonyms == others.pseudonyms
+    found = (items["content"] == content) & (content != "")
+    for key in ("patient", "study"):
+        known = set(items[key][found].tolist()) | ({others[key][row]} if people else set())
+        for value in known - {""}:
+            found |= items[key] == value
+    if same_ids:
+        found |= items.ids == others.ids[row]
+    return found
+
+
 class Guard:
     """Keeps the same image, study and patient from answering, and counts what it kept away."""
 
     def __init__(self, index: Index, queries: Queries) -> None:
         self._items, self._queries = index.embedding.items, queries.items
         self._same_source = bool(queries.source) and queries.source == index.embedding.space.source
-        self._people = self._items.pseudonyms == self._queries.pseudonyms
         self._count = 0
         known = (self._items["patient"] != "").any() and (self._queries["patient"] != "").any()
-        if known and not self._people:
+        if known and self._items.pseudonyms != self._queries.pseudonyms:
             log.warning(
                 "patients of query and index were hidden with different keys: the same patient cannot be left out"
             )
 
     def mask(self, query: int, within: np.ndarray | None = None) -> np.ndarray:
         """Return which rows of the index may answer a query, among some rows or all."""
-        content = self._queries["content"][query]
-        same = (self._items["content"] == content) & (content != "")
-        for key in ("patient", "study"):
-            known = set(self._items[key][same].tolist()) | ({self._queries[key][query]} if self._people else set())
-            for value in known - {""}:
-                same |= self._items[key] == value
-        if self._same_source:
-            same |= self._items.ids == self._queries.ids[query]
-        asked = np.ones(len(same), dtype=bool)
+        own = same(self._items, self._queries, query, same_ids=self._same_source)
+        asked = np.ones(len(own), dtype=bool)
         if within is not None:
             asked[:] = False
             asked[within] = True
-        self._count += int(np.count_nonzero(same & asked))
-        return asked & ~same
+        self._count += int(np.count_nonzero(own & asked))
+        return asked & ~own
 
     def say(self) -> None:
         """Say how many were kept away."""

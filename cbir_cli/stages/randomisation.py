@@ -124,10 +124,11 @@ def randomise(
 
 
 def fresh_weights(model: Model, seed: int) -> dict[str, np.ndarray]:
-    """Return the weights of the same network before training, drawn from a seed."""
+    """Return the weights of the same network before training, drawn from a seed; UsageError if it is out of range."""
     from cbir_cli import engines
     from cbir_cli.models import _weights
 
+    randomisation.check_seed(seed)
     outputs = engines.last_width(registry.load("models", model.architecture), model.weights)
     module = _weights.fresh(model.architecture, outputs, seed=seed)
     return {name: value.numpy() for name, value in module.state_dict().items()}

@@ -80,21 +80,16 @@ def test_all_of_it_comes_back(full):
         assert json.loads(file["classes"].attrs["names"]) == ["healthy", "sick"]
 
 
-def test_importance_and_uncertainty_of_a_pair(full):
+def test_every_other_map_is_importance(full):
     found, _ = read(full[1])
-    assert len(found.importance) * 2 == len(found.maps)
-    for row in found.importance:
-        pair, on = found.map_pair[row], found.map_on[row]
-        assert np.array_equal(found.map_of(pair, on), found.maps[row].astype(np.float32))
-        assert np.array_equal(found.uncertainty_of(pair, on), found.maps[row + 1].astype(np.float32))
+    assert found.importance.tolist() == list(range(0, len(found.maps), 2))
 
 
 def test_a_file_without_any_of_it_is_importance_alone(chain):
     found, _ = read(chain / "ex.h5")
     assert len(found.maps) and not found.map_what.any() and found.map_what.dtype == np.int8
     assert found.measures is found.randomisation is found.classes is None
-    assert found.map_of(found.map_pair[0], found.map_on[0]) is not None
-    assert found.uncertainty_of(found.map_pair[0], found.map_on[0]) is None
+    assert found.importance.tolist() == list(range(len(found.maps)))
     with h5py.File(chain / "ex.h5") as file:
         assert not set(GROUPS) & set(file)
 
@@ -154,6 +149,9 @@ ODD = {
     "averages that are none": change("classes/maps", np.nan, index=(0, 0, 0)),
     "grey as float": change("classes/images", lambda old: old.astype(np.float32)),
     "no count": change("classes/count"),
+    "a map that is none": change("maps", np.nan, index=(0, 0, 0)),
+    "an endless map": change("maps", -np.inf, index=(1, 2, 3)),
+    "a scale that is none": change("scale", np.nan, index=0),
     "a third kind of map": change("map_what", 2, index=0),
     "all importance, so too few rows": change("map_what", lambda old: old * 0),
     "kinds of too few maps": change("map_what", lambda old: old[:-1]),

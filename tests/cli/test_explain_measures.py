@@ -84,6 +84,143 @@ def test_a_curve_made_by_hand(chain, measured):
         assert made.measures.deletion[row, step] == pytest.approx(max(0, cosine), abs=2e-3)  # of 8-bit pixels
 
 
+@pytest.mark.parametrize("what", ["insertion", "deletion"])
+def test_a_curve_of_the_random_model_made_by_hand(chain, measured, what):
+    """The method on fresh weights of the same seed gives the order, and the trained network is asked once a step."""
+    import torch
+    from scipy.ndimage import gaussian_filter
+
+    from cbir_cli.models import densenet_tiny
+    from cbir_cli.stages import encoders
+
+    made, row = read(measured / "cnn.h5"), 2
+    encoder = encoders.open_encoder(str(chain / "cnn.h5"), encoders.Settings())
+    torch.manual_seed(0)  # measure.seed
+    module = densenet_tiny.build(1).eval()
+    module.classifier = torch.nn.Identity()
+    pair = made.map_pair[row]
+    query, result = (
+        np.repeat(image[..., None] / np.float32(255), 3, axis=2)
+        for image in (made.query_images[made.query[pair]], made.result_images[made.result[pair]])
+    )
+    mean, std = np.array(encoder.input.mean), np.array(encoder.input.std)
+
+    def fresh(pixels):
+        with torch.no_grad():
+            given = torch.tensor((pixels - mean) / std, dtype=torch.float32).permute(2, 0, 1)
+            return module(given[None])[0].numpy().astype(float)
+
+    # Occlusion as its paper has it: boxes of 8 pixels every 8, by how much the distance grows.
+    scores = np.zeros((32, 32))
+    intact = np.linalg.norm(fresh(query) - fresh(result))
+    for y in range(0, 32, 8):
+        for x in range(0, 32, 8):
+            hidden = result.copy()
+            hidden[y : y + 8, x : x + 8] = 0.449
+            scores[y : y + 8, x : x + 8] = max(0, np.linalg.norm(fresh(query) - fresh(hidden)) - intact)
+    order = np.argsort(-scores.ravel(), kind="stable")
+    blurred = np.stack(
+        [gaussian_filter(result[..., c] - mean[c], 50**0.5, radius=25, mode="constant") + mean[c] for c in range(3)], 2
+    )
+    start, end = (blurred, result) if what == "insertion" else (result, np.broadcast_to(mean, result.shape))
+    vector = vectors(chain / "cnn.emb.h5")[made.queries.ids[made.query[pair]]]
+    curve = []
+    for step in range(9):
+        pixels = start.reshape(-1, 3).copy()
+        pixels[order[: step * 128]] = end.reshape(-1, 3)[order[: step * 128]]
+        found = encoder.encode(pixels.reshape(1, 32, 32, 3).astype(np.float32))[0].astype(float)
+        curve.append(max(0, found @ vector / np.linalg.norm(found) / np.linalg.norm(vector)))
+    stored = getattr(made.measures.random_model, what)
+    assert stored[row] == pytest.approx(curve, abs=2e-3)  # of 8-bit pixels
+    others = [getattr(made.measures, what)[row], getattr(made.measures.random_map, what)[row]]
+    assert all(np.abs(other - curve).max() > 4e-3 for other in others)  # which are other curves
+
+
+def test_baselines_are_left_out(chain, good, measured, tmp_path):
+    line = ["explain", "cnn.idx.h5", "cnn.emb.h5", *OCCLUSION, "--split", "split.tsv", "-k", "2"]
+    line += ["--measure", "insertion,deletion", "--set", "measure.step=128"]
+    whole = read(measured / "cnn.h5").measures
+    for baselines, kept in (("map", {"random-map"}), ("none", set())):
+        path = tmp_path / f"{baselines}.h5"
+        good(*line, "--set", f"measure.baselines={baselines}", "-o", path, cwd=chain)
+        with h5py.File(path) as file:
+            assert set(file["measures"]) == {"insertion", "deletion", *kept}
+        found = read(path).measures
+        assert found.deletion.tolist() == whole.deletion.tolist()
+        if kept:
+            assert found.random_map.insertion.tolist() == whole.random_map.insertion.tolist()
+        rows = good("evaluate", path, "--format", "json", cwd=chain).out.splitlines()
+        row = next(row for row in map(json.loads, rows) if row["measure"] == "insertion" and row["class"] == "all")
+        assert (row["random"] is None) == (row["difference"] is None) == (not kept) and row["random_model"] is None
+        good("report", path, "-o", tmp_path / "page.html", cwd=chain)
+
+
+@pytest.fixture(scope="module")
+def lonely(linked, good):
+    """An index of a single image, which is also the query: no result is left."""
+    folder = linked("lonely")
+    image = sorted((folder / "set/images").iterdir())[0]
+    (folder / "one").mkdir()
+    (folder / "one/a.png").write_bytes(image.read_bytes())
+    good("embed", "-m", "cnn.h5", "one", "-o", "one.emb.h5", cwd=folder)
+    good("index", "one.emb.h5", "-o", "one.idx.h5", cwd=folder)
+    return folder
+
+
+@pytest.mark.parametrize("measure", ["insertion", "deletion", "randomisation", "insertion,deletion,randomisation"])
+def test_no_query_has_a_result(lonely, good, measure):
+    line = ["explain", "one.idx.h5", "one", "-m", "cnn.h5", *OCCLUSION, "--measure", measure]
+    ran = good(*line, "-o", "none.h5", cwd=lonely)
+    assert "1 of 1 queries have no result" in ran.err
+    made = read(lonely / "none.h5")
+    assert len(made.maps) == len(made.query) == 0
+    if "insertion" in measure:
+        assert made.measures.insertion.shape == made.measures.random_model.insertion.shape == (0, 33)
+    if "randomisation" in measure:
+        assert made.randomisation.cascade.shape == (0, len(made.randomisation.layers))
+    good("verify", "none.h5", cwd=lonely)
+
+
+def test_maps_of_nothing_are_pairs_like_others(chain, good, tmp_path):
+    """Boxes of the image's own grey hide nothing of a flat image: its map is zero, and is stored and measured."""
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for number, level in enumerate((100, 180)):
+        Image.new("L", (64, 64), level).save(folder / f"{number}.png")
+    good("embed", "-m", "cnn.h5", folder, "-o", tmp_path / "f.emb.h5", cwd=chain)
+    good("index", tmp_path / "f.emb.h5", "-o", tmp_path / "f.idx.h5", cwd=chain)
+    line = ["explain", tmp_path / "f.idx.h5", folder / "0.png", "-m", "cnn.h5", *OCCLUSION, "-k", "1", "--root", folder]
+    line += ["--set", f"fill={180 / 255!r}", "--measure", "insertion,deletion,randomisation"]
+    ran = good(*line, "--set", "measure.step=128", "-o", tmp_path / "f.h5", cwd=chain)
+    assert "warning: 1 of 1 maps are zero everywhere: the method found nothing there" in ran.err.splitlines()
+    made = read(tmp_path / "f.h5")
+    assert len(made.maps) == 1 and not made.maps.any() and made.scale.tolist() == [0]
+    for what in ("insertion", "deletion"):
+        chance = getattr(made.measures.random_map, what).tolist()
+        assert getattr(made.measures, what).tolist() == getattr(made.measures.random_model, what).tolist() == chance
+    assert np.isnan(made.randomisation.cascade).all()  # a map without ranks has no rank correlation
+
+
+def test_seed_and_batch_size(chain, good, tmp_path):
+    line = ["explain", "cnn.idx.h5", "cnn.emb.h5", "--split", "split.tsv", "-k", "1", "--method", "rise"]
+    line += ["--set", "masks=50", "--measure", "deletion", "--set", "measure.step=512"]
+    made = {}
+    for name, more in (
+        ("zero", []),
+        ("seven", ["--seed", "7"]),
+        ("set", ["--set", "seed=7", "--set", "measure.seed=7"]),
+        ("batch", ["--seed", "7", "--batch-size", "3"]),
+    ):
+        good(*line, *more, "-o", tmp_path / f"{name}.h5", cwd=chain)
+        made[name] = (tmp_path / f"{name}.h5").read_bytes()
+    assert made["seven"] == made["set"] == made["batch"] != made["zero"]
+    zero, seven = (read(tmp_path / f"{name}.h5") for name in ("zero", "seven"))
+    assert seven.parameters["seed"] == seven.measures.parameters["seed"] == 7 and "batch" not in seven.parameters
+    assert (zero.maps != seven.maps).any()
+    for kind in ("random_map", "random_model"):
+        assert (getattr(zero.measures, kind).deletion != getattr(seven.measures, kind).deletion).any()
+
+
 def test_randomisation(chain, good, measured, tmp_path):
     made, ig = read(measured / "cnn.h5").randomisation, read(measured / "ig.h5").randomisation
     assert made.layers[0] == "classifier" and made.layers[-1] == "features.conv0" and made.sign == "signed"
@@ -259,7 +396,36 @@ WRONG = {
     "no maps": (["--method", "none", "--measure", "insertion"], "--measure needs maps; method none makes none"),
     "variant": (["--measure", "deletion", "--set", "measure.variant=x"], "unknown variant 'x': known: code, paper"),
     "step": (["--measure", "deletion", "--set", "measure.step=-1"], "expected a step of at least 1 pixel, found -1"),
-    "sigma": (["--measure", "insertion", "--set", "measure.sigma=0"], "expected a sigma above 0, found 0.0"),
+    "sigma": (
+        ["--measure", "insertion", "--set", "measure.sigma=0"],
+        "expected a sigma above 0 and at most 1000 pixels, found 0.0",
+    ),
+    "wide blur": (
+        ["--measure", "insertion", "--set", "measure.sigma=1e9"],
+        "expected a sigma above 0 and at most 1000 pixels, found 1000000000.0",
+    ),
+    "seed": (
+        ["--measure", "insertion", "--set", "measure.seed=18446744073709551616"],
+        "expected a seed from 0 to below 2^64, found 18446744073709551616",
+    ),
+    "seed of both": (
+        ["--measure", "randomisation", "--seed", "18446744073709551616"],
+        "expected a seed from 0 to below 2^64, found 18446744073709551616",
+    ),
+    "seed of rise": (["--method", "rise", "--set", "seed=-1"], "expected a seed of at least 0, found -1"),
+    "seed of relax": (["--method", "relax", "--set", "seed=-1"], "expected a seed of at least 0, found -1"),
+    "fill of relax": (
+        ["--method", "relax", "--set", "fill=nan"],
+        "fill: expected a finite number of 32 bits, found nan",
+    ),
+    "fill of rise": (
+        ["--method", "rise", "--set", "fill=1e300"],
+        "fill: expected a finite number of 32 bits, found 1e+300",
+    ),
+    "baselines": (
+        ["--measure", "insertion", "--set", "measure.baselines=model"],
+        "unknown baselines 'model': known: both, map, none",
+    ),
     "layer": (["--measure", "randomisation", "--set", "measure.layers=conv"], "unknown layer 'conv': "),
     "way": (["--measure", "randomisation", "--set", "measure.ways=all"], "unknown way to randomise 'all': "),
     "not measured": (["--set", "measure.step=1"], "unknown parameter of method occlusion 'measure.step': "),
@@ -294,7 +460,7 @@ def test_of_a_method_that_shows_maps_only_the_network_that_makes_them_loses_laye
     error = cbir(*line, "-m", "ig.h5", "-o", "x.h5", cwd=chain).error
     assert "known: saliency.classifier, saliency.features.norm5, " in error and ", classifier" not in error
     error = cbir(*line, "-m", "ig.h5", "-o", "x.h5", *OCCLUSION, "--set", "measure.seed=-1", cwd=chain).error
-    assert error == "cbir explain: expected a seed of at least 0, found -1"
+    assert error == "cbir explain: expected a seed from 0 to below 2^64, found -1"
     line[-1] = "measure.layers=x"
     error = cbir(*line, "-m", "ig.h5", "-o", "x.h5", *OCCLUSION, cwd=chain).error
     assert "known: classifier, features.norm5, " in error and ", saliency.features.conv0" in error

@@ -78,6 +78,12 @@ def test_what_does_not_go_together(cbir, chain, few, arguments):
     assert ran.status == 2 and ran.error.startswith("cbir saliency: --")
 
 
+def test_a_seed_that_no_weights_can_be_drawn_from(cbir, chain, few):
+    ran = cbir("saliency", "-m", "cnn.h5", few, "--randomize", "cascade", "--seed", 2**64, "-q", cwd=chain)
+    assert ran.status == 2
+    assert ran.err.splitlines()[-1] == f"cbir saliency: expected a seed from 0 to below 2^64, found {2**64}"
+
+
 def test_format_is_that_of_the_table(cbir, chain, few):
     ran = cbir("saliency", "-m", "cnn.h5", few, "--format", "json", cwd=chain)
     assert ran.status == 2 and "--randomize" in ran.error

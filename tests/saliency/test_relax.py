@@ -1,17 +1,20 @@
 """RELAX as a saliency method: of modules, of models with and without outputs, and with its uncertainty on disk."""
 
+import csv
+import io
 from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import nn
 
 from cbir_cli import engines, random_masks, registry
 from cbir_cli.artifacts import files, saliency
 from cbir_cli.artifacts import model as models
-from cbir_cli.errors import CbirError, ShapeError, UsageError
+from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
 from cbir_cli.saliency import relax
@@ -62,7 +65,7 @@ def test_plain_loop(kind, fill):
     made = relax.explain_with_uncertainty(model, batch, generator=generator(), **everything(**given))
     assert torch.equal(relax.explain(model, batch, generator=generator(), **given), made[0])
     state = int(torch.randint(2**63 - 1, (), generator=generator()))
-    drawn = random_masks.draw(kind, (12, 12), 80, cells=4, probability=0.5, random=np.random.default_rng(state))
+    drawn = random_masks.draw(kind, (12, 12), 80, cells=4, probability=0.5, seed=state)
     for i, image in enumerate(batch):
         slow = plain(model, image, drawn.block(0, 80).astype(np.float64), fill)
         for stack, truth in zip(made, slow, strict=True):
@@ -110,7 +113,8 @@ def test_a_patch_is_found_with_the_right_weights_alone():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"masks": 0}, {"cells": 13}, {"normalisation": "x"}, {"average": "x"}, {"gamma": -1.0}]
+    "bad",
+    [{"masks": 0}, {"cells": 13}, {"normalisation": "x"}, {"average": "x"}, {"gamma": -1.0}, {"fill": float("nan")}],
 )
 def test_settings_out_of_range(bad):
     with pytest.raises(UsageError, match=next(iter(bad))):
@@ -122,7 +126,7 @@ def test_what_is_no_vector():
         relax.explain(nn.Identity(), images(), generator=generator())
     broken = Tangent()
     broken.weight.data.fill_(torch.nan)
-    with pytest.raises(CbirError, match="not finite"):
+    with pytest.raises(ShapeError, match="finite vectors from the model, found numbers that are not finite"):
         relax.explain(broken, images(), generator=generator())
 
 
@@ -261,12 +265,40 @@ def test_a_network_learns_from_them_and_makes_them_itself(good, linked):
         assert one["X"][()].tobytes() == two["X"][()].tobytes()
 
 
-def test_randomize(good, chain):
-    ran = good("saliency", "-m", "cnn.h5", "nih:set", *FEW, "--randomize", "cascade", cwd=chain)
-    assert len(ran.out.splitlines()) > 3
+def test_randomize_against_maps_of_networks_with_fresh_layers(good, chain, tmp_path):
+    """The cascade's rows by another way: the layers are exchanged in the model's file, and maps made with it."""
+    few = sorted((chain / "set/images").iterdir())[:4]
+    (tmp_path / "few").mkdir()
+    for path in few:
+        (tmp_path / "few" / path.name).write_bytes(path.read_bytes())
+    line = ["-m", chain / "cnn.h5", "few", *FEW, "--seed", "3"]
+    ran = good("saliency", *line, "--randomize", "cascade", cwd=tmp_path)
+    rows = {row["layer"]: row for row in csv.DictReader(io.StringIO(ran.out), delimiter="\t")}
+    trained = models.read(str(chain / "cnn.h5"))
+    fresh = {name: value.numpy() for name, value in _weights.fresh("densenet-tiny", 1, seed=3).state_dict().items()}
+    assert next(iter(rows)) == "classifier" and list(rows)[-1] == "features.conv0"
+    assert list(rows["classifier"].values()) == ["classifier", "4", "1.0000", "1.0000", "0"]  # relax takes the vector
+
+    def maps(model):
+        models.write(str(tmp_path / "m.h5"), model)
+        good("saliency", "-m", "m.h5", "few", *FEW, "--seed", "3", "-o", "m.maps.h5", cwd=tmp_path)
+        with files.open_artifact(str(tmp_path / "m.maps.h5"), saliency.KIND) as artifact:
+            return saliency.read(artifact).maps[()].astype(float)
+
+    whole = maps(trained)
+    for lost, prefixes in (
+        ("features.norm5", ("classifier", "features.norm5")),
+        ("features.conv0", ("",)),
+    ):
+        weights = {n: fresh[n] if n.startswith(prefixes) else value for n, value in trained.weights.items()}
+        pairs = list(zip(whole, maps(replace(trained, weights=weights)), strict=True))
+        for column, change in (("spearman", lambda x: x), ("spearman_abs", np.abs)):
+            expected = np.mean([spearmanr(change(a).ravel(), change(b).ravel()).statistic for a, b in pairs])
+            assert float(rows[lost][column]) == pytest.approx(expected, abs=1e-4)
+    assert float(rows["features.conv0"]["spearman"]) < 0.9
 
 
-@pytest.mark.parametrize("wrong", ["masks=none", "mask_kind=squares", "input=rgb", "gamma=-1"])
+@pytest.mark.parametrize("wrong", ["masks=none", "mask_kind=squares", "input=rgb", "gamma=-1", "fill=nan", "fill=inf"])
 def test_one_line_for_what_is_wrong(cbir, chain, wrong, tmp_path):
     line = ["saliency", "-m", "cnn.h5", "nih:set", "--method", "relax", "--set", wrong, "-q", "-o", tmp_path / "x.h5"]
     ran = cbir(*line, cwd=chain)

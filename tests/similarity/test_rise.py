@@ -54,7 +54,7 @@ def test_plain_loop(similarity, normalisation, mean):
     encoder = Linear(np.random.default_rng(2).standard_normal((6, 144)), similarity, mean)
     given = {"masks": 90, "cells": 5, "probability": 0.4, "seed": 3, "normalisation": normalisation, "batch": 7}
     zeros, found = explain(encoder, query, result, **given)
-    drawn = random_masks.draw("rise", (12, 12), 90, cells=5, probability=0.4, random=np.random.default_rng(3))
+    drawn = random_masks.draw("rise", (12, 12), 90, cells=5, probability=0.4, seed=3)
     masks = drawn.block(0, 90).astype(np.float64)
     np.testing.assert_allclose(found, plain(encoder, query, result, masks, mean, normalisation), rtol=1e-4, atol=1e-5)
     assert not zeros.any()

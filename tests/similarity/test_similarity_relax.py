@@ -60,7 +60,7 @@ def test_plain_loop(kind, fill, mean):
     encoder = Linear(np.random.default_rng(2).standard_normal((6, 144)), InputSpec(12, (mean,) * 3, (0.2,) * 3))
     given = {"masks": 90, "cells": 5, "probability": 0.4, "mask_kind": kind, "seed": 3}
     made = explain(encoder, image, fill=fill, normalisation="paper", shifted=False, batch=7, **given)
-    drawn = random_masks.draw(kind, (12, 12), 90, cells=5, probability=0.4, random=np.random.default_rng(3))
+    drawn = random_masks.draw(kind, (12, 12), 90, cells=5, probability=0.4, seed=3)
     slow = plain(encoder, image, drawn.block(0, 90).astype(np.float64), mean + 0.2 * fill)
     for one, other in zip(made, slow, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
@@ -80,7 +80,7 @@ def test_a_colour_for_every_channel():
         seen.clear()
         encoder = Looking([], InputSpec(12))
         explain(encoder, image, masks=40, batch=40)
-        drawn = random_masks.draw("relax", (12, 12), 40, cells=7, probability=0.5, random=np.random.default_rng(0))
+        drawn = random_masks.draw("relax", (12, 12), 40, cells=7, probability=0.5, seed=0)
         whole = encoder.input.prepare(grey[None])
         np.testing.assert_array_equal(seen[0], whole)
         np.testing.assert_allclose(seen[1], whole * drawn.block(0, 40)[:, None], atol=1e-5)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cbir_cli import masks, occluded, registry
+from cbir_cli import occluded, registry, sliding_boxes
 from cbir_cli.artifacts import model as models
 from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
@@ -13,7 +13,7 @@ from cbir_cli.similarity import occlusion
 from cbir_cli.stages.encoders import Network, Settings
 
 HERE = Settings(device="cpu", threads=1)
-BOXES = [(0, 0, 0, 0), *masks.sliding(32, 32, box=9, stride=7)]
+BOXES = [(0, 0, 0, 0), *sliding_boxes.sliding(32, 32, box=9, stride=7)]
 
 
 @pytest.fixture(autouse=True)

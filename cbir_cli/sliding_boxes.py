@@ -1,4 +1,4 @@
-"""Masks that hide parts of an image.
+"""Boxes that slide over an image to hide its parts, one at a time.
 
 Reference
 ---------

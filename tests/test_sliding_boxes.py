@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir_cli import masks
+from cbir_cli import sliding_boxes
 from cbir_cli.errors import UsageError
 
 
 def test_positions_of_the_paper():
-    boxes = list(masks.sliding(224, 224, box=24, stride=5))
+    boxes = list(sliding_boxes.sliding(224, 224, box=24, stride=5))
     assert len(boxes) == 49 * 49
     assert boxes[0] == (0, 5, 0, 5)
     assert boxes[1] == (0, 5, 0, 10)
@@ -37,17 +37,17 @@ def test_boxes_are_the_plain_loop_and_coverage_counts_them(height, width, box_st
     for y0, y1, x0, x1 in plain:
         assert y0 < y1 and x0 < x1
         counts[y0:y1, x0:x1] += 1
-    assert list(masks.sliding(height, width, box=box, stride=stride)) == plain
-    np.testing.assert_array_equal(masks.coverage(height, width, box=box, stride=stride), counts)
+    assert list(sliding_boxes.sliding(height, width, box=box, stride=stride)) == plain
+    np.testing.assert_array_equal(sliding_boxes.coverage(height, width, box=box, stride=stride), counts)
     assert counts.min() >= 1
 
 
 def test_rectangular_images_keep_rows_and_columns_apart():
-    assert list(masks.sliding(2, 3, box=2, stride=2)) == [(0, 2, 0, 2), (0, 2, 2, 3)]
-    assert masks.coverage(2, 3, box=1, stride=1).shape == (2, 3)
+    assert list(sliding_boxes.sliding(2, 3, box=2, stride=2)) == [(0, 2, 0, 2), (0, 2, 2, 3)]
+    assert sliding_boxes.coverage(2, 3, box=1, stride=1).shape == (2, 3)
 
 
 @pytest.mark.parametrize(("box", "stride"), [(4, 0), (4, 5), (4, -1), (0, 0)])
 def test_a_stride_that_leaves_gaps_or_never_ends_is_refused_at_once(box, stride):
     with pytest.raises(UsageError, match="stride"):
-        masks.sliding(8, 8, box=box, stride=stride)
+        sliding_boxes.sliding(8, 8, box=box, stride=stride)
