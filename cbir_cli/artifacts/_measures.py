@@ -38,7 +38,7 @@ class Measures(Curves):
     insertion, deletion : ndarray (M0, T), float32, or None
         Of the maps themselves.
     random_map, random_model : Curves
-        Of a random order of the pixels, and of the maps of a network with fresh weights.
+        Of a random map, and of the maps of a network with fresh weights.
     parameters : dict
         How the curves were made.
     fractions : ndarray (T,), float64

@@ -20,8 +20,8 @@ Schema
     Similarity of the pair, from 0 to 1, after each step in which pixels of the map's image are put in or taken out:
     a row for each importance map, in the order of ``maps``; the first column is before the first step.
 ``measures/random-map/``, ``measures/random-model/``, each with ``insertion`` and ``deletion`` (M0, T) float32, optional
-    The same with a map of random order, and with a map that the method made of a network with fresh weights; what was
-    not asked for is not there. A map whose values are all equal has the curve of the random order.
+    The same with a random map, and with a map that the method made of a network with fresh weights; what was
+    not asked for is not there. A map whose values are all equal has the curve of the random map.
     Attributes of ``measures``: ``parameters`` (JSON), ``fractions`` (JSON list of T: share of the pixels changed).
 ``randomisation/cascade``, ``randomisation/independent`` (M0, L) float32, optional
     Spearman's rank correlation of each map with that of a network without the layer and all above it, or without it

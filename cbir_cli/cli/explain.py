@@ -61,10 +61,10 @@ def run(
 
     --measure asks whether the maps are true, which cbir evaluate then sums up. insertion and deletion change an image
     pixel by pixel, the most important first, and look at its likeness to the other one of the pair, which stays whole;
-    beside the map the same is done with a map of random order and with that of a network with fresh weights.
+    beside the map the same is done with a random map and with that of a network with fresh weights.
     randomisation draws the network's layers anew and correlates the maps before and after. --set measure.KEY=VALUE
-    reaches variant=paper, step (pixels at a time), sigma (of the blur), seed, baselines=map or none, layers and
-    ways=cascade.
+    reaches variant=paper, step (pixels at a time), sigma (of the blur), seed, cells (of the random map), baselines=map
+    or none, layers and ways=cascade.
 
     What it costs: a curve runs the network once a step, 225 times at 224 pixels, and both baselines are curves of their
     own, so a map has six. The network with fresh weights explains all pairs once more, which with a slow method is most

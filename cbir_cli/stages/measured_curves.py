@@ -3,7 +3,7 @@
 Pairs that share an image and its map share the changed images of its curve, which are embedded once: so do the results
 of a query whose map depends on the query alone.
 
-A map whose values are all equal has no order of pixels. Its curve is that of the pair's random order, whether it is the
+A map whose values are all equal has no order of pixels. Its curve is that of the pair's random map, whether it is the
 map itself or the one of a network with fresh weights: what says nothing gets what chance gets.
 """
 
@@ -23,7 +23,7 @@ from cbir_cli.stages.encoders import Network
 from cbir_cli.stages.pairs import Pairs
 
 Group = tuple[np.ndarray | None, list[tuple[str, int]]]
-"""An order in which an image changes, a map or None for chance, and the kinds and rows of the curves that have it."""
+"""What an image changes by, a map or None for a random one, and the kinds and rows of the curves that have it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ def measure(
     *,
     how: Mapping[str, Any],
     seed: int,
+    cells: int,
     random_map: bool,
     random_model: np.ndarray | None,
 ) -> Measures:
@@ -59,10 +60,10 @@ def measure(
         Some of ``curves.WHATS``.
     how : mapping
         ``variant``, ``step``, ``sigma`` and ``batch`` of ``curves.curve``.
-    seed : int
-        Of the random orders.
+    seed, cells : int
+        Of ``draw``.
     random_map : bool
-        Whether to measure a random order as well.
+        Whether to measure random maps as well.
     random_model : ndarray (M0, S, S) or None
         Maps of a network with fresh weights, if these are to be measured.
     """
@@ -80,7 +81,7 @@ def measure(
         for importance, members in groups:
             place = places[members[0][1]]
             changed, other = pixels[place.on][place.image], pixels[1 - place.on][place.other]
-            one = random_order(changed, other, seed) if importance is None else importance
+            one = draw(changed, other, seed, cells) if importance is None else importance
             anchors = np.stack([vectors[1 - place.on][places[row].other] for _, row in members])
             for what in whats:
                 rows = curves.curve(
@@ -92,15 +93,28 @@ def measure(
         **found["own"],
         random_map=Curves(**found.get("random_map", {})),
         random_model=Curves(**found.get("random_model", {})),
-        parameters={**_recorded(how, size), "steps": len(fractions) - 1, "seed": seed},
+        parameters={**_recorded(how, size), "steps": len(fractions) - 1, "cells": cells, "seed": seed},
         fractions=fractions,
     )
 
 
-def random_order(image: np.ndarray, other: np.ndarray, seed: int) -> np.ndarray:
-    """Return a map of random order, that of a pair and side whatever else is measured."""
-    draw = np.random.default_rng([seed, *(zlib.crc32(pixels.tobytes()) for pixels in (image, other))])
-    return draw.permutation(np.arange(image.shape[0] * image.shape[1], dtype=np.float64)).reshape(image.shape[:2])
+def draw(image: np.ndarray, other: np.ndarray, seed: int, cells: int) -> np.ndarray:
+    """Return the random map (S, S) float64 of a pair and side, the same whatever else is measured.
+
+    Parameters
+    ----------
+    image, other : ndarray (S, S) or (S, S, 3)
+        What changes, and what it is compared with.
+    seed : int
+    cells : int
+        Values a side, drawn evenly from 0 to 1 and stretched by cubic splines; 0 draws each pixel by itself.
+    """
+    from scipy.ndimage import zoom
+
+    size = len(image)
+    side = cells or size
+    rng = np.random.default_rng([seed, *(zlib.crc32(pixels.tobytes()) for pixels in (image, other))])
+    return zoom(rng.random((side, side)), size / side, order=3 if cells else 0, mode="reflect", grid_mode=True)
 
 
 def _recorded(how: Mapping[str, Any], size: int) -> dict[str, Any]:
@@ -123,7 +137,7 @@ def _groups(kinds: Mapping[str, np.ndarray | None], places: Sequence[Place]) -> 
     for kind, importance in kinds.items():
         for row, place in enumerate(places):
             one = None if importance is None or not np.ptp(importance[row]) else importance[row]
-            # An order by chance is that of a pair; what has no order of its own in that pair shares it.
+            # A random map is that of a pair; what has no order of its own in that pair shares it.
             order = place.other if one is None else hashlib.sha256(one.tobytes()).digest()
             groups.setdefault((place.on, place.image, order), (one, []))[1].append((kind, row))
     return list(groups.values())

@@ -1,7 +1,7 @@
 """Whether maps are true: curves, baselines and randomisation, which need the network that was explained.
 
 Costs, in passes of the network: a curve has as many images as steps and one more, 225 for an image of 224 pixels; there
-are up to six a map, of insertion and deletion, each for the map itself, a random order and a random network. The last
+are up to six a map, of insertion and deletion, each for the map itself, a random map and a random network. The last
 costs the method once more as well: it explains all pairs again with fresh weights. Randomisation runs the method once
 more for each layer that is lost, twice with both ways.
 """
@@ -54,6 +54,8 @@ class Plan:
     curve : mapping
         ``variant``, ``step``, ``sigma`` and ``batch`` of ``curves.curve``.
     seed : int
+    cells : int
+        Of the random map.
     baselines : str
         One of ``BASELINES``.
     fresh : Fresh or None
@@ -66,6 +68,7 @@ class Plan:
     whats: Sequence[str]
     curve: Mapping[str, Any]
     seed: int
+    cells: int
     baselines: str
     fresh: Fresh | None
     layers: list[str]
@@ -86,6 +89,7 @@ class Plan:
                 [what for what in curves.WHATS if what in self.whats],
                 how=self.curve,
                 seed=self.seed,
+                cells=self.cells,
                 random_map=self.baselines != "none",
                 random_model=method.importance(anew, pairs) if anew else None,
             )
@@ -104,6 +108,7 @@ def plan(
     step: int = 0,
     sigma: float = curves.SIGMA,
     seed: int = 0,
+    cells: int = 7,
     baselines: str = "both",
     layers: str = "",
     ways: str = ",".join(randomisation.WAYS),
@@ -122,10 +127,13 @@ def plan(
     variant, step, sigma, batch
         See ``curves.curve``; a step of 0 is as many pixels as the image has rows.
     seed : int
-        Of the random order, and of fresh weights.
+        Of the random map, and of fresh weights.
+    cells : int
+        Cells a side of the random map: as coarse as maps are, so that it differs from them in where it points and not
+        in how holes are scattered. 0 takes each pixel by itself.
     baselines : str
-        What curves are compared with. ``both``: a random order, and the maps of a network with fresh weights. ``map``:
-        the random order alone. ``none``. Each costs as much as the curves themselves; the network also as much as the
+        What curves are compared with. ``both``: a random map, and the maps of a network with fresh weights. ``map``:
+        the random map alone. ``none``. Each costs as much as the curves themselves; the network also as much as the
         maps.
     layers : str
         Layers that are lost, separated by commas; all by default. ``cbir explain --measure randomisation`` with a wrong
@@ -143,6 +151,8 @@ def plan(
     curves.fractions(encoder.size, step or None)
     curves.endings(np.zeros((1, 1, 3), np.float32), encoder.input, variant, sigma)
     randomisation.check_seed(seed)
+    if not 0 <= cells <= encoder.size:
+        raise UsageError(f"expected 0 to {encoder.size} cells, the side of the images, found {cells}")
     if baselines not in BASELINES:
         raise registry.unknown("baselines", baselines, BASELINES)
     chosen = [way.strip() for way in ways.split(",")]
@@ -151,7 +161,7 @@ def plan(
     anew = "randomisation" in whats or baselines == "both"
     fresh = Fresh(encoder, method, seed) if anew else None
     how = {"variant": variant, "step": step or None, "sigma": sigma, "batch": batch}
-    return Plan(encoder, whats, how, seed, baselines, fresh, fresh.chosen(layers) if fresh else [], chosen)
+    return Plan(encoder, whats, how, seed, cells, baselines, fresh, fresh.chosen(layers) if fresh else [], chosen)
 
 
 def _randomisation(plan: Plan, made: Explanation, pairs: Pairs, method: Method) -> Randomisation:

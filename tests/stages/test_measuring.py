@@ -44,7 +44,7 @@ class Watched:
 
 def plan(encoder=None, whats=("insertion", "deletion"), baselines="both"):
     how = {"variant": "code", "step": 4, "sigma": 2.0, "batch": 16}
-    return measuring.Plan(encoder or Watched(), whats, how, 3, baselines, Stand(), ["c", "b", "a"], ["cascade"])
+    return measuring.Plan(encoder or Watched(), whats, how, 3, 7, baselines, Stand(), ["c", "b", "a"], ["cascade"])
 
 
 def of_each_image(encoder, queries, results):
@@ -67,7 +67,7 @@ def one_by_one(encoder, method, made, pairs, random_model):
         sides = [pairs.query_pixels[pairs.query[pair]], pairs.result_pixels[pairs.result[pair]]]
         image, other = sides[on], sides[1 - on]
         anchor = encoder.encode(other[None]).astype(np.float64)
-        order = measured_curves.random_order(image, other, 3)
+        order = measured_curves.draw(image, other, 3, 7)
         of_random_model = method(None, sides[0][None], sides[1][None])[on][0]
         of_random_model = (of_random_model / (np.abs(of_random_model).max() or 1)).astype(np.float16)
         for kind, one in (("own", made.maps[row]), ("random_map", order), ("random_model", of_random_model)):
@@ -190,7 +190,7 @@ def signed(encoder, queries, results):
 def test_maps_are_compared_with_their_sign_one_by_one():
     pairs, method = answers(), Method("signed", signed, {})
     made = explain.explain_pairs(pairs, None, method, SPACE, "index")
-    plan = measuring.Plan(None, ["randomisation"], {}, 0, "both", Stand(), ["c", "b", "a"], ["cascade", "independent"])
+    plan = measuring.Plan(None, ["randomisation"], {}, 0, 7, "both", Stand(), ["c", "b", "a"], ["cascade", "independent"])
     found = plan.measure(made, pairs, method).randomisation
     assert found.layers == ["c", "b", "a"] and found.sign == "signed"
     assert found.independent[:, 2] == pytest.approx(-1)  # the same map with the other sign
@@ -210,18 +210,36 @@ def test_uncertainty_is_not_compared():
     pairs, method = answers(), Method("signed", both, {})
     made = explain.explain_pairs(pairs, None, method, SPACE, "index")
     assert len(made.maps) == 2 * len(made.importance)
-    plan = measuring.Plan(None, ["randomisation"], {}, 0, "both", Stand(), ["a"], ["independent"])
+    plan = measuring.Plan(None, ["randomisation"], {}, 0, 7, "both", Stand(), ["a"], ["independent"])
     found = plan.measure(made, pairs, method).randomisation
     assert found.independent == pytest.approx(-np.ones((len(made.importance), 1))) and found.cascade is None
 
 
-def test_a_random_order_is_that_of_its_pair():
+@pytest.mark.parametrize("cells", [0, 3])
+def test_a_random_map_is_that_of_its_pair(cells):
     one, other = np.random.default_rng(0).random((2, 8, 8), np.float32)
-    order = measured_curves.random_order(one, other, 0)
-    assert sorted(order.ravel()) == list(range(64))
-    assert (order == measured_curves.random_order(one.copy(), other, 0)).all()
+    drawn = measured_curves.draw(one, other, 0, cells)
+    assert drawn.shape == (8, 8) and len(np.unique(drawn)) == 64
+    assert (drawn == measured_curves.draw(one.copy(), other, 0, cells)).all()
     for images, seed in (((other, one), 0), ((one, other), 1), ((one, one), 0)):
-        assert (order != measured_curves.random_order(*images, seed)).any()
+        assert (drawn != measured_curves.draw(*images, seed, cells)).any()
+
+
+def test_a_random_map_is_as_coarse_as_its_cells():
+    """Neighbours are alike where a cell is large, the middles of cells have the drawn values, and no side is favoured."""
+    maps = {
+        cells: np.stack([measured_curves.draw(np.zeros((42, 42)), np.zeros(1), seed, cells) for seed in range(200)])
+        for cells in (0, 7)
+    }
+    likeness = {
+        cells: np.corrcoef(made[:, :, :-1].ravel(), made[:, :, 1:].ravel())[0, 1] for cells, made in maps.items()
+    }
+    assert abs(likeness[0]) < 0.01 and likeness[7] > 0.95
+    far = np.corrcoef(maps[7][:, :, :-12].ravel(), maps[7][:, :, 12:].ravel())[0, 1]
+    assert abs(far) < 0.1
+    first = maps[7].reshape(200, -1).argmax(axis=1)
+    for place in (first // 42, first % 42):
+        assert place.mean() == pytest.approx(20.5, abs=4)
 
 
 def test_what_cannot_be_drawn_anew_is_refused():
