@@ -15,6 +15,7 @@ from cbir_cli.reports.curves import KINDS, OF_MAP, OF_RANDOM_MAP, Axes, Curves
 from cbir_cli.reports.gallery import Case, Row
 from cbir_cli.reports.look import Look
 from cbir_cli.reports.pictures import Pictures, Place
+from cbir_cli.reports.tables import spell
 
 IMPORTANCE, UNCERTAINTY, CERTAIN = "m", "u", "c"
 
@@ -118,8 +119,8 @@ def _areas(curves: Curves) -> list[tuple[str, str, str]]:
     for kind in KINDS:
         lines = curves.of(kind)
         if OF_MAP in lines:
-            random = f"{lines[OF_RANDOM_MAP].area:.2f}" if OF_RANDOM_MAP in lines else ""
-            said.append((kind, f"{lines[OF_MAP].area:.2f}", random))
+            random = spell(lines[OF_RANDOM_MAP].area) if OF_RANDOM_MAP in lines else ""
+            said.append((kind, spell(lines[OF_MAP].area), random))
     return said
 
 

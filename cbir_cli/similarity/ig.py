@@ -18,6 +18,11 @@ from cbir_cli.similarity import _pair
 
 MAPS = "both"
 
+SAYS = (
+    "Saliency of each image by itself, whatever it is compared with: brighter pixels speak more for what the network "
+    "was trained to see."
+)
+
 
 def explain(encoder: Any, queries: ndarray, results: ndarray) -> tuple[ndarray, ndarray]:
     """Saliency of each image for the model's own output; no map depends on the other image of its pair.

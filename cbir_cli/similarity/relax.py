@@ -26,6 +26,11 @@ from cbir_cli.similarity._masked import Masked
 
 MAPS = "both"
 
+SAYS = (
+    "Brighter where showing the image, under random masks, keeps what the network makes of it; each image by "
+    "itself, whatever it is compared with."
+)
+
 
 def explain(
     encoder: Any,

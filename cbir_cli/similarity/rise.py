@@ -31,6 +31,8 @@ from cbir_cli.similarity._masked import Masked
 
 MAPS = "result"
 
+SAYS = "Brighter where showing the result, under random masks, makes it more similar to the query."
+
 ON = ("result", "both")
 NORMALISATIONS = ("centred", "paper")
 

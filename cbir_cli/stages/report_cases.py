@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cbir_cli import classes
+from cbir_cli.artifacts import files
 from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
 from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import UsageError
@@ -93,7 +95,10 @@ def rows_of(made: Sequence[tuple[str, Explanation]]) -> list[Row]:
 
 def _explained(group: Sequence[tuple[str, Explanation]]) -> list[Explained]:
     names = report_names.distinct([one.method for _, one in group], [file for file, _ in group])
-    return [Explained(file, name, one, Looks(one), _pairs(one)) for name, (file, one) in zip(names, group, strict=True)]
+    return [
+        Explained(file, name, one, Looks(one, files.spelt(file)), _pairs(one))
+        for name, (file, one) in zip(names, group, strict=True)
+    ]
 
 
 def _pairs(one: Explanation) -> dict[_Place, int]:
@@ -144,7 +149,7 @@ def _case(
     query: gallery.Tile | None = None
     for row, places in rows:
         one, pairs = row.first.artifact, row.first.pairs
-        chosen = _labels(one, label)
+        chosen = classes.labels_of(one.results, one.targets, label, one.queries)
         at = int(one.query[pairs[places[0]]])
         codes = one.queries.stated(at, [name for name in chosen if name in one.queries.label_names])
         query = query or gallery.Tile(key[2], one.query_images[at], None, gallery.words(codes))
@@ -206,17 +211,6 @@ def _expert(
     absent = [str(rank) for rank in range(1, last) if rank not in {n.rank for n in expert}]
     note = f"no method retrieved rank {', '.join(absent)}" if absent else ""
     return gallery.Row(gallery.EXPERT, None, expert, note)
-
-
-def _labels(one: Explanation, label: str | None) -> list[str]:
-    """Return the labels that a picture is described by: the one asked for, else the task's, else the only one."""
-    if label is not None:
-        if label not in one.results.label_names:
-            raise UsageError(f"no label {label!r}; there are: {', '.join(one.results.label_names) or 'none'}")
-        return [label]
-    return [t for t in one.targets if t in {*one.queries.label_names, *one.results.label_names}] or (
-        one.results.label_names if len(one.results.label_names) == 1 else []
-    )
 
 
 def _agrees(codes: Mapping[str, int], stated: Mapping[str, int]) -> bool | None:

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from cbir_cli.artifacts import explanation, files
-from cbir_cli.bootstrap import interval
+from cbir_cli.intervals import interval
 
 OCCLUSION = ["--method", "occlusion", "--set", "box=8", "--set", "stride=8"]
 MEASURE = ["--measure", "insertion,deletion,randomisation"]
@@ -152,7 +152,7 @@ def test_queries_explained_with_themselves(chain, good, tmp_path):
 def test_summed_up_by_hand(chain, good, measured):
     made = read(measured / "cnn.h5")
     lines = good("evaluate", "cnn.h5", "--masks", chain / "set/masks", "--format", "json", cwd=measured).out
-    rows = {(row["class"], row["measure"]): row for row in map(json.loads, lines.splitlines())}
+    rows = {(row["class"], row["metric"]): row for row in map(json.loads, lines.splitlines())}
     assert {row["on"] for row in rows.values()} == {"result"} and {row["method"] for row in rows.values()} == {
         "occlusion"
     }
@@ -225,7 +225,7 @@ def test_uncertainty_is_not_scored(good, measured, tmp_path):
 def test_forms_of_the_table(good, measured):
     lines = good("evaluate", "cnn.h5", "ig.h5", cwd=measured).out.splitlines()
     header = lines[0].split("\t")
-    assert header[:6] == ["file", "method", "class", "on", "measure", "n"] and all(
+    assert header[:6] == ["file", "method", "class", "on", "metric", "n"] and all(
         len(line.split("\t")) == len(header) == 14 for line in lines
     )
     table = good("evaluate", "cnn.h5", "ig.h5", "--format", "table", cwd=measured).out
