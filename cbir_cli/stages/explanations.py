@@ -198,7 +198,9 @@ def evaluate(
         if not len(made.importance):
             raise SourceError(f"{files.spelt(name)}: holds no maps (method {made.method})")
         values = measured(made, files.spelt(name), chosen, lesions=lesions, asked=bool(metrics))
-        rows += [replace(row, file=files.spelt(shown)) for row in summed(made, files.spelt(name), values, label)]
+        found = summed(made, values, label)
+        _say_left_out(files.spelt(name), found)
+        rows += [replace(row, file=files.spelt(shown)) for row in found]
     return rows
 
 
@@ -251,14 +253,12 @@ def measured(
     return found
 
 
-def summed(made: Explanation, name: str, values: Mapping[str, Values], label: str | None = None) -> list[Row]:
+def summed(made: Explanation, values: Mapping[str, Values], label: str | None = None) -> list[Row]:
     """Sum up what the maps of an artifact get, for ``all`` and each class of the queries.
 
     Parameters
     ----------
     made : Explanation
-    name : str
-        Of the file, for messages; the rows do not have it.
     values : mapping of str to Values
         By metric.
     label : str, optional
@@ -267,24 +267,25 @@ def summed(made: Explanation, name: str, values: Mapping[str, Values], label: st
     Returns
     -------
     list of Row
+        Without the name of the file.
 
     Raises
     ------
     UsageError
         If there is no such label.
     """
-    rows = list(_rows(made, values, _groups(made, label)))
+    return list(_rows(made, values, _groups(made, label)))
+
+
+def _say_left_out(name: str, rows: Sequence[Row]) -> None:
+    """Say how many queries and maps metrics leave out, in a line for those that leave out as many."""
+    alike: dict[tuple[str, int, int], list[str]] = defaultdict(list)
     for row in rows:
         if row.group == classes.ALL and (row.left_out or row.maps_left_out):
-            log.info(
-                "%s: %s on %s: %d queries and %d maps left out",
-                name,
-                row.metric,
-                row.on,
-                row.left_out,
-                row.maps_left_out,
-            )
-    return rows
+            alike[row.on, row.left_out, row.maps_left_out].append(row.metric)
+    for (on, queries, maps), metrics in alike.items():
+        several = ", ".join(metrics[:3]) + (f" and {len(metrics) - 3} more" if len(metrics) > 3 else "")
+        log.info("%s: left out on %s: queries %d, maps %d (%s)", name, on, queries, maps, several)
 
 
 def _with_corners(chosen: Chosen, *, asked: bool) -> Chosen:

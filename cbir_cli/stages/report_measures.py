@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cbir_cli import classes
-from cbir_cli.artifacts import files
 from cbir_cli.intervals import FEWEST
 from cbir_cli.randomisation import WAYS
 from cbir_cli.reports import curves, explanation_figures, tables
@@ -38,7 +37,7 @@ def sections_of(rows: Sequence[Row], label: str | None = None) -> list[Section]:
     """
     named = _named(rows)
     sums = {
-        name: explanations.summed(each.artifact, files.spelt(each.file), each.looks.values, label)
+        name: explanations.summed(each.artifact, each.looks.values, label)
         for name, each in named.items()
         if len(each.artifact.importance)
     }
@@ -198,11 +197,13 @@ def _randomisation(named: Mapping[str, Explained], sums: _Sums) -> Section:
             f"Mean rank correlation of {what} with those of a network in which the layer alone has random weights "
             "(independent), or the layer and all nearer to the output (cascade)."
         )
+        if flat := max(row.maps_left_out for row in rows if row.metric.partition(" ")[0] in WAYS):
+            note += f" Left out: up to {flat} of {len(named[name].looks.on)} maps, of one value everywhere."
         made.append(tables.Table(f"Randomised layers: {name}", ("layer", *heads), lines, note))
     drawn = []
     if found:
         figure = explanation_figures.randomisation(found, layers, ylabel="rank correlation")
-        drawn.append(("Rank correlation with the maps of networks with randomised layers, output first", figure))
+        drawn.append(("Rank correlation with maps of randomised networks, from the output down", figure))
     notes = [
         "A map that stays the same when the network's weights are made random does not show what the network learnt: "
         "the curves should fall towards zero."

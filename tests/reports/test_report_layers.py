@@ -94,7 +94,7 @@ def test_curves_areas_and_warnings_stand_beside_the_picture() -> None:
     assert [line and line[0] for line in entry["curves"]["deletion"]] == [0.61, 0.5, 0.55]
     said = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", re.search(r'<div class="said l0">.*?</div>', html, re.S)[0]))
     assert said.strip() == (
-        "insertion 0.40 (0.50) deletion 0.61 (0.50) says no more than a random map 60% lies on the border"
+        "insertion 0.400 (0.500) deletion 0.610 (0.500) no better than a random map 60% lies on the border"
     )
     assert json.loads(re.search(r"data-axes='([^']*)'", html)[1]) == [[0, 0.25, 0.5, 0.75, 1]]
 
