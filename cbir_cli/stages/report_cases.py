@@ -152,7 +152,7 @@ def _case(
         chosen = classes.labels_of(one.results, one.targets, label, one.queries)
         at = int(one.query[pairs[places[0]]])
         codes = one.queries.stated(at, [name for name in chosen if name in one.queries.label_names])
-        query = query or gallery.Tile(key[2], one.query_images[at], None, gallery.words(codes))
+        query = query or gallery.Tile(key[2], one.query_images[at], gallery.words(codes))
         on_query = _looks(row, places[0], ON_QUERY)
         neighbours = []
         for place in places:
@@ -160,8 +160,8 @@ def _case(
             result = int(one.result[pair])
             stated = one.results.stated(result, [name for name in chosen if name in one.results.label_names])
             words = gallery.words(stated)
-            picture = gallery.Tile(found, one.result_images[result], None, words, _looks(row, place, ON_RESULT))
-            pictures.setdefault(found, gallery.Tile(found, picture.image, None, words))
+            picture = gallery.Tile(found, one.result_images[result], words, _looks(row, place, ON_RESULT))
+            pictures.setdefault(found, gallery.Tile(found, picture.image, words))
             rank = int(one.rank[pair])
             agrees = _agrees(codes, stated) if rank else None  # an image agrees with itself in any case
             own = _looks(row, place, ON_QUERY)
@@ -177,7 +177,7 @@ def _case(
             )
         if any(not _other_maps(on_query, above.query_looks) for above in drawn):
             on_query = {}  # the same maps as another row's, shown once
-        drawn.append(gallery.Row(row.title, None, neighbours, "", on_query))
+        drawn.append(gallery.Row(row.title, neighbours, "", on_query))
     if query is None:
         raise UsageError(f"query {key[2]}: no explanation holds it")
     if order:
@@ -210,7 +210,7 @@ def _expert(
     last = expert[-1].rank if expert else 0
     absent = [str(rank) for rank in range(1, last) if rank not in {n.rank for n in expert}]
     note = f"no method retrieved rank {', '.join(absent)}" if absent else ""
-    return gallery.Row(gallery.EXPERT, None, expert, note)
+    return gallery.Row(gallery.EXPERT, expert, note)
 
 
 def _agrees(codes: Mapping[str, int], stated: Mapping[str, int]) -> bool | None:

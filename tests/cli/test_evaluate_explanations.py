@@ -77,7 +77,7 @@ def test_intervals_are_t_intervals_of_the_means_of_queries_and_of_their_differen
 
 def test_both_baselines_are_judged_alike(good, tmp_path):
     """Against the random network, too, a difference of the means alone is not enough."""
-    one = noisy(gain=0.15)
+    one = noisy(gain=0.05)
     measures = dataclasses.replace(one.measures, deletion=None)
     for name in ("random_map", "random_model"):
         measures = dataclasses.replace(measures, **{name: dataclasses.replace(getattr(measures, name), deletion=None)})
