@@ -82,18 +82,21 @@ def report_of(
     origins: dict[str, str] = {}
     scores = Scores()
     with ExitStack() as stack:
+        paths = stack.enter_context(files.spooled(names))
         for name in names:
-            if name != files.STDIO and not files.is_artifact(Path(name)):
-                scores.read(name)
+            path = paths.get(name, name)
+            if not files.is_artifact(Path(path)):
+                scores.read(path, files.spelt(name))
                 continue
-            artifact = stack.enter_context(files.open_artifact(name, explanation.KIND, models.KIND, saliency.KIND))
+            kinds = explanation.KIND, models.KIND, saliency.KIND
+            artifact = stack.enter_context(files.open_artifact(path, *kinds, name=name))
             if artifact.kind == explanation.KIND:
                 made.append((name, explanation.read(artifact)))
                 origins[name] = _origin(artifact.history)
             elif artifact.kind == saliency.KIND:
                 maps.append(saliency.read(artifact))
             else:
-                curves.append((name, models.read(name)))
+                curves.append((files.spelt(name), models.read(path)))
         if not maps and (root is not None or images is not None):
             raise UsageError("--root and --images are for maps, and no saliency artifact is given")
         board = report_maps.board_of(maps, root=root, images=images, k=k, label=label) if maps else None

@@ -86,48 +86,44 @@ def _areas(sums: _Sums) -> tables.Table:
                 cells += [_spelt(one.own), spell(one.random), spell(one.network)] if one else [tables.NONE] * 3
             side = [on] if both_sides else []
             count = str(max(row.n for row in found.values()))
-            lines.append((name, group, *side, judged(found), count, *cells))
+            verdicts = [judged(found, baseline) for baseline in _BASELINES]
+            lines.append((name, group, *side, *verdicts, count, *cells))
     heads = [words for kind in curves.KINDS for words in (kind, *_BASELINES.values())]
-    columns = ("maps by", "class", *(["on"] if both_sides else []), "verdict", "queries", *heads)
+    verdicts = [f"vs {baseline}" for baseline in _BASELINES.values()]
+    columns = ("maps by", "class", *(["on"] if both_sides else []), *verdicts, "queries", *heads)
     note = (
         "Area under the curve: mean over the results of each query, then over queries, with its 95 % interval from "
         f"{FEWEST} queries on (n \u2265 {FEWEST}). Larger is better for insertion, smaller for deletion. A random map "
         "changes the pixels in random order; a random network is the same method on a network with random weights. "
-        "Maps are called better if the 95 % interval of the difference, query by query, leaves out zero; if it does "
-        "not, they are called no better, though with few queries a small difference may be missed."
+        "Maps are called better than one of these if the 95 % interval of the difference, query by query, leaves out "
+        "zero, and else no better, though with few queries a small difference may be missed."
     )
     return tables.Table("Insertion and deletion", columns, lines, note)
 
 
-def judged(found: Mapping[str, explanations.Row]) -> str:
-    """Say whether maps do better than random maps, and than maps of random networks.
+def judged(found: Mapping[str, explanations.Row], baseline: str) -> str:
+    """Say whether maps do better than a baseline.
 
     Parameters
     ----------
     found : mapping of str to Row
         The sums of ``insertion`` and ``deletion``, where there are any.
+    baseline : str
+        ``over_random`` or ``over_network``.
 
     Returns
     -------
     str
         In words, by the interval of the difference of each query; marked where maps are no better.
     """
-    said: list[str] = []
-    doubtful = False
-    for attribute, baseline in _BASELINES.items():
-        known = {kind: one for kind, row in found.items() if (one := getattr(row, attribute)).low is not None}
-        better = [kind for kind, one in known.items() if _better(kind, one)]
-        if known:
-            doubtful = doubtful or len(better) < len(known)
-            only = f" in {better[0]} only" if 0 < len(better) < len(known) else ""
-            said.append(f"{'' if better else 'no '}better than a {baseline}{only}")
-    if not said:
-        return "too few queries"
-    return (
-        f"{_MARK} {'; '.join(said)}"
-        if doubtful
-        else " and ".join([said[0], *(one.removeprefix("better ") for one in said[1:])])
-    )
+    known = {kind: one for kind, row in found.items() if (one := getattr(row, baseline)).mean is not None}
+    sure = {kind: one for kind, one in known.items() if one.low is not None}
+    better = [kind for kind, one in sure.items() if _better(kind, one)]
+    if not sure:
+        return "too few queries" if known else tables.NONE
+    if better == list(sure):
+        return "better"
+    return f"{_MARK} better in {better[0]} only" if better else f"{_MARK} no better"
 
 
 def _better(kind: str, difference: Estimate) -> bool:

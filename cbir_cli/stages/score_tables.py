@@ -36,8 +36,8 @@ class Scores:
     def __bool__(self) -> bool:
         return bool(self.rows or self.explained)
 
-    def read(self, name: str) -> None:
-        """Add what ``cbir evaluate`` printed, TSV or JSON lines.
+    def read(self, path: str, name: str) -> None:
+        """Add what ``cbir evaluate`` printed, TSV or JSON lines; the name is for messages.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class Scores:
             If the file is neither.
         """
         try:
-            lines = [line for line in Path(name).read_text("utf-8").split("\n") if line.strip()]
+            lines = [line for line in Path(path).read_text("utf-8").split("\n") if line.strip()]
         except UnicodeDecodeError as error:
             raise CbirError(f"{name}: expected a score table, found binary data") from error
         except OSError as error:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import threading
 
 import numpy as np
@@ -75,6 +76,20 @@ def test_intervals_are_t_intervals_of_the_means_of_queries_and_of_their_differen
     assert of_class["n"] == 3 and of_class["low"] is of_class["difference_high"] is None
 
 
+def verdicts(html):
+    """What a page says of all queries: against the random map, and the random network."""
+    row = re.search(r'<th scope="row">occlusion</th><td[^>]*>all</td>.*?</tr>', html)[0]
+    return re.findall(r"<td[^>]*>([^<]*)</td>", row)[1:3]
+
+
+def test_judged_in_one_of_two(good, tmp_path):
+    """Maps that are better in insertion alone are not called better."""
+    one = made("occlusion", queries=7)
+    random = dataclasses.replace(one.measures.random_map, deletion=one.measures.deletion * DRAWN[:14])
+    write(tmp_path, "a.h5", dataclasses.replace(one, measures=dataclasses.replace(one.measures, random_map=random)))
+    assert verdicts(good("report", "a.h5", cwd=tmp_path).out) == ["△ better in insertion only", "better"]
+
+
 def test_both_baselines_are_judged_alike(good, tmp_path):
     """Against the random network, too, a difference of the means alone is not enough."""
     one = noisy(gain=0.05)
@@ -84,12 +99,13 @@ def test_both_baselines_are_judged_alike(good, tmp_path):
     write(tmp_path, "a.h5", dataclasses.replace(one, measures=measures))
     row = json_of(good, "a.h5", cwd=tmp_path)["all", "result", "insertion"]
     assert row["network_difference_low"] < 0 < row["network_difference"] and row["difference_low"] < 0
-    html = good("report", "a.h5", cwd=tmp_path).out
-    assert "△ no better than a random map; no better than a random network" in html
+    assert verdicts(good("report", "a.h5", cwd=tmp_path).out) == ["△ no better", "△ no better"]
     sure = dataclasses.replace(measures.random_model, insertion=measures.insertion * DRAWN)
     write(tmp_path, "a.h5", dataclasses.replace(one, measures=dataclasses.replace(measures, random_model=sure)))
-    html = good("report", "a.h5", cwd=tmp_path).out
-    assert "△ no better than a random map; better than a random network" in html
+    assert verdicts(good("report", "a.h5", cwd=tmp_path).out) == ["△ no better", "better"]
+    bare = dataclasses.replace(measures, random_model=explanation.Curves())
+    write(tmp_path, "a.h5", dataclasses.replace(one, measures=bare))
+    assert verdicts(good("report", "a.h5", cwd=tmp_path).out) == ["△ no better", "–"]
 
 
 def test_zero_maps_are_left_out_of_what_is_not_defined_for_them(good, tmp_path):
@@ -133,6 +149,8 @@ def test_a_map_that_is_not_finite_is_refused(cbir, tmp_path):
     name = one.results.ids[one.result[2]]
     ran = cbir("evaluate", "a.h5", cwd=tmp_path)
     assert (ran.status, ran.error) == (1, f"cbir evaluate: a.h5: damaged: the map of {name} is not finite")
+    ran = cbir("evaluate", "a.h5", "--label", "Love", cwd=tmp_path)  # looked at before the maps
+    assert ran.status == 2 and ran.error.startswith("cbir evaluate: unknown label 'Love': ")
 
 
 # --- masks ------------------------------------------------------------------------------------------------------------
@@ -249,6 +267,18 @@ def test_an_explanation_from_a_pipe(good, cbir, tmp_path):
     assert both.splitlines()[1:] == [*lines.splitlines()[1:], *piped.splitlines()[1:]]
     ran = cbir("evaluate", "-", stdin=b"", cwd=tmp_path)
     assert ran.error == "cbir evaluate: standard input: empty; did the command before it fail?"
+
+
+def test_a_page_of_pipes(good, cbir, tmp_path):
+    data = write(tmp_path, "a.h5", made("occlusion")).read_bytes()
+    page = good("report", "a.h5", cwd=tmp_path).data
+    name = through_a_named_pipe(tmp_path / "pipe", data)
+    assert good("report", name, cwd=tmp_path).data == page
+    scores = good("evaluate", "a.h5", cwd=tmp_path).data
+    (tmp_path / "s.tsv").write_bytes(scores)
+    assert good("report", "-", stdin=scores).data == good("report", "s.tsv", cwd=tmp_path).data
+    error = cbir("report", "-", stdin=b"words\n").error
+    assert error.startswith("cbir report: standard input: expected a score table of cbir evaluate")
 
 
 def test_other_files_from_a_pipe(good, cbir, chain, tmp_path):
