@@ -9,7 +9,7 @@ from typing import Any
 from cbir_cli.intervals import FEWEST
 from cbir_cli.randomisation import WAYS
 from cbir_cli.reports.tables import Table, spell
-from cbir_cli.stages.explanations import Estimate, Row
+from cbir_cli.stages.explanation_sums import Estimate, Row
 
 _WORDS = {"file": "file", "method": "method", "class": "group", "on": "on", "metric": "metric"}
 _COUNTS = {"n": "n", "left-out": "left_out", "maps-left-out": "maps_left_out"}

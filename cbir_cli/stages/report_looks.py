@@ -9,8 +9,8 @@ from cbir_cli.artifacts.explanation import Explanation, Measures
 from cbir_cli.evaluation import parse_metrics
 from cbir_cli.reports import curves
 from cbir_cli.reports.look import Look
-from cbir_cli.stages import explanations, localisation
-from cbir_cli.stages.explanations import SIDES
+from cbir_cli.stages import explanation_values, localisation
+from cbir_cli.stages.explanation_sums import SIDES
 
 BORDER_ALARM = 1.5
 """How many times the border's share of the image a map may have there before it is marked; a choice of ours."""
@@ -44,7 +44,7 @@ class Looks:
     def __init__(self, one: Explanation, file: str) -> None:
         self._one = one
         chosen = localisation.parametrised(parse_metrics([*curves.KINDS, BORDER]), [])
-        self.values = explanations.measured(one, file, chosen)
+        self.values = explanation_values.measured(one, file, chosen)
         self._rows = {
             (int(pair), int(on), int(what)): row
             for row, (pair, on, what) in reversed(

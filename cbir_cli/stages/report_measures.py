@@ -10,8 +10,8 @@ from cbir_cli.randomisation import WAYS
 from cbir_cli.reports import curves, explanation_figures, tables
 from cbir_cli.reports.page import Section
 from cbir_cli.reports.tables import spell
-from cbir_cli.stages import explanations, report_names
-from cbir_cli.stages.explanations import Estimate
+from cbir_cli.stages import explanation_sums, report_names
+from cbir_cli.stages.explanation_sums import Estimate
 from cbir_cli.stages.report_cases import Explained, Row
 from cbir_cli.stages.report_looks import BORDER, BORDER_ALARM, lines_of
 
@@ -37,7 +37,7 @@ def sections_of(rows: Sequence[Row], label: str | None = None) -> list[Section]:
     """
     named = _named(rows)
     sums = {
-        name: explanations.summed(each.artifact, each.looks.values, label)
+        name: explanation_sums.summed(each.artifact, each.looks.values, label)
         for name, each in named.items()
         if len(each.artifact.importance)
     }
@@ -58,7 +58,7 @@ def _spelt(one: Estimate) -> str:
 
 # --- insertion, deletion and the border -------------------------------------------------------------------------------
 
-_Sums = Mapping[str, Sequence[explanations.Row]]
+_Sums = Mapping[str, Sequence[explanation_sums.Row]]
 
 
 def _measures(named: Mapping[str, Explained], sums: _Sums) -> Section:
@@ -75,7 +75,7 @@ def _areas(sums: _Sums) -> tables.Table:
     both_sides = len({row.on for rows in sums.values() for row in rows}) > 1
     lines = []
     for name, rows in sums.items():
-        by_place: dict[tuple[str, str], dict[str, explanations.Row]] = {}
+        by_place: dict[tuple[str, str], dict[str, explanation_sums.Row]] = {}
         for row in rows:
             if row.metric in curves.KINDS:
                 by_place.setdefault((row.group, row.on), {})[row.metric] = row
@@ -101,7 +101,7 @@ def _areas(sums: _Sums) -> tables.Table:
     return tables.Table("Insertion and deletion", columns, lines, note)
 
 
-def judged(found: Mapping[str, explanations.Row], baseline: str) -> str:
+def judged(found: Mapping[str, explanation_sums.Row], baseline: str) -> str:
     """Say whether maps do better than a baseline.
 
     Parameters

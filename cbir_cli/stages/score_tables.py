@@ -13,7 +13,7 @@ from cbir_cli.errors import CbirError
 from cbir_cli.reports import figures
 from cbir_cli.reports.tables import NONE, Table, spell
 from cbir_cli.scores import metric_names
-from cbir_cli.stages import explanation_tables, explanations
+from cbir_cli.stages import explanation_sums, explanation_tables
 
 _NUMBERS = ("mean", "min", "max", "sd", "random")
 
@@ -25,13 +25,13 @@ class Scores:
     ----------
     rows : list of dict
         Scores of runs, classifiers and maps, as they are spelt in JSON.
-    explained : list of explanations.Row
+    explained : list of explanation_sums.Row
         Sums of explanations.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.explained: list[explanations.Row] = []
+        self.explained: list[explanation_sums.Row] = []
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.explained)
