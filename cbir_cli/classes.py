@@ -6,11 +6,56 @@ an image in no class.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from cbir_cli.records import NEGATIVE, POSITIVE
+from cbir_cli.registry import unknown
 
 ALL = "all"
-"""Not a class: all images together."""
+"""Not a class: all images together. In place of a label: each of them."""
+
+
+class Labelled(Protocol):
+    """What has labels, as an item table."""
+
+    @property
+    def label_names(self) -> Sequence[str]:
+        """Names of the labels."""
+
+
+def labels_of(items: Labelled, targets: Sequence[str], label: str | None = None, *others: Labelled) -> list[str]:
+    """Return the labels that images are told apart by.
+
+    Parameters
+    ----------
+    items : Labelled
+        The images.
+    targets : sequence of str
+        Labels of the task; where there is none, all that the images have stand for them.
+    label : str, optional
+        The only one, instead of those of the task; ``all`` for all that the images have.
+    *others : Labelled
+        Images that may have the label in place of ``items``, as results where queries have no labels.
+
+    Returns
+    -------
+    list of str
+        Those that ``items`` have, in the order of the task or else of the table; maybe none.
+
+    Raises
+    ------
+    UsageError
+        If no image has the label.
+    """
+    known = list(items.label_names)
+    if label is None:
+        return [name for name in targets if name in known] if targets else known
+    if label == ALL:
+        return known
+    every = dict.fromkeys(name for one in (items, *others) for name in one.label_names)
+    if label not in every:
+        raise unknown("label", label, every)
+    return [label] if label in known else []
 
 
 def names(labels: Sequence[str]) -> list[str]:

@@ -53,7 +53,6 @@ ENGINES = (  # run, open and train networks
     "whole_batch_norm",
 )
 JUDGING = (  # scores, splits and leaks; whether maps are true
-    "bootstrap",
     "classes",
     "curves",
     "evaluation",

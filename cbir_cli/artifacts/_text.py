@@ -14,15 +14,17 @@ from cbir_cli.errors import ArtifactError
 SET_COLUMNS = ("seed", "set")
 
 
-def lines(path: Path | str, what: str) -> tuple[str, list[str]]:
+def lines(path: Path | str, what: str, name: str = "") -> tuple[str, list[str]]:
     """Return a text file's name for messages and its lines; the last item is empty if the last line is ended.
+
+    The name is that of the path, unless one is given.
 
     Raises
     ------
     ArtifactError
         If the file cannot be read, is empty, or is not UTF-8.
     """
-    name = "stdin" if str(path) == "-" else str(path)
+    name = "stdin" if (name or str(path)) == "-" else name or str(path)
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
     except OSError as error:

@@ -15,7 +15,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -217,7 +217,7 @@ def open_artifact(source: str, *kinds: str, name: str = "", whole: bool = False)
     *kinds : str
         Kinds that are accepted; all when none is named.
     name : str
-        For messages; the source by default.
+        For messages, as typed; the source by default.
     whole : bool
         Read every byte to prove that none has changed, which `verify` does at leisure; for what is small and decides
         everything, as a model does.
@@ -231,7 +231,7 @@ def open_artifact(source: str, *kinds: str, name: str = "", whole: bool = False)
     ArtifactError
         If the file is not HDF5, not one of the kinds, of another version, incomplete, or holds what is not allowed.
     """
-    name = name or ("standard input" if source == STDIO else source)
+    name = spelt(name or source)
     with _readable(source) as path:
         if whole:
             _check_seal(path, name)
@@ -275,7 +275,7 @@ def verify(source: str) -> str:
         If it is not the stored one.
     """
     with _readable(source) as path:
-        name = "standard input" if source == STDIO else source
+        name = spelt(source)
         _check_seal(path, name)
         return _verify_payload(path, name)
 
@@ -295,6 +295,37 @@ def _verify_payload(path: str, name: str) -> str:
                 f"{artifact.fingerprint[:12]}"
             )
         return found
+
+
+def spelt(name: str) -> str:
+    """Return what messages call a file that was named on the command line."""
+    return "standard input" if name == STDIO else name
+
+
+@contextmanager
+def spooled(names: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Copy what comes through pipes to temporary files, for commands that look at what a file is before they read it.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Paths, or ``-`` for standard input.
+
+    Yields
+    ------
+    dict of str to str
+        By name where the file is, for those names that are pipes; until the block ends.
+
+    Raises
+    ------
+    UsageError
+        If standard input is a terminal.
+    ArtifactError
+        If a pipe is empty.
+    """
+    with ExitStack() as stack:
+        pipes = [name for name in dict.fromkeys(names) if name == STDIO or _is_device(Path(name))]
+        yield {name: stack.enter_context(_readable(name)) for name in pipes}
 
 
 def is_artifact(path: Path) -> bool:
@@ -326,7 +357,7 @@ def _readable(source: str) -> Iterator[str]:
         shutil.copyfileobj(stream, spool, 1 << 20)
         spool.flush()
         if not os.path.getsize(spool.name):
-            raise ArtifactError("standard input: empty; did the command before it fail?")
+            raise ArtifactError(f"{spelt(source)}: empty; did the command before it fail?")
         yield spool.name
 
 

@@ -145,13 +145,15 @@ def trec(rows: Iterable[RunRow]) -> Iterator[str]:
 WRITERS: dict[str, Callable[[Iterable[RunRow]], Iterator[str]]] = {"tsv": tsv, "json": json_lines, "trec": trec}
 
 
-def read_run(path: Path | str) -> list[RunRow]:
+def read_run(path: Path | str, name: str = "") -> list[RunRow]:
     """Read a run table in any of its three spellings.
 
     Parameters
     ----------
     path : Path or str
         ``-`` is stdin.
+    name : str
+        For messages, where the path is that of a copy.
 
     Returns
     -------
@@ -163,7 +165,7 @@ def read_run(path: Path | str) -> list[RunRow]:
     ArtifactError
         If the file is no run table, or breaks a rule of the schema; the message names file and line.
     """
-    name, lines = _text.lines(path, "a run table")
+    name, lines = _text.lines(path, "a run table", name)
     ended = lines if lines[-1] else lines[:-1]
     first = lines[0].split("\t")
     if lines[0].startswith("{"):

@@ -56,7 +56,7 @@ def run(
 
     A run is scored against expert ranks (nDCG) or labels (R-precision, precision@k); an embedding's logits give F1 and
     AUROC on the images that no training has seen; maps, of one method or of several to choose from, by whether they
-    point at the lesion in a mask (relevance rank accuracy, pointing game). What chance gets stands beside every score.
+    point at the lesion in a mask (relevance rank accuracy, pointing game). A random baseline stands beside every score.
 
     The mask of images/a/1.png is images/a/1, a/1 or 1 in DIR, with the ending of any image format; the longest that is
     there counts. Images without a mask, or with an empty one, are left out and counted. --set reaches the parameters of
@@ -64,9 +64,10 @@ def run(
 
     Explanations are scored by the area under their insertion and deletion curves, if cbir explain --measure made them,
     by sparseness and by the share of relevance at the edge and in the corners (border-mass), and with --masks as maps
-    are. Values are averaged over the results of each query, then over the queries of each class, with 95 % intervals
-    of the mean and of its difference to chance: for curves a map of random order. The rank correlations of
-    --measure randomisation follow, layer by layer.
+    are. Values are averaged over the results of each query, then over the queries of each class. Beside the mean stand
+    two baselines, a random map (pixels in random order) and a random network (the same method on random weights), and
+    the difference to each; from six queries on, means and differences have 95 % intervals over queries. The rank
+    correlations of --measure randomisation follow, layer by layer.
 
     Where there are several labels, --label chooses one, and --label all scores each. What becomes of uncertain labels
     and of those that are not stated is set by --set uncertain=ignore, positive or negative and --set blank=ignore or
@@ -76,6 +77,7 @@ def run(
     their own patient (--allow-leaks).
     """
     from cbir_cli import scores
+    from cbir_cli.artifacts.files import spooled
     from cbir_cli.cli import asking, terminal
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import evaluate as evaluating
@@ -84,28 +86,32 @@ def run(
     asking.check_one_stdin(*files, items or "", raters or "", split or "")
     chosen = options.table_format(format)
     named = metrics.split(",") if metrics else None
-    if explanations.are_explanations(files):
-        others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split}
-        if given := [option for option, value in others.items() if value is not None]:
-            raise UsageError(f"{given[0]} does not go with explanations")
-        rows = explanations.evaluate(files, masks=masks, metrics=named, label=label, settings=settings or [])
-        if chosen == "table":
-            terminal.show_tables(explanation_tables.tables(rows), explanation_tables.NOTE)
-        else:
-            asking.write_lines({"tsv": explanation_tables.tsv, "json": explanation_tables.json_lines}[chosen](rows))
-        return
-    found = evaluating.evaluate(
-        files,
-        items=items,
-        raters=raters,
-        rater=rater,
-        split=split,
-        label=label,
-        masks=masks,
-        metrics=named,
-        settings=settings or [],
-        allow_leaks=allow_leaks,
-    )
+    with spooled(files) as paths:
+        if explanations.are_explanations(files, paths):
+            others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split}
+            if given := [option for option, value in others.items() if value is not None]:
+                raise UsageError(f"{given[0]} does not go with explanations")
+            rows = explanations.evaluate(
+                files, masks=masks, metrics=named, label=label, settings=settings or [], paths=paths
+            )
+            if chosen == "table":
+                terminal.show_tables(explanation_tables.tables(rows))
+            else:
+                asking.write_lines({"tsv": explanation_tables.tsv, "json": explanation_tables.json_lines}[chosen](rows))
+            return
+        found = evaluating.evaluate(
+            files,
+            items=items,
+            raters=raters,
+            rater=rater,
+            split=split,
+            label=label,
+            masks=masks,
+            metrics=named,
+            settings=settings or [],
+            allow_leaks=allow_leaks,
+            paths=paths,
+        )
     if chosen == "table":
         terminal.show_scores(found)
     else:

@@ -10,6 +10,8 @@ from cbir_cli.scores import Score, metric_names
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cbir_cli.reports.tables import Table
+
 
 def show_run(rows: Iterable[RunRow]) -> None:
     """Print a ranked list, a block for each query."""
@@ -45,7 +47,7 @@ def show_scores(scores: Sequence[Score]) -> None:
     for metric in dict.fromkeys(called):
         of_metric = {s.method: s for s, name in zip(scores, called, strict=True) if name == metric}
         random = sorted({f"{s.random:.2f}" for s in of_metric.values() if s.random is not None})
-        cells = [tables.NONE if name not in of_metric else _spell(of_metric[name]) for name in files]
+        cells = [_spell(of_metric.get(name)) for name in files]
         chance = tables.NONE if not random else random[0] if len(random) == 1 else f"{random[0]} to {random[-1]}"
         rows.append((metric, *cells, chance))
     console = _console()
@@ -63,15 +65,15 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     tables.show(tables.Table("", columns, rows), _console())
 
 
-def show_tables(found: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], note: str) -> None:
-    """Print tables, given as columns and rows of text, one below the other, and a note under the last."""
+def show_tables(found: Sequence["Table"]) -> None:
+    """Print tables one below the other."""
     from cbir_cli.reports import tables
 
     console = _console()
     if not console.is_terminal:
         console.width = 200  # a file has no edge to wrap at
-    for number, (columns, rows) in enumerate(found, 1):
-        tables.show(tables.Table("", columns, rows, note if number == len(found) else ""), console)
+    for table in found:
+        tables.show(table, console)
 
 
 def _console() -> "Console":
@@ -85,12 +87,10 @@ def _console() -> "Console":
     return Terminal()
 
 
-def _spell(score: Score) -> str:
-    if score.mean is None:
-        return "–"
-    if score.minimum is None or score.maximum is None:
-        return f"{score.mean:.2f}"
-    return f"{score.mean:.2f} [{score.minimum:.2f}, {score.maximum:.2f}]"
+def _spell(score: Score | None) -> str:
+    from cbir_cli.reports import tables
+
+    return tables.NONE if score is None else tables.spell(score.mean, score.minimum, score.maximum, digits=2)
 
 
 def _positive(labels: Mapping[str, int]) -> str:

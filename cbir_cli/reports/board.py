@@ -37,7 +37,7 @@ class Line:
     Parameters
     ----------
     tile : Tile
-        The image, without a map of its own.
+        The image.
     maps : sequence of ndarray (h, w), float
         One a column; each on any finite scale and of any size, stretched over the image.
     notes : sequence of str

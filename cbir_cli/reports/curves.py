@@ -18,8 +18,8 @@ import numpy as np
 from cbir_cli.errors import ShapeError
 
 KINDS = ("insertion", "deletion")
-OF_MAP, OF_RANDOM_MAP, OF_RANDOM_MODEL = "map", "random map", "random network"
-LINES = (OF_MAP, OF_RANDOM_MAP, OF_RANDOM_MODEL)
+OF_MAP, OF_RANDOM_MAP, OF_RANDOM_NETWORK = "map", "random map", "random network"
+LINES = (OF_MAP, OF_RANDOM_MAP, OF_RANDOM_NETWORK)
 POINTS = 33  # of a curve on the page; more are not told apart at its size, and cost bytes
 _STEPS = 36**2 - 1  # two characters a value
 
@@ -97,8 +97,8 @@ class Curves:
         if not worse:
             return ""
         if len(worse) == self.compared():
-            return "says no more than a random map"
-        return f"{worse[0]} no better than of a random map"
+            return f"no better than a {OF_RANDOM_MAP}"
+        return f"{worse[0]} no better than that of a {OF_RANDOM_MAP}"
 
     def packed(self, axes: "Axes") -> dict[str, Any]:
         """Return all curves as the script of the page reads them: ``axis``, and for each kind and line [area, values].

@@ -1,4 +1,4 @@
-"""Figures as SVG text: box plots of scores, training curves, an image with its saliency map.
+"""Figures as SVG text: box plots of scores, and training curves.
 
 Text stays text (it can be searched and read aloud), nothing carries a date, and equal input gives equal bytes whatever
 the reader's own matplotlib settings are.
@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.reports import overlay
-from cbir_cli.reports.gallery import Tile
 
 INK, MUTED, LINE = "#1b1f24", "#57606a", "#d0d7de"
 SERIES = ("#0b4f8a", "#b3541e", "#4d7c3a", "#6b4c9a")  # told apart in greyscale by the dash pattern and the marker
@@ -143,51 +141,6 @@ def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | 
         figure.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=max(1, len(keys)), fontsize=8)
 
     return drawn(draw, (3.1 * len(curves), 3.0))
-
-
-def saliency(image: np.ndarray, values: np.ndarray) -> str:
-    """An image, its map, and the map over the image, with a colour bar.
-
-    Parameters
-    ----------
-    image : ndarray (H, W) or (H, W, 3), uint8
-        Pixels as shown.
-    values : ndarray (h, w), float
-        Finite; inferno where nothing is negative, else blue and red about zero.
-
-    Returns
-    -------
-    str
-        SVG with the pictures inside.
-
-    Raises
-    ------
-    ShapeError
-        If an array has another shape or dtype, or the map is not finite.
-    """
-    from PIL import Image
-
-    tile = Tile("image", image, values)  # checks both
-    span = overlay.scale([values]) or overlay.Scale(1.0, False, False)
-    limit = span.limit or 1.0
-    colours = {"cmap": overlay.colours(span.signed), "vmin": -limit if span.signed else 0.0, "vmax": limit}
-    extent = (0, image.shape[1], image.shape[0], 0)
-    over = Image.open(io.BytesIO(overlay.heat(values, span, (image.shape[0], image.shape[1])))).convert("RGBA")
-
-    def draw(figure: Any) -> None:
-        panels = figure.subplots(1, 3)
-        grey = {"cmap": "gray", "vmin": 0, "vmax": 255, "extent": extent}
-        panels[0].imshow(tile.image, **grey)
-        drawn = panels[1].imshow(values.astype(np.float64), extent=extent, **colours)
-        panels[2].imshow(tile.image, **grey)
-        panels[2].imshow(np.asarray(over), extent=extent, alpha=0.7)
-        for axes, name in zip(panels, ("image", "map", "superimposed"), strict=True):
-            axes.set_title(name, fontsize=9)
-            axes.set_axis_off()
-        beyond = "neither" if not span.clipped else "both" if span.signed else "max"
-        figure.colorbar(drawn, ax=list(panels), fraction=0.025, extend=beyond)
-
-    return drawn(draw, (7.2, 2.5))
 
 
 def _boxes(axes: Any, scores: list[list[float]]) -> None:

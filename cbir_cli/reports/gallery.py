@@ -16,7 +16,7 @@ import numpy as np
 
 from cbir_cli.errors import ShapeError
 from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN
-from cbir_cli.reports.look import Look, check_map
+from cbir_cli.reports.look import Look
 
 _WORDS = {POSITIVE: "", NEGATIVE: "no ", UNCERTAIN: "possibly "}
 EXPERT = "Expert"  # a row by this name is the ground truth: it is never counted as failing
@@ -32,22 +32,19 @@ class Tile:
         Name in the catalogue.
     image : ndarray (H, W) or (H, W, 3), uint8
         Pixels as they are shown.
-    map : ndarray (h, w), float, or None
-        What the method attended to, any finite scale and any size; stretched over the image.
     label : str
         In words, for instance ``Effusion``; empty where it is not known.
     looks : mapping of str to Look
-        What several explainers say of the image, by their names, in place of ``map``.
+        What explainers say of the image, by their names.
 
     Raises
     ------
     ShapeError
-        If an array has another shape or dtype, or a map is not finite.
+        If the image has another shape or dtype.
     """
 
     id: str
     image: np.ndarray
-    map: np.ndarray | None = None
     label: str = ""
     looks: Mapping[str, Look] = field(default_factory=dict)
 
@@ -55,12 +52,6 @@ class Tile:
         shape = self.image.shape
         if self.image.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
             raise ShapeError(f"{self.id}: expected (H, W) or (H, W, 3) uint8 pixels, found {self.image.dtype} {shape}")
-        check_map(self.map, self.id)
-
-    @property
-    def seen(self) -> Mapping[str, Look]:
-        """What is shown over the image, by explainer; a map of no named explainer has an empty name."""
-        return self.looks or ({} if self.map is None else {"": Look(self.map)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +61,7 @@ class Neighbour:
     Parameters
     ----------
     tile : Tile
-        The catalogue image, with the map of the method it was found by.
+        The catalogue image, with its maps.
     rank : int
         Place in the method's order, from 1; 0 for the query itself, explained with itself.
     distance : float or None
@@ -108,34 +99,23 @@ class Row:
     ----------
     method : str
         Name shown; ``EXPERT`` is the ground-truth order.
-    query_map : ndarray (h, w), float, or None
-        The method's map on the query.
     neighbours : sequence of Neighbour
         In the order shown.
     note : str
         Said under the name, for instance the score of this row.
     query_looks : mapping of str to Look
-        What several explainers say of the query, by their names, in place of ``query_map``.
+        What explainers say of the query, by their names.
     """
 
     method: str
-    query_map: np.ndarray | None
     neighbours: Sequence[Neighbour]
     note: str = ""
     query_looks: Mapping[str, Look] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        check_map(self.query_map, f"{self.method}: map on the query")
-
-    @property
-    def query_seen(self) -> Mapping[str, Look]:
-        """What is shown over the query, by explainer; a map of no named explainer has an empty name."""
-        return self.query_looks or ({} if self.query_map is None else {"": Look(self.query_map)})
-
     @property
     def explainers(self) -> list[str]:
         """Names of those whose maps the row shows."""
-        seen = [*(n.tile.seen for n in self.neighbours), self.query_seen, *(n.query_looks for n in self.neighbours)]
+        seen = [*(n.tile.looks for n in self.neighbours), self.query_looks, *(n.query_looks for n in self.neighbours)]
         return list(dict.fromkeys(name for looks in seen for name in looks))
 
     @property
@@ -154,7 +134,7 @@ class Case:
     Parameters
     ----------
     query : Tile
-        The image asked about. Its own ``map`` is shown beside the rows' ``query_map`` unless it equals one of them.
+        The image asked about; its maps are those of the rows.
     query_label : str
         Label that ``Neighbour.agrees`` refers to.
     rows : sequence of Row

@@ -8,13 +8,12 @@ shows that one, whatever the switch says.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from cbir_cli.reports import overlay
 from cbir_cli.reports.curves import KINDS, OF_MAP, OF_RANDOM_MAP, Axes, Curves
 from cbir_cli.reports.gallery import Case, Row
 from cbir_cli.reports.look import Look
 from cbir_cli.reports.pictures import Pictures, Place
+from cbir_cli.reports.tables import spell
 
 IMPORTANCE, UNCERTAINTY, CERTAIN = "m", "u", "c"
 
@@ -108,7 +107,7 @@ class Layers:
 
 
 def _looks(row: Row, name: str) -> list[Look]:
-    seen = [row.query_seen, *(n.tile.seen for n in row.neighbours), *(n.query_looks for n in row.neighbours)]
+    seen = [row.query_looks, *(n.tile.looks for n in row.neighbours), *(n.query_looks for n in row.neighbours)]
     return [looks[name] for looks in seen if name in looks]
 
 
@@ -118,11 +117,6 @@ def _areas(curves: Curves) -> list[tuple[str, str, str]]:
     for kind in KINDS:
         lines = curves.of(kind)
         if OF_MAP in lines:
-            random = f"{lines[OF_RANDOM_MAP].area:.2f}" if OF_RANDOM_MAP in lines else ""
-            said.append((kind, f"{lines[OF_MAP].area:.2f}", random))
+            random = spell(lines[OF_RANDOM_MAP].area) if OF_RANDOM_MAP in lines else ""
+            said.append((kind, spell(lines[OF_MAP].area), random))
     return said
-
-
-def same_map(one: np.ndarray | None, looks: Mapping[str, Look]) -> bool:
-    """Whether any explainer's importance is just this map."""
-    return one is not None and any(look.map is not None and np.array_equal(look.map, one) for look in looks.values())

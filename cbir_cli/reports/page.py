@@ -25,7 +25,7 @@ from typing import Any
 from cbir_cli.reports import overlay
 from cbir_cli.reports.board import Board
 from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row, worst_first
-from cbir_cli.reports.layers import Layers, same_map
+from cbir_cli.reports.layers import Layers
 from cbir_cli.reports.pictures import Pictures, Place
 from cbir_cli.reports.tables import MARK, Table
 
@@ -110,10 +110,8 @@ def page(
     environment.filters["breakable"] = _breakable
     methods = list(dict.fromkeys(row.method for case in cases for row in case.rows))
     layers = Layers(cases, pictures)
-    own = overlay.scale(case.query.map for case in cases if case.query.map is not None and not _claimed(case))
     bars = {method: layers.bars(method) for method in methods}
-    own_bar = pictures.bar(own)
-    views = [_case(case, pictures, layers, own) for case in cases]  # fills pictures, which are encoded after it
+    views = [_case(case, pictures, layers) for case in cases]  # fills pictures, which are encoded after it
     for place, case in enumerate(worst_first(cases)):
         views[case] |= {"number": case + 1, "worst": place}
     if failures_first:
@@ -128,7 +126,6 @@ def page(
         methods=methods,
         layers=layers,
         bars=bars,
-        own_bar=own_bar,
         cases=views,
         failures_first=failures_first,
         board=side_by_side,
@@ -163,21 +160,13 @@ def _inlined(sections: Sequence[Section]) -> list[Section]:
     return fit
 
 
-def _claimed(case: Case) -> bool:
-    return any(same_map(case.query.map, row.query_seen) for row in case.rows)
-
-
-def _case(case: Case, pictures: Pictures, layers: Layers, own: overlay.Scale | None) -> dict[str, Any]:
+def _case(case: Case, pictures: Pictures, layers: Layers) -> dict[str, Any]:
     image = pictures.image(case.query.image)
-    maps: list[dict[str, Any]] = [
-        {"method": row.method, "looks": layers.over(row.method, image, row.query_seen)}
+    maps = [
+        {"method": row.method, "looks": layers.over(row.method, image, row.query_looks)}
         for row in case.rows
-        if row.query_seen
+        if row.query_looks
     ]
-    if case.query.map is not None and not _claimed(case):
-        over = pictures.over(image, case.query.map, own)
-        look = {"name": "", "layer": None, "maps": [("m", over)], "zero": not case.query.map.any(), "areas": []}
-        maps.insert(0, {"method": None, "looks": [{**look, "warnings": [], "curves": None, "absent": False}]})
     return {
         "id": case.query.id,
         "label": case.query_label or case.query.label,
@@ -195,7 +184,7 @@ def _row(row: Row, pictures: Pictures, layers: Layers, query: Place) -> dict[str
         "note": row.note,
         "agreement": row.agreement,
         "expert": row.method == EXPERT,
-        "measured": any(look.curves for n in row.neighbours for look in n.tile.seen.values()),
+        "measured": any(look.curves for n in row.neighbours for look in n.tile.looks.values()),
         "neighbours": [_neighbour(n, row.method, pictures, layers, query) for n in row.neighbours],
         "columns": _columns(len(row.neighbours)),
         "distances": _distances([n.distance for n in row.neighbours]),
@@ -237,7 +226,7 @@ def _neighbour(n: Neighbour, method: str, pictures: Pictures, layers: Layers, qu
     unknown = ("unknown", "not compared" if n.tile.label else "label not known")
     kind, words = {True: ("same", "same label"), False: ("other", "other label"), None: unknown}[n.agrees]
     place = f"rank {n.rank}" if n.rank else "the query itself"
-    said = [f"{method}, {place}: {n.tile.id}", n.tile.label, words, "with map" if n.tile.seen else ""]
+    said = [f"{method}, {place}: {n.tile.id}", n.tile.label, words, "with map" if n.tile.looks else ""]
     pair = layers.over(method, query, n.query_looks)
     return {
         "id": n.tile.id,
@@ -248,7 +237,7 @@ def _neighbour(n: Neighbour, method: str, pictures: Pictures, layers: Layers, qu
         "words": words,
         "alt": ", ".join(part for part in said if part),
         "picture": image,
-        "looks": layers.over(method, image, n.tile.seen),
+        "looks": layers.over(method, image, n.tile.looks),
         "query": [[kind, look["layer"], place.name] for look in pair for kind, place in look["maps"]],
     }
 

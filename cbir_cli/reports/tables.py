@@ -1,15 +1,15 @@
 """Score tables, for a terminal and for a page.
 
-A score stands as the papers print it, mean [smallest, largest], beside the score of a random ranking.
+A score stands as the papers print it, mean [smallest, largest] with two decimals, beside that of a random ranking; a
+measure of explanations as mean [interval] with three.
 
 Reference
 ---------
 Silva et al. Interpretability-guided Content-based Medical Image Retrieval. MICCAI 2020, Table 1.
 """
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,55 +56,12 @@ class Table:
         return tuple(i > 0 and all(_NUMBER.match(cell) for cell in column) for i, column in enumerate(cells))
 
 
-def interval(values: Sequence[float], digits: int = 2) -> str:
-    """Spell scores as ``0.95 [0.75, 1.00]``: mean, smallest and largest; one value alone; ``–`` for none.
-
-    Scores that are not finite are left out, and the count of those that remain is added.
-    """
-    finite = [float(v) for v in values if math.isfinite(v)]
-    if not finite:
+def spell(mean: float | None, low: float | None = None, high: float | None = None, *, digits: int = 3) -> str:
+    """Spell a score as ``0.950 [0.750, 1.000]``: mean and its ends, where it has any; ``–`` for none."""
+    if mean is None:
         return NONE
-    mean = f"{sum(finite) / len(finite):.{digits}f}"
-    if len(values) == 1:
-        return mean
-    count = f" ({len(finite)} of {len(values)})" if len(finite) < len(values) else ""
-    return f"{mean} [{min(finite):.{digits}f}, {max(finite):.{digits}f}]{count}"
-
-
-def scores(
-    values: Mapping[str, Mapping[str, Sequence[float]]],
-    random: Mapping[str, float] | None = None,
-    *,
-    title: str = "Scores",
-    note: str = "mean [smallest, largest]",
-    digits: int = 2,
-) -> Table:
-    """Lay scores out, one row per metric and one column per method, the random baseline last.
-
-    Parameters
-    ----------
-    values : mapping
-        ``values[metric][method]`` are the scores, one for each seed or query. Order is kept.
-    random : mapping, optional
-        For each metric the mean score of a random ranking.
-    title, note : str
-        Of the table.
-    digits : int
-        After the point.
-
-    Returns
-    -------
-    Table
-    """
-    methods = list(dict.fromkeys(method for by_method in values.values() for method in by_method))
-    rows = []
-    for metric, by_method in values.items():
-        row = [metric, *(interval(by_method.get(method, ()), digits) for method in methods)]
-        if random is not None:
-            row.append(interval([random[metric]], digits) if metric in random else NONE)
-        rows.append(tuple(row))
-    columns = ("metric", *methods, *(("random",) if random is not None else ()))
-    return Table(title, columns, tuple(rows), note)
+    ends = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{mean:.{digits}f}{ends}"
 
 
 def show(table: Table, console: "Console") -> None:

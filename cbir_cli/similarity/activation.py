@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 MAPS = "both"
 
+SAYS = (
+    "How much each place of the image adds to the similarity of the two; where values fall below zero, the "
+    "place makes them less similar."
+)
+
 VARIANTS = ("exact", "x-mir")
 
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 MAPS = "both"
 
+SAYS = "Brighter where the network sees what the two images have in common."
+
 NEGATIVES = {"siamese": 0, "triplet": 1, "quadruplet": 2}
 """How many images to compare with each variant takes a pair."""
 

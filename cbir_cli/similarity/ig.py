@@ -21,6 +21,11 @@ MAPS = "both"
 SHOWS = "saliency"
 """Which network of an IG model it looks at: the one that makes the maps. Methods without this look at both."""
 
+SAYS = (
+    "Saliency of each image by itself, whatever it is compared with: brighter pixels speak more for what the network "
+    "was trained to see."
+)
+
 
 def explain(encoder: Any, queries: ndarray, results: ndarray) -> tuple[ndarray, ndarray]:
     """Saliency of each image for the model's own output; no map depends on the other image of its pair.

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 
 MAPS = "both"
 
+SAYS = (
+    "How much of the similarity each pixel accounts for, traced back through the network; where values fall "
+    "below zero, the pixel makes the two less similar."
+)
+
 RULES = ("epsilon", "z-plus")
 
 _EPSILON = 1e-7

@@ -1,4 +1,4 @@
-"""Occlusion: what, when hidden from the result, takes it away from the query.
+"""Occlusion: what, when hidden from the result, makes it less similar to the query.
 
 A small grey box slides over the result. Where hiding makes the distance to the query grow, the images are alike there.
 
@@ -29,6 +29,8 @@ from cbir_cli.progress import Progress
 from cbir_cli.similarity import _pair
 
 MAPS = "result"
+
+SAYS = "Brighter where covering the result makes it less similar to the query."
 
 
 def explain(

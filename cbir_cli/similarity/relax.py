@@ -27,6 +27,11 @@ from cbir_cli.vectors import cosine_distances
 
 MAPS = "both"
 
+SAYS = (
+    "Brighter where showing the image, under random masks, keeps what the network makes of it; each image by "
+    "itself, whatever it is compared with."
+)
+
 
 def explain(
     encoder: Any,

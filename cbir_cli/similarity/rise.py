@@ -32,6 +32,8 @@ from cbir_cli.vectors import check_similarity, distances
 MAPS = "result"
 """Unless the parameter ``on`` says both."""
 
+SAYS = "Brighter where showing the result, under random masks, makes it more similar to the query."
+
 ON = ("result", "both")
 NORMALISATIONS = ("centred", "paper")
 

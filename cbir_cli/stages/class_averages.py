@@ -17,7 +17,7 @@ class Averages:
 
     def __init__(self, pairs: Pairs, targets: Sequence[str]) -> None:
         items = pairs.queries
-        labels = [name for name in targets or items.label_names if name in items.label_names]
+        labels = classes.labels_of(items, targets)
         self._classes = [classes.of(items.stated(row, labels), labels) for row in range(len(items.ids))]
         self._names = [name for name in classes.names(labels) if any(name in own for own in self._classes)]
         if not self._names:

@@ -59,6 +59,7 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     settings: Sequence[str] = (),
     allow_leaks: bool = False,
+    paths: Mapping[str, str] | None = None,
 ) -> list[Score]:
     """Score files: ranked lists, classifiers by the logits of an embedding, or saliency maps against masks.
 
@@ -83,6 +84,8 @@ def evaluate(
         ``blank=POLICY`` for labels that are uncertain or not stated; both are ignored by default.
     allow_leaks : bool
         Score runs whose queries a network was trained on, or that show the query's own patient.
+    paths : mapping of str to str, optional
+        Where the file of a name is, if it came through a pipe (``files.spooled``).
 
     Returns
     -------
@@ -108,7 +111,7 @@ def evaluate(
         }
         if given := [option for option, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} does not go with --masks")
-        found = localisation.evaluate(names, masks, metrics, settings)
+        found = localisation.evaluate(names, masks, metrics, settings, paths)
         return [replace(score, against=f"masks {history.public_path(masks)}") for score in _public(found, names)]
     ranks = read_ranks(raters) if raters else []
     rows = read_split(split) if split else []
@@ -120,15 +123,16 @@ def evaluate(
     of_classifier = [str(m) for m in parsed if m.folder == evaluation.CLASSIFICATION]
     scores: list[Score] = []
     for name in names:
+        path = (paths or {}).get(name, name)
         try:
-            if name != files.STDIO and files.is_artifact(Path(name)):
+            if path != files.STDIO and files.is_artifact(Path(path)):
                 if metrics and not of_classifier:
                     raise UsageError(f"an embedding is scored by {', '.join(evaluation.CLASSIFICATION_DEFAULTS)}")
-                scores += _classifier(name, label, of_classifier or evaluation.CLASSIFICATION_DEFAULTS, policy)
+                scores += _classifier(name, path, label, of_classifier or evaluation.CLASSIFICATION_DEFAULTS, policy)
             else:
                 if metrics and not of_run:
                     raise UsageError("a run is scored by ranking metrics")
-                run = read_run(name)
+                run = read_run(path, name)
                 if known:
                     leaks.guard(leaks.of_run(run, known.patients, known.seen), allow=allow_leaks)
                     run = _with_labels(run, known)
@@ -196,8 +200,8 @@ def _with_labels(rows: list[RunRow], known: Known) -> list[RunRow]:
     ]
 
 
-def _classifier(name: str, label: str | None, metrics: Sequence[str], policy: truth.Policy) -> list[Score]:
-    with files.open_artifact(name, embeddings.KIND, "cbir-index", saliency.KIND) as artifact:
+def _classifier(name: str, path: str, label: str | None, metrics: Sequence[str], policy: truth.Policy) -> list[Score]:
+    with files.open_artifact(path, embeddings.KIND, "cbir-index", saliency.KIND, name=name) as artifact:
         if artifact.kind == saliency.KIND:
             raise UsageError("saliency maps are scored against masks of what they should show (--masks DIR)")
         stored = embeddings.read(artifact)

@@ -1,50 +1,36 @@
 """Score saliency maps against masks of the lesions: the library behind ``cbir evaluate --masks``.
 
-A table or READER:ROOT whose records state masks, as those of the Decathlon's volumes and of ISIC do, gives the mask
-of each image by its id; that of a slice is the same slice of the volume of labels, turned as the image is. In a
-folder of masks a mask belongs to the image whose path it has, or the end of that path: ``images/a/1.png`` goes with
-``images/a/1``, ``a/1`` or ``1`` below the folder of masks, with the ending of any image format; the longest that is
-there counts. A name that fits twice is an error, since a wrong mask would give a wrong score without a word. In a
-mask, what is not zero is lesion.
-
 The map is brought to the size of its mask, by bilinear interpolation, and not the mask to the size of the map: so
 does the code of the CT-liver paper, and a lesion keeps its shape. Relevance over three channels is summed first.
 
-One map and one mask are in memory at a time.
+One map and one mask are in memory at a time; which mask is whose is the business of ``lesions``.
 """
 
 import logging
-import os
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import data, evaluation, images, registry, volumes
+from cbir_cli import evaluation, registry
 from cbir_cli.artifacts import files, saliency
-from cbir_cli.artifacts.pseudonyms import from_environment
 from cbir_cli.artifacts.run import Key
-from cbir_cli.data import directory, manifest
-from cbir_cli.errors import ImageError, SourceError, UsageError
+from cbir_cli.errors import UsageError
 from cbir_cli.evaluation import Metric
 from cbir_cli.maps import summed
-from cbir_cli.names import cut
-from cbir_cli.progress import track
-from cbir_cli.reading import content_hash
-from cbir_cli.records import Flow, Record
-from cbir_cli.records import images as counted
 from cbir_cli.scores import Score, summarise
+from cbir_cli.stages.lesions import Lesions
 
-_JPEG = (".jpg", ".jpeg", ".jpe")
 _LOG = logging.getLogger("cbir")
 
 
 def evaluate(
-    names: Sequence[str], masks: str, metrics: Sequence[str] | None = None, settings: Sequence[str] = ()
+    names: Sequence[str],
+    masks: str,
+    metrics: Sequence[str] | None = None,
+    settings: Sequence[str] = (),
+    paths: Mapping[str, str] | None = None,
 ) -> list[Score]:
     """Score the maps of some artifacts.
 
@@ -58,6 +44,8 @@ def evaluate(
         As on the command line; relevance rank accuracy and the pointing game by default.
     settings : sequence of str
         ``KEY=VALUE`` of parameters of the metrics; each goes to the metrics that have it.
+    paths : mapping of str to str, optional
+        Where the file of a name is, if it came through a pipe (``files.spooled``).
 
     Returns
     -------
@@ -68,7 +56,7 @@ def evaluate(
     Raises
     ------
     UsageError
-        If a metric is unknown or scores no maps.
+        If a metric is unknown or scores no maps, or a parameter is unknown or out of range.
     SourceError
         If a name fits twice, no image of an artifact has a mask, all masks are empty, or a mask is its image itself.
     ImageError
@@ -83,10 +71,10 @@ def evaluate(
                 f"metric {metric} scores an explanation that was measured (cbir explain --measure {metric})"
             )
     measures = parametrised(parsed, settings)
-    found = Masks(masks)
+    found = Lesions(masks)
     scores: list[Score] = []
     for name in names:
-        with files.open_artifact(name, saliency.KIND) as artifact:
+        with files.open_artifact((paths or {}).get(name, name), saliency.KIND, name=name) as artifact:
             scores += _score(saliency.read(artifact), found, measures)
     if len({frozenset(score.values) for score in scores}) > 1:
         _LOG.warning("the files were scored on different images: their scores do not compare")
@@ -94,7 +82,13 @@ def evaluate(
 
 
 def parametrised(metrics: Sequence[Metric], pairs: Sequence[str]) -> dict[str, tuple[Metric, dict[str, Any]]]:
-    """Return each metric with the parameters that are set, by its name in the score table."""
+    """Return each metric with the parameters that are set, by its name in the score table.
+
+    Raises
+    ------
+    UsageError
+        If a parameter is unknown, has another type or is out of range.
+    """
     own = {str(metric): registry.parameters(metric.module.score) for metric in metrics}
     given = registry.settings(
         pairs, {key: value for known in own.values() for key, value in known.items()}, "the metrics"
@@ -104,7 +98,19 @@ def parametrised(metrics: Sequence[Metric], pairs: Sequence[str]) -> dict[str, t
         chosen = {key: value for key, value in given.items() if key in own[str(metric)]}
         name = ",".join([str(metric), *(f"{key}={value}" for key, value in chosen.items())])
         measures[name] = (metric, chosen if metric.k is None else {**chosen, "k": metric.k})
+        _try(*measures[name])
     return measures
+
+
+def _try(metric: Metric, parameters: Mapping[str, Any]) -> None:
+    """Score a map of one pixel: what is wrong with the parameters is said before any file is read."""
+    pixel = np.ones((1, 1, 1), np.float32)
+    given: dict[str, list[Any]] = {
+        "masks": [pixel, pixel > 0],
+        "maps": [pixel],
+        "curves": [np.ones((1, 2), np.float32)],
+    }
+    metric.module.score(*given[metric.module.NEEDS], **parameters)
 
 
 def score_map(
@@ -124,81 +130,6 @@ def score_map(
         return value, None
     wanted = {key: v for key, v in parameters.items() if key in registry.parameters(expected)}
     return value, expected(given[-1], **wanted).tolist()[0]
-
-
-class Masks:
-    """What ``--masks`` names: a folder of masks, or a source of images that states them.
-
-    Parameters
-    ----------
-    name : str
-        As typed.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._stated = _stated(name)
-        self._known, self._revealed = ({}, str) if self._stated else _masks_below(Path(name))
-
-    def of(self, items: Mapping[str, NDArray[Any]], ids: Sequence[str]) -> dict[int, Record]:
-        """Return the record of the mask of each image of an item table that has one, by its row."""
-        if self._stated:
-            return {row: self._stated[key] for row, key in enumerate(ids) if key in self._stated}
-        folder, relatives = Path(self.name), items["path"].tolist()
-        paired = pair(relatives, self._known, folder, self._revealed)
-        return {row: Record(ids[row], Path(), relative, mask=folder / relative) for row, relative in paired.items()}
-
-    def lacking(self, relatives: Sequence[str]) -> str:
-        """Return that no image has a mask, and how masks would have to be called."""
-        if self._stated:
-            return f"none of {counted(len(relatives))} has a mask in {self.name}"
-        sought = list(dict.fromkeys(_stem(key) for key in (relatives[0], Path(relatives[0]).name))) if relatives else []
-        hint = f"; of {relatives[0]} it would be {' or '.join(sought)}, with the ending of an image" if sought else ""
-        return f"none of {len(relatives)} images has a mask in {Path(self.name)}{hint}"
-
-
-def pair(
-    relatives: Sequence[str],
-    known: Mapping[str, Sequence[str]],
-    folder: Path,
-    revealed: Callable[[str], str] = str,
-) -> dict[int, str]:
-    """Find the mask of each image.
-
-    Parameters
-    ----------
-    relatives : sequence of str
-        Paths of the images below their source.
-    known : mapping of str to sequence of str
-        Paths of the masks below their folder, by the path without its ending.
-    folder : Path
-        For messages.
-    revealed : callable
-        Makes of the path of an image, in which names may be hidden, the one that it has on the disk.
-
-    Returns
-    -------
-    dict of int to str
-        Path of the mask, by the row of the image; images without a mask are not in it.
-
-    Raises
-    ------
-    SourceError
-        If two masks fit one image, or two images one mask.
-    """
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, relative in enumerate(relatives):
-        if (key := next((key for key in _keys(revealed(relative)) if key in known), None)) is not None:
-            rows[key].append(row)
-    for key, several in rows.items():
-        if len(known[key]) > 1:
-            raise SourceError(f"{folder}: ambiguous: {_list(known[key])} all fit the image {relatives[several[0]]}")
-        if len(several) > 1:
-            names = _list([relatives[row] for row in several])
-            raise SourceError(
-                f"{folder}: ambiguous: {known[key][0]} fits the images {names}; name masks by their paths"
-            )
-    return {row: known[key][0] for row, key in sorted((row, key) for key, (row,) in rows.items())}
 
 
 def at_size(stored: NDArray[np.float16], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -224,116 +155,43 @@ def at_size(stored: NDArray[np.float16], shape: tuple[int, int]) -> NDArray[np.f
     return np.array(Image.fromarray(relevance).resize(shape[::-1], Image.Resampling.BILINEAR))
 
 
-def _score(maps: saliency.Maps, masks: Masks, measures: Mapping[str, tuple[Metric, dict[str, Any]]]) -> list[Score]:
+def map_at(maps: Any, row: int, shape: tuple[int, int] | None = None, *, name: str, whose: str) -> NDArray[np.float32]:
+    """Return a stored map (S, S), or of the size of a mask; channels are summed.
+
+    Raises
+    ------
+    ArtifactError
+        If it cannot be read or is not finite. ``name`` is the file's, ``whose`` says what is explained.
+    """
+    with files.reading(name):
+        if not np.isfinite(stored := maps[row]).all():
+            raise ValueError(f"the map of {whose} is not finite")
+    return at_size(stored, shape or stored.shape[-2:])
+
+
+def _score(maps: saliency.Maps, lesions: Lesions, measures: Mapping[str, tuple[Metric, dict[str, Any]]]) -> list[Score]:
     with files.reading(maps.name):
-        ids, relatives, contents = (c.tolist() for c in (maps.items.ids, maps.items["path"], maps.items["content"]))
-    found = masks.of(maps.items, ids)
-    if not found:
-        raise SourceError(f"{maps.name}: {masks.lacking(relatives)}")
+        ids = maps.items.ids.tolist()
     values: dict[str, dict[Key, float]] = {name: {} for name in measures}
     chance: dict[str, dict[Key, float]] = {name: {} for name in measures}
-    empty = 0
-    for row, record in track(found.items(), len(found), f"{maps.name}: maps"):
-        lesion = read_mask(record, contents[row])
-        if not lesion.any():
-            empty += 1
-            continue
-        with files.reading(maps.name):
-            if not np.isfinite(stored := maps.maps[row]).all():
-                raise ValueError(f"the map of {ids[row]} is not finite")
-        relevance, key = at_size(stored, lesion.shape), (None, None, ids[row])
+    for _, row, lesion in lesions.each(maps.name, [(maps.items, range(len(ids)))]):
+        relevance = map_at(maps.maps, row, lesion.shape, name=maps.name, whose=ids[row])
+        key: Key = (None, None, ids[row])
         for name, (metric, chosen) in measures.items():
             value, random = score_map(metric, chosen, relevance, lesion)
             if value is not None:
                 values[name][key] = value
                 if random is not None:
                     chance[name][key] = random
-    if empty == len(found):
-        raise SourceError(f"{maps.name}: all {empty} masks are empty")
-    seen = sum(maps.items["seen"][row] in ("train", "validation") for row in found)
-    _LOG.info(
-        "%s: %d of %d images scored%s; left out: %d without a mask, %d with an empty one",
-        maps.name,
-        len(found) - empty,
-        len(ids),
-        f", {seen} of them of patients that the network was trained or selected on" if seen else "",
-        len(ids) - len(found),
-        empty,
-    )
-    if lossy := sum(record.mask.suffix.lower() in _JPEG for record in found.values() if record.mask):
-        _LOG.warning("%d masks are JPEG, whose noise around a lesion is not zero and counts as lesion; use PNG", lossy)
     return [
         summarise(
             values[name],
             chance[name],
             method=maps.name,
             metric=name,
-            against=f"masks {masks.name}",
+            against=f"masks {lesions.name}",
             left_out=len(ids) - len(values[name]),
             unit="image",
         )
         for name in values
     ]
-
-
-def _stated(masks: str) -> dict[str, Record]:
-    """Return the images of a source that states masks, by id; nothing for a folder of masks."""
-    path = Path(masks)
-    if (path.exists() and not manifest.recognise(path)) or (not path.exists() and ":" not in masks):
-        return {}
-    stated = {record.id: record for record in data.read_source(masks).records if record.mask}
-    if not stated:
-        raise SourceError(f"{masks}: states no masks")
-    return stated
-
-
-def read_mask(record: Record, content: str) -> NDArray[np.bool_]:
-    """Return where a mask is not zero (H, W), unless it is the very file that the map explains."""
-    path = record.mask or record.path
-    try:
-        with suppress(OSError), path.open("rb") as file:
-            if volumes.is_volume(file.read(2**12)):
-                return volumes.labels(path, record.part or 0, like=record.path) != 0
-        if content and content_hash(path) == content:
-            raise SourceError(f"{path}: is the image itself, not its mask")
-        pixels = images.decode(path)
-    except ImageError as error:
-        raise ImageError(f"mask {error}") from error
-    lesion = pixels != 0
-    return lesion.any(axis=2) if lesion.ndim == 3 else lesion
-
-
-def _masks_below(folder: Path) -> tuple[dict[str, list[str]], Callable[[str], str]]:
-    """Return the paths of all images below a folder by the path without its ending, and what reveals hidden names.
-
-    Names of images may be hidden, some of a path or all; those that are here are known by hiding them as well.
-    """
-    known: dict[str, list[str]] = defaultdict(list)
-    hide = from_environment()
-    behind: dict[str, str] = {}
-    for record in directory.read(folder, flow=Flow()):
-        known[_stem(record.relative)].append(record.relative)
-        behind |= {hide(stem): stem for stem, _ in map(cut, record.relative.split("/"))}
-
-    def revealed(relative: str) -> str:
-        names = map(cut, relative.split("/"))
-        return "/".join(behind.get(stem, stem) + ending for stem, ending in names)
-
-    return dict(known), revealed
-
-
-def _keys(relative: str) -> Iterator[str]:
-    """Yield what the mask of an image may be called, the longest first; dots need not be the start of an ending."""
-    parts = relative.split("/")
-    for start in range(len(parts)):
-        end = "/".join(parts[start:])
-        yield end
-        yield _stem(end)
-
-
-def _stem(relative: str) -> str:
-    return os.path.splitext(relative)[0]
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

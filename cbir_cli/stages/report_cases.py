@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cbir_cli import classes
+from cbir_cli.artifacts import files
 from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
 from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import UsageError
@@ -93,7 +95,10 @@ def rows_of(made: Sequence[tuple[str, Explanation]]) -> list[Row]:
 
 def _explained(group: Sequence[tuple[str, Explanation]]) -> list[Explained]:
     names = report_names.distinct([one.method for _, one in group], [file for file, _ in group])
-    return [Explained(file, name, one, Looks(one), _pairs(one)) for name, (file, one) in zip(names, group, strict=True)]
+    return [
+        Explained(file, name, one, Looks(one, files.spelt(file)), _pairs(one))
+        for name, (file, one) in zip(names, group, strict=True)
+    ]
 
 
 def _pairs(one: Explanation) -> dict[_Place, int]:
@@ -144,10 +149,10 @@ def _case(
     query: gallery.Tile | None = None
     for row, places in rows:
         one, pairs = row.first.artifact, row.first.pairs
-        chosen = _labels(one, label)
+        chosen = classes.labels_of(one.results, one.targets, label, one.queries)
         at = int(one.query[pairs[places[0]]])
         codes = one.queries.stated(at, [name for name in chosen if name in one.queries.label_names])
-        query = query or gallery.Tile(key[2], one.query_images[at], None, gallery.words(codes))
+        query = query or gallery.Tile(key[2], one.query_images[at], gallery.words(codes))
         on_query = _looks(row, places[0], ON_QUERY)
         neighbours = []
         for place in places:
@@ -155,8 +160,8 @@ def _case(
             result = int(one.result[pair])
             stated = one.results.stated(result, [name for name in chosen if name in one.results.label_names])
             words = gallery.words(stated)
-            picture = gallery.Tile(found, one.result_images[result], None, words, _looks(row, place, ON_RESULT))
-            pictures.setdefault(found, gallery.Tile(found, picture.image, None, words))
+            picture = gallery.Tile(found, one.result_images[result], words, _looks(row, place, ON_RESULT))
+            pictures.setdefault(found, gallery.Tile(found, picture.image, words))
             rank = int(one.rank[pair])
             agrees = _agrees(codes, stated) if rank else None  # an image agrees with itself in any case
             own = _looks(row, place, ON_QUERY)
@@ -172,7 +177,7 @@ def _case(
             )
         if any(not _other_maps(on_query, above.query_looks) for above in drawn):
             on_query = {}  # the same maps as another row's, shown once
-        drawn.append(gallery.Row(row.title, None, neighbours, "", on_query))
+        drawn.append(gallery.Row(row.title, neighbours, "", on_query))
     if query is None:
         raise UsageError(f"query {key[2]}: no explanation holds it")
     if order:
@@ -205,18 +210,7 @@ def _expert(
     last = expert[-1].rank if expert else 0
     absent = [str(rank) for rank in range(1, last) if rank not in {n.rank for n in expert}]
     note = f"no method retrieved rank {', '.join(absent)}" if absent else ""
-    return gallery.Row(gallery.EXPERT, None, expert, note)
-
-
-def _labels(one: Explanation, label: str | None) -> list[str]:
-    """Return the labels that a picture is described by: the one asked for, else the task's, else the only one."""
-    if label is not None:
-        if label not in one.results.label_names:
-            raise UsageError(f"no label {label!r}; there are: {', '.join(one.results.label_names) or 'none'}")
-        return [label]
-    return [t for t in one.targets if t in {*one.queries.label_names, *one.results.label_names}] or (
-        one.results.label_names if len(one.results.label_names) == 1 else []
-    )
+    return gallery.Row(gallery.EXPERT, expert, note)
 
 
 def _agrees(codes: Mapping[str, int], stated: Mapping[str, int]) -> bool | None:

@@ -6,17 +6,19 @@ import numpy as np
 
 from cbir_cli.artifacts.explanation import Curves as Stored
 from cbir_cli.artifacts.explanation import Explanation, Measures
-from cbir_cli.metrics.explanation import border_mass, deletion, insertion
+from cbir_cli.evaluation import parse_metrics
 from cbir_cli.reports import curves
 from cbir_cli.reports.look import Look
+from cbir_cli.stages import explanation_values, localisation
+from cbir_cli.stages.explanation_sums import SIDES
 
 BORDER_ALARM = 1.5
 """How many times the border's share of the image a map may have there before it is marked; a choice of ours."""
 
-_TOGETHER = 64
-"""Maps that are looked at at a time: bounds memory."""
+BORDER = "border-mass"
 
-SCORES = {"insertion": insertion.score, "deletion": deletion.score}
+_AREAS = {curves.OF_MAP: "own", curves.OF_RANDOM_MAP: "random", curves.OF_RANDOM_NETWORK: "network"}
+"""Where ``Values`` has the area of each line."""
 
 
 class Looks:
@@ -25,21 +27,24 @@ class Looks:
     Parameters
     ----------
     one : Explanation
+    file : str
+        For messages.
 
     Attributes
     ----------
-    areas : mapping
-        ``areas[kind, line]``: area under each curve (M0,), in the order of the importance maps; what is not stored is
-        not there. Kinds and lines as in ``reports.curves``.
-    border, even : ndarray (M0,), float64
-        Share of each map that lies on the border, NaN where a map has no relevance; and that of a map that is the same
-        everywhere.
+    values : mapping of str to Values
+        What each importance map gets, as ``cbir evaluate`` has it: the areas that are stored, the share on the border,
+        and correlations with the maps of randomised networks.
     on : ndarray (M0,) of str
         What each map lies on: ``query`` or ``result``.
+    marked : ndarray (M0,) of bool
+        Whether a map has so much of its relevance on the border that a reader is told.
     """
 
-    def __init__(self, one: Explanation) -> None:
+    def __init__(self, one: Explanation, file: str) -> None:
         self._one = one
+        chosen = localisation.parametrised(parse_metrics([*curves.KINDS, BORDER]), [])
+        self.values = explanation_values.measured(one, file, chosen)
         self._rows = {
             (int(pair), int(on), int(what)): row
             for row, (pair, on, what) in reversed(
@@ -51,15 +56,17 @@ class Looks:
         if one.measures:
             for line, stored in lines_of(one.measures).items():
                 for kind in curves.KINDS:
-                    if (values := getattr(stored, kind)) is not None:
+                    if kind in self.values and (values := getattr(stored, kind)) is not None:
                         self._lines[kind, line] = values
-        self.areas = {
-            key: np.asarray(SCORES[key[0]](values), np.float64)
-            for key, values in self._lines.items()
-            if values.shape[0]
-        }
-        self.on = np.array(["query", "result"])[one.map_on[one.importance]]
-        self.border, self.even = _border(one)
+        self.on = np.array(SIDES)[one.map_on[one.importance]]
+        border = self.values[BORDER]
+        self._border, self._chance = border.own, np.asarray(border.random)  # border mass has a baseline
+        self.marked = self._border > BORDER_ALARM * self._chance  # NaN is no alarm
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are maps with curves."""
+        return bool(self._lines) and len(self._order) > 0
 
     def of(self, pair: int, on: int) -> Look | None:
         """Return what is known of the map of one pair on the query or on the result; None without a map."""
@@ -76,28 +83,18 @@ class Looks:
         )
 
     def _curves(self, place: int) -> curves.Curves | None:
-        if not self.areas or self._one.measures is None:
+        if self._one.measures is None:
             return None
         found: dict[str, dict[str, curves.Curve]] = {kind: {} for kind in curves.KINDS}
-        for (kind, line), areas in self.areas.items():
-            found[kind][line] = curves.Curve(self._lines[kind, line][place], float(areas[place]))
+        for (kind, line), stored in self._lines.items():
+            area = getattr(self.values[kind], _AREAS[line])[place]
+            found[kind][line] = curves.Curve(stored[place], float(area))
         return curves.Curves(np.asarray(self._one.measures.fractions), **found)
 
     def _remarks(self, place: int) -> Sequence[str]:
-        share, even = self.border[place], self.even[place]
-        if not share > BORDER_ALARM * even:  # NaN is no alarm
+        if not self.marked[place]:
             return ()
-        return (f"{share:.0%} lies on the border (even map: {even:.0%})",)
-
-
-def _border(one: Explanation) -> tuple[np.ndarray, np.ndarray]:
-    """Return the share of each importance map on the border, and that of an even map, a few maps at a time."""
-    rows, share, even = one.importance, [np.zeros(0)], [np.zeros(0)]
-    for start in range(0, len(rows), _TOGETHER):
-        maps = one.maps[rows[start : start + _TOGETHER]].astype(np.float32)
-        share.append(border_mass.score(maps).filled(np.nan))
-        even.append(border_mass.expected(maps).filled(np.nan))
-    return np.concatenate(share), np.concatenate(even)
+        return (f"{self._border[place]:.0%} lies on the border (random map: {self._chance[place]:.0%})",)
 
 
 def lines_of(measures: Measures) -> Mapping[str, Stored]:
@@ -105,5 +102,5 @@ def lines_of(measures: Measures) -> Mapping[str, Stored]:
     return {
         curves.OF_MAP: measures,
         curves.OF_RANDOM_MAP: measures.random_map,
-        curves.OF_RANDOM_MODEL: measures.random_model,
+        curves.OF_RANDOM_NETWORK: measures.random_model,
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir_cli import windows
+from cbir_cli import classes, windows
 from cbir_cli.artifacts.saliency import Maps
 from cbir_cli.errors import CbirError, UsageError
 from cbir_cli.images import InputSpec
@@ -56,7 +56,7 @@ def board_of(opened: Sequence[Maps], *, root: str | None, images: str | None, k:
     lines = []
     for number, key in enumerate(ids):
         words = gallery.words(table.stated(number, labels))
-        tile = gallery.Tile(key, np.rint(pixels[number] * 255).astype(np.uint8), None, words)
+        tile = gallery.Tile(key, np.rint(pixels[number] * 255).astype(np.uint8), words)
         cells = [_cell(one, row[key]) for one, row in zip(opened, rows, strict=True)]
         lines.append(board.Line(tile, [values for values, _ in cells], [note for _, note in cells]))
     return board.Board(_columns(opened), lines, chosen)
@@ -76,9 +76,7 @@ def _labels(opened: Sequence[Maps], label: str | None) -> list[str]:
     """Return the labels that an image is described by: the one asked for, else the task's, else the only one."""
     names = opened[0].items.label_names
     if label is not None:
-        if label not in names:
-            raise UsageError(f"no label {label!r}; there are: {', '.join(names) or 'none'}")
-        return [label]
+        return classes.labels_of(opened[0].items, [], label)
     for entry in opened[0].history:
         wanted = entry.get("parameters", {}).get("labels")
         if isinstance(wanted, list) and (found := targets_of(names, [map(str, wanted)])):

@@ -5,16 +5,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cbir_cli import classes
-from cbir_cli.evaluation import parse_metrics
+from cbir_cli.intervals import FEWEST
 from cbir_cli.randomisation import WAYS
 from cbir_cli.reports import curves, explanation_figures, tables
 from cbir_cli.reports.page import Section
-from cbir_cli.stages import explanations, localisation, report_names
+from cbir_cli.reports.tables import spell
+from cbir_cli.stages import explanation_sums, report_names
+from cbir_cli.stages.explanation_sums import Estimate
 from cbir_cli.stages.report_cases import Explained, Row
-from cbir_cli.stages.report_looks import BORDER_ALARM, lines_of
+from cbir_cli.stages.report_looks import BORDER, BORDER_ALARM, lines_of
 
-_BORDER, _MARK = "border-mass", tables.MARK
+_MARK = tables.MARK
 _HEALTHY = ("normal", "none", "negative", "nevus", "benign")
+_BASELINES = {"over_random": curves.OF_RANDOM_MAP, "over_network": curves.OF_RANDOM_NETWORK}
 
 
 def sections_of(rows: Sequence[Row], label: str | None = None) -> list[Section]:
@@ -33,9 +36,8 @@ def sections_of(rows: Sequence[Row], label: str | None = None) -> list[Section]:
         Those that have something to show.
     """
     named = _named(rows)
-    chosen = localisation.parametrised(parse_metrics([*curves.KINDS, _BORDER]), [])
     sums = {
-        name: explanations.summed(each.artifact, each.file, chosen, label=label)
+        name: explanation_sums.summed(each.artifact, each.looks.values, label)
         for name, each in named.items()
         if len(each.artifact.importance)
     }
@@ -50,19 +52,17 @@ def _named(rows: Sequence[Row]) -> dict[str, Explained]:
     return dict(zip(report_names.distinct(names, [each.file for _, each in every]), (e for _, e in every), strict=True))
 
 
-def _spell(mean: float | None, low: float | None = None, high: float | None = None) -> str:
-    if mean is None:
-        return tables.NONE
-    return f"{mean:.2f}" if low is None or high is None else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+def _spelt(one: Estimate) -> str:
+    return spell(one.mean, one.low, one.high)
 
 
 # --- insertion, deletion and the border -------------------------------------------------------------------------------
 
-_Sums = Mapping[str, Sequence[explanations.Row]]
+_Sums = Mapping[str, Sequence[explanation_sums.Row]]
 
 
 def _measures(named: Mapping[str, Explained], sums: _Sums) -> Section:
-    measured = {name: each for name, each in named.items() if each.looks.areas}
+    measured = {name: each for name, each in named.items() if each.looks.measured}
     drawn = []
     if measured:
         drawn.append(("Mean insertion and deletion curves; the band holds half of the maps", _mean_curves(measured)))
@@ -75,65 +75,60 @@ def _areas(sums: _Sums) -> tables.Table:
     both_sides = len({row.on for rows in sums.values() for row in rows}) > 1
     lines = []
     for name, rows in sums.items():
-        by_place: dict[tuple[str, str], dict[str, explanations.Row]] = {}
+        by_place: dict[tuple[str, str], dict[str, explanation_sums.Row]] = {}
         for row in rows:
-            if row.measure in curves.KINDS:
-                by_place.setdefault((row.group, row.on), {})[row.measure] = row
+            if row.metric in curves.KINDS:
+                by_place.setdefault((row.group, row.on), {})[row.metric] = row
         for (group, on), found in by_place.items():
             cells: list[str] = []
             for kind in curves.KINDS:
                 one = found.get(kind)
-                cells += (
-                    [_spell(one.mean, one.low, one.high), _spell(one.random), _spell(one.random_model)]
-                    if one
-                    else [tables.NONE] * 3
-                )
+                cells += [_spelt(one.own), spell(one.random), spell(one.network)] if one else [tables.NONE] * 3
             side = [on] if both_sides else []
             count = str(max(row.n for row in found.values()))
-            lines.append((name, group, *side, judged(found), count, *cells))
-    heads = [words for kind in curves.KINDS for words in (kind, "random map", "network")]
-    columns = ("maps by", "class", *(["on"] if both_sides else []), "maps say", "queries", *heads)
+            verdicts = [judged(found, baseline) for baseline in _BASELINES]
+            lines.append((name, group, *side, *verdicts, count, *cells))
+    heads = [words for kind in curves.KINDS for words in (kind, *_BASELINES.values())]
+    verdicts = [f"vs {baseline}" for baseline in _BASELINES.values()]
+    columns = ("maps by", "class", *(["on"] if both_sides else []), *verdicts, "queries", *heads)
     note = (
-        "Area under the curve: mean over the results of each query, then over queries, with the 95 % bootstrap "
-        "interval. Larger is better for insertion, smaller for deletion. Beside it, what a map of random order gets, "
-        "and a map of the same method on a network with random weights. Maps say more than a random map if the "
-        "interval of the difference, query by query, leaves out zero."
+        "Area under the curve: mean over the results of each query, then over queries, with its 95 % interval from "
+        f"{FEWEST} queries on (n \u2265 {FEWEST}). Larger is better for insertion, smaller for deletion. A random map "
+        "changes the pixels in random order; a random network is the same method on a network with random weights. "
+        "Maps are called better than one of these if the 95 % interval of the difference, query by query, leaves out "
+        "zero, and else no better, though with few queries a small difference may be missed."
     )
     return tables.Table("Insertion and deletion", columns, lines, note)
 
 
-def judged(found: Mapping[str, explanations.Row]) -> str:
-    """Say whether maps do better than maps of random order, by the interval of the difference of each query.
+def judged(found: Mapping[str, explanation_sums.Row], baseline: str) -> str:
+    """Say whether maps do better than a baseline.
 
     Parameters
     ----------
     found : mapping of str to Row
         The sums of ``insertion`` and ``deletion``, where there are any.
+    baseline : str
+        ``over_random`` or ``over_network``.
 
     Returns
     -------
     str
-        In words; where the maps of a network with fresh weights do as well, that is said too.
+        In words, by the interval of the difference of each query; marked where maps are no better.
     """
-    told = {kind: row for kind, row in found.items() if row.difference_low is not None}
-    if not told:
-        return "cannot be told"
-    better = [kind for kind, row in told.items() if _better(kind, row.difference_low, row.difference_high)]
-    if not better:
-        said = f"{_MARK} no more than a random map"
-    elif len(better) < len(told):
-        said = f"{_MARK} more than a random map in {better[0]} only"
-    else:
-        said = "more than a random map"
-    models = {kind: row.random_model for kind, row in told.items() if row.random_model is not None}
-    gains = {kind: (told[kind].mean or 0.0) - value for kind, value in models.items()}
-    if gains and not any(_better(kind, gain, gain) for kind, gain in gains.items()):
-        said += f"; {'' if said.startswith(_MARK) else _MARK + ' '}no more than a random network's"
-    return said
+    known = {kind: one for kind, row in found.items() if (one := getattr(row, baseline)).mean is not None}
+    sure = {kind: one for kind, one in known.items() if one.low is not None}
+    better = [kind for kind, one in sure.items() if _better(kind, one)]
+    if not sure:
+        return "too few queries" if known else tables.NONE
+    if better == list(sure):
+        return "better"
+    return f"{_MARK} better in {better[0]} only" if better else f"{_MARK} no better"
 
 
-def _better(kind: str, low: float | None, high: float | None) -> bool:
+def _better(kind: str, difference: Estimate) -> bool:
     """Whether a gain in insertion, or a loss in deletion, is beyond doubt."""
+    low, high = difference.low, difference.high
     return (low is not None and low > 0) if kind == "insertion" else (high is not None and high < 0)
 
 
@@ -153,21 +148,23 @@ def _mean_curves(measured: Mapping[str, Explained]) -> str:
 
 
 def _border(named: Mapping[str, Explained], sums: _Sums) -> tables.Table:
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for name, rows in sums.items():
         looks = named[name].looks
         for row in rows:
-            if row.measure != _BORDER or row.group != classes.ALL:
-                continue
-            here = np.isfinite(looks.border) & (looks.on == row.on)
-            marked = int((looks.border[here] > BORDER_ALARM * looks.even[here]).sum())
-            share = [_spell(row.mean, row.low, row.high), _spell(row.random), f"{marked} of {int(here.sum())}"]
-            lines.append((name, row.on, *share, f"{_MARK} look at the border" if marked else ""))
+            if row.metric == BORDER and row.group == classes.ALL:
+                marked, maps = int(looks.marked[looks.on == row.on].sum()), int((looks.on == row.on).sum())
+                empty = str(row.maps_left_out) if row.maps_left_out else ""
+                cells = (_spelt(row.own), spell(row.random), f"{marked} of {maps - row.maps_left_out}", empty)
+                lines.append((name, row.on, *cells, f"{_MARK} look at the border" if marked else ""))
+    columns = ["maps by", "on", "share", curves.OF_RANDOM_MAP, "maps marked", "maps without relevance", ""]
+    if not any(line[5] for line in lines):  # nothing was left out
+        columns, lines = columns[:5] + columns[6:], [(*line[:5], *line[6:]) for line in lines]
     note = (
-        f"Share of a map's positive relevance in the outer tenth of the image; marked are maps with more than "
-        f"{BORDER_ALARM:g} times what an even map has. It may be a shortcut, or anatomy that reaches the border."
+        f"Share of a map's positive relevance in the outer tenth of the image. Maps with more than {BORDER_ALARM:g} "
+        "times the share of a random map are marked: a warning sign of shortcut learning, or anatomy that reaches the "
+        "border."
     )
-    columns = ("maps by", "on", "share", "even map", "maps marked", "")
     return tables.Table("Relevance on the border", columns, lines, note)
 
 
@@ -185,7 +182,7 @@ def _randomisation(named: Mapping[str, Explained], sums: _Sums) -> Section:
             continue
         found[name], layers[name] = ways, stored.layers
         sides = list(dict.fromkeys(row.on for row in rows))
-        cells = {(row.measure, row.on): _spell(row.mean, row.low, row.high) for row in rows}
+        cells = {(row.metric, row.on): _spelt(row.own) for row in rows}
         lines = [
             (layer, *(cells.get((f"{way} {layer}", on), tables.NONE) for on in sides for way in ways))
             for layer in stored.layers
@@ -193,17 +190,19 @@ def _randomisation(named: Mapping[str, Explained], sums: _Sums) -> Section:
         heads = [f"{way}, {on}s" if len(sides) > 1 else way for on in sides for way in ways]
         what = "maps" if stored.sign == "signed" else "magnitudes of maps"
         note = (
-            f"Mean rank correlation of {what} with those of a network that lost the layer alone (independent), or it "
-            "and all nearer to the output (cascade)."
+            f"Mean rank correlation of {what} with those of a network in which the layer alone has random weights "
+            "(independent), or the layer and all nearer to the output (cascade)."
         )
-        made.append(tables.Table(f"Layers lost: {name}", ("layer", *heads), lines, note))
+        if flat := max(row.maps_left_out for row in rows if row.metric.partition(" ")[0] in WAYS):
+            note += f" Left out: up to {flat} of {len(named[name].looks.on)} maps, of one value everywhere."
+        made.append(tables.Table(f"Randomised layers: {name}", ("layer", *heads), lines, note))
     drawn = []
     if found:
         figure = explanation_figures.randomisation(found, layers, ylabel="rank correlation")
-        drawn.append(("Rank correlation with maps of a network that lost its layers, output first", figure))
+        drawn.append(("Rank correlation with maps of randomised networks, from the output down", figure))
     notes = [
-        "A map that stays as it was when the network forgets what it learnt does not show what the network learnt: the "
-        "curves should fall towards zero."
+        "A map that stays the same when the network's weights are made random does not show what the network learnt: "
+        "the curves should fall towards zero."
     ]
     return Section("randomisation", "Randomised networks", made, drawn, notes if found else ())
 

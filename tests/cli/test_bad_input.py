@@ -121,7 +121,7 @@ LINES = [
     (["evaluate", "ssim.emb.h5"], 2, "cbir evaluate: ssim.emb.h5: its model does not classify one finding"),
     (["evaluate", "ig.tsv", "--raters", "ranks.csv", "--rater", "R9"], 2, "cbir evaluate: "),
     (["explain", "cnn.idx.h5", "cnn.emb.h5", "--method", "why"], 2, "cbir explain: unknown similarity method 'why'"),
-    (["report", "ex.h5", "--label", "Edemaa"], 2, "cbir report: no label 'Edemaa'; there are: "),
+    (["report", "ex.h5", "--label", "Edemaa"], 2, "cbir report: unknown label 'Edemaa': "),
     (["split", "nih:set"], 2, "cbir split: which label makes the classes? give --task or --label; there are: "),
     (["split", "nih:set", "--task", "pleural", "--label", "Edema"], 2, "cbir split: --task and --label both"),
     (["split", "nih:set", "--task", "pleural", "--seeds", "1,x"], 2, "cbir split: --seeds 1,x: expected whole numbers"),

@@ -11,7 +11,6 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from cbir_cli.artifacts import explanation, files
-from cbir_cli.bootstrap import interval
 
 OCCLUSION = ["--method", "occlusion", "--set", "box=8", "--set", "stride=8"]
 MEASURE = ["--measure", "insertion,deletion,randomisation"]
@@ -289,7 +288,7 @@ def test_queries_explained_with_themselves(chain, good, tmp_path):
 def test_summed_up_by_hand(chain, good, measured):
     made = read(measured / "cnn.h5")
     lines = good("evaluate", "cnn.h5", "--masks", chain / "set/masks", "--format", "json", cwd=measured).out
-    rows = {(row["class"], row["measure"]): row for row in map(json.loads, lines.splitlines())}
+    rows = {(row["class"], row["metric"]): row for row in map(json.loads, lines.splitlines())}
     assert {row["on"] for row in rows.values()} == {"result"} and {row["method"] for row in rows.values()} == {
         "occlusion"
     }
@@ -303,10 +302,10 @@ def test_summed_up_by_hand(chain, good, measured):
         assert row["n"] == 2 and row["left_out"] == 0
         assert row["mean"] == pytest.approx(own.mean(), abs=1e-6)
         assert row["random"] == pytest.approx(chance.mean(), abs=1e-6)
-        assert row["random_model"] == pytest.approx(model.mean(), abs=1e-6)
+        assert row["random_network"] == pytest.approx(model.mean(), abs=1e-6)
         assert row["difference"] == pytest.approx((own - chance).mean(), abs=1e-6)
-        assert (row["low"], row["high"]) == pytest.approx(interval(own), abs=1e-6)
-        assert (row["difference_low"], row["difference_high"]) == pytest.approx(interval(own - chance), abs=1e-6)
+        assert row["network_difference"] == pytest.approx((own - model).mean(), abs=1e-6)
+        assert row["low"] is row["difference_low"] is row["network_difference_high"] is None  # of two queries
         assert [one["value"] for one in row["queries"]] == pytest.approx(own, abs=1e-6)
     names = {measure for _, measure in rows}
     assert {
@@ -362,13 +361,13 @@ def test_uncertainty_is_not_scored(good, measured, tmp_path):
 def test_forms_of_the_table(good, measured):
     lines = good("evaluate", "cnn.h5", "ig.h5", cwd=measured).out.splitlines()
     header = lines[0].split("\t")
-    assert header[:6] == ["file", "method", "class", "on", "measure", "n"] and all(
-        len(line.split("\t")) == len(header) == 14 for line in lines
+    assert header[:6] == ["file", "method", "class", "on", "metric", "n"] and all(
+        len(line.split("\t")) == len(header) == 19 for line in lines
     )
     table = good("evaluate", "cnn.h5", "ig.h5", "--format", "table", cwd=measured).out
-    assert "layer drawn anew" in table and "saliency.features.conv0" in table and "\t" not in table
+    assert "Randomised layers" in table and "saliency.features.conv0" in table and "\t" not in table
     only = good("evaluate", "cnn.h5", "--metrics", "deletion", "--format", "table", cwd=measured).out
-    assert "layer drawn anew" not in only and "occlusion" not in only
+    assert "Randomised layers" not in only and "occlusion" not in only
 
 
 def test_pairs_are_shown_on_a_terminal(chain, measured, spawn, tmp_path):
@@ -448,8 +447,11 @@ EVALUATE = {
     "metric": (["--metrics", "ndcg@4"], 2, "metric ndcg@4 scores a run, not explanations"),
     "masks": (["--metrics", "pointing-game"], 2, "metric pointing-game needs masks of what maps should show"),
     "cut-off": (["--metrics", "top-k-intersection"], 2, "metric 'top-k-intersection': expected a cut-off"),
-    "label": (["--label", "Love"], 2, "unknown label of the queries 'Love': "),
+    "label": (["--label", "Love"], 2, "unknown label 'Love': known: Atelectasis, "),
     "setting": (["--set", "tolerance=2"], 2, "unknown parameter of the metrics 'tolerance': "),
+    "width": (["--set", "width=2"], 2, "width: expected a share of the side above 0 and up to 0.5, found 2.0"),
+    "sign": (["--set", "sign=x"], 2, "unknown sign 'x': known: positive, absolute"),
+    "tolerance": (["--masks", "gone", "--set", "tolerance=-1"], 2, "tolerance: expected a number of pixels"),
     "other file": (["{chain}/maps.h5"], 2, "{chain}/maps.h5: explanations are evaluated by themselves, and "),
     "no masks there": (["--masks", "others"], 1, "cnn.h5: none of "),
 }

@@ -43,6 +43,8 @@ LIGHT = [
     ["evaluate", "ig.tsv", "--raters", "ranks.csv"],
     ["evaluate", "ig.tsv", "--split", "split.tsv", "--items", "ig.idx.h5", "--allow-leaks"],
     ["evaluate", "maps.h5", "--masks", "set/masks"],
+    ["evaluate", "ex.h5"],
+    ["evaluate", "ex.h5", "--masks", "set/masks"],
     ["split", "cnn.emb.h5", "--task", "pleural", "--catalogue", "4"],
     ["report", "ex.h5", "-o", "/dev/null"],
     ["report", "maps.h5", "-o", "/dev/null"],

@@ -17,7 +17,7 @@ from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.errors import SourceError
 from cbir_cli.reading import content_hash
 from cbir_cli.records import Record
-from cbir_cli.stages import localisation
+from cbir_cli.stages import lesions, localisation
 
 SIDE = 8
 
@@ -288,12 +288,12 @@ def known(*names):
     ],
 )
 def test_whose_mask_it_is(image, masks, found):
-    assert localisation.pair([image], known(*masks), Path("m")) == ({} if found is None else {0: found})
+    assert lesions.pair([image], known(*masks), Path("m")) == ({} if found is None else {0: found})
 
 
 def test_rows_are_those_of_the_images():
     images = ["p1/view.png", "p2/view.png", "p3/view.png"]
-    assert localisation.pair(images, known("p3/view.png", "p1/view.png"), Path("m")) == {
+    assert lesions.pair(images, known("p3/view.png", "p1/view.png"), Path("m")) == {
         0: "p1/view.png",
         2: "p3/view.png",
     }
@@ -301,11 +301,11 @@ def test_rows_are_those_of_the_images():
 
 def test_names_that_fit_twice_are_errors():
     with pytest.raises(SourceError, match=r"^m: ambiguous: 1\.png, 1\.tif all fit the image a/1\.jpg$"):
-        localisation.pair(["a/1.jpg"], known("1.png", "1.tif"), Path("m"))
+        lesions.pair(["a/1.jpg"], known("1.png", "1.tif"), Path("m"))
     with pytest.raises(SourceError, match=r"^m: ambiguous: 1\.png fits the images a/1\.jpg, b/1\.jpg; name masks by"):
-        localisation.pair(["a/1.jpg", "b/1.jpg"], known("1.png"), Path("m"))
+        lesions.pair(["a/1.jpg", "b/1.jpg"], known("1.png"), Path("m"))
     with pytest.raises(SourceError, match=r"c5/1.jpg, \.\.\.; name"):
-        localisation.pair([f"c{n}/1.jpg" for n in range(1, 9)], known("1.png"), Path("m"))
+        lesions.pair([f"c{n}/1.jpg" for n in range(1, 9)], known("1.png"), Path("m"))
 
 
 # --- what is left out, and what is wrong ------------------------------------------------------------------------------

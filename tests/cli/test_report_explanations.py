@@ -94,24 +94,33 @@ def test_the_same_method_twice_is_told_apart_by_its_file(good, folder, tmp_path)
     assert str(tmp_path) not in html and str(folder) not in html
 
 
-def test_the_table_says_what_evaluate_says(good, folder):
-    html = good("report", "occlusion.h5", "cam.h5", cwd=folder).out
+def test_the_table_says_what_evaluate_says(good, tmp_path):
+    one = made("cam", on_query=True, gain=-0.2, queries=7)
+    write(tmp_path, "cam.h5", one)
+    write(tmp_path, "occlusion.h5", made("occlusion", queries=7))
+    html = good("report", "occlusion.h5", "cam.h5", cwd=tmp_path).out
     head, *found = table(html, "Insertion and deletion")
-    assert head == ["maps by", "class", "on", "maps say", "queries", *["insertion", "random map", "network"],
-                    *["deletion", "random map", "network"]]  # fmt: skip
-    with explanation.files.open_artifact(str(folder / "cam.h5")) as artifact:
-        one = explanation.read(artifact)
+    lines = ["random map", "random network"]
+    verdicts = ["vs random map", "vs random network"]
+    assert head == ["maps by", "class", "on", *verdicts, "queries", "insertion", *lines, "deletion", *lines]
+    rows = map(json.loads, good("evaluate", "cam.h5", "--format", "json", cwd=tmp_path).out.splitlines())
+    told = {(row["class"], row["on"], row["metric"]): row for row in rows}
     area = {}
     for kind in ("insertion", "deletion"):
         for line, curves in (("map", one.measures), ("random", one.measures.random_map)):
             area[kind, line] = [
                 np.trapezoid(row.astype(float), one.measures.fractions) for row in getattr(curves, kind)
             ]
-    for name, group, on, said, count, *numbers in found:
-        assert said == ("△ no more than a random map; no more than a random network&#39;s" if name == "cam"
-                        else "more than a random map") or count == "1"  # fmt: skip
+    for name, group, on, over_map, over_network, count, *numbers in found:
+        expected = "too few queries" if group != "all" else "△ no better" if name == "cam" else "better"
+        assert over_map == over_network == expected
         if name == "occlusion":
             continue
+        for place, metric in ((0, "insertion"), (3, "deletion")):
+            row = told[group, on, metric]
+            ends = f" [{row['low']:.3f}, {row['high']:.3f}]" if group == "all" else ""
+            assert numbers[place] == f"{row['mean']:.3f}{ends}"
+            assert numbers[place + 1 : place + 3] == [f"{row['random']:.3f}", f"{row['random_network']:.3f}"]
         label = {"all": None}.get(group, group)
         means = {}
         for key, values in area.items():
@@ -122,7 +131,7 @@ def test_the_table_says_what_evaluate_says(good, folder):
                     of_query.setdefault(query, []).append(value)
             means[key] = np.mean([np.mean(v) for v in of_query.values()])
             assert int(count) == len(of_query)
-        assert [numbers[i].split(" ")[0] for i in (0, 1, 3, 4)] == [f"{mean:.2f}" for mean in means.values()]
+        assert [numbers[i].split(" ")[0] for i in (0, 1, 3, 4)] == [f"{mean:.3f}" for mean in means.values()]
     assert [(row[0], row[1], row[2]) for row in found] == [
         *(("occlusion", group, "result") for group in ("all", *CLASSES)),
         *(("cam", group, on) for on in ("query", "result") for group in ("all", *CLASSES)),
@@ -136,8 +145,8 @@ def test_maps_that_say_nothing_and_maps_at_the_border_are_marked(good, folder):
     for tile in tiles:
         said = [re.search(rf'<div class="said {layer}">.*?</div>', tile, re.S)[0] for layer in ("l0", "l1")]
         assert "mark" not in said[0]
-        assert "says no more than a random map" in said[1]
-        assert re.search(r"\d+% lies on the border \(even map: 44%\)", said[1])  # 2 of 16 pixels on each side
+        assert "no better than a random map" in said[1]
+        assert re.search(r"\d+% lies on the border \(random map: 44%\)", said[1])  # 2 of 16 pixels on each side
     found = {(row[0], row[1]): row[2:] for row in table(html, "Relevance on the border")[1:]}
     assert found["occlusion", "result"][2] == "0 of 6" and found["cam", "result"][2] == "6 of 6"
     assert "look at the border" in found["cam", "query"][3] and "look" not in found["occlusion", "result"][3]
@@ -145,14 +154,14 @@ def test_maps_that_say_nothing_and_maps_at_the_border_are_marked(good, folder):
 
 def test_randomised_layers_are_a_table_and_a_figure(good, folder):
     html = good("report", "occlusion.h5", "relax.h5", cwd=folder).out
-    head, *found = table(html, "Layers lost: occlusion")
+    head, *found = table(html, "Randomised layers: occlusion")
     with explanation.files.open_artifact(str(folder / "occlusion.h5")) as artifact:
         lost = explanation.read(artifact).randomisation
     assert head == ["layer", "cascade", "independent"] and [row[0] for row in found] == lost.layers
     for i, row in enumerate(found):
         pairs = lost.cascade[:, i].reshape(3, 2).mean(axis=1)  # the results of a query first
-        assert row[1].split(" ")[0] == f"{pairs.mean():.2f}"
-    assert "Layers lost: relax" not in html and 'href="#randomisation"' in html
+        assert row[1] == f"{pairs.mean():.3f}"  # of three queries no interval
+    assert "Randomised layers: relax" not in html and 'href="#randomisation"' in html
 
 
 def test_classes_are_a_section_and_figures_are_files(good, folder, tmp_path):
@@ -162,7 +171,7 @@ def test_classes_are_a_section_and_figures_are_files(good, folder, tmp_path):
     files = sorted((tmp_path / "a" / "b").iterdir())
     assert [file.name for file in files] == [
         "01-mean-insertion-and-deletion-curves.svg",
-        "02-rank-correlation-with-maps-of-a-network-that-lost-its-layers.svg",
+        "02-rank-correlation-with-maps-of-randomised-networks.svg",
         "03-average-image-and-average-map-of-each-class.svg",
     ]
     for file in files:
@@ -211,7 +220,7 @@ def test_an_artifact_without_anything_new_is_as_it_was(good, tmp_path):
             "--failures-first is for queries, and no explanation artifact is given",
         ),
         (["occlusion.h5", "--figures", "occlusion.h5", "-o", "p.html"], 1, "--figures occlusion.h5: "),
-        (["occlusion.h5", "--label", "Edemaa"], 2, "no label 'Edemaa'; there are: covid, pneumonia, normal"),
+        (["occlusion.h5", "--label", "Edemaa"], 2, "unknown label 'Edemaa': known: covid, pneumonia, normal"),
     ],
 )
 def test_one_clear_line(cbir, folder, arguments, status, message):

@@ -221,7 +221,7 @@ def test_hostile_names_are_shown_and_do_nothing(good, made, tmp_path):
 ERRORS = [
     (["report", "maps.h5", "--images", "nobody"], 2, "cbir report: --images: maps.h5 has no map of nobody"),
     (["report", "maps.h5", "--images", " ,"], 2, "cbir report: --images: expected ids separated by commas, found none"),
-    (["report", "maps.h5", "--label", "Edemaa"], 2, "cbir report: no label 'Edemaa'; there are: "),
+    (["report", "maps.h5", "--label", "Edemaa"], 2, "cbir report: unknown label 'Edemaa': "),
     (["report", "maps.h5", "-k", "0"], 2, "cbir report: "),
     (
         ["report", "ex.h5", "--images", "a"],

@@ -9,6 +9,7 @@ import pytest
 import sklearn.metrics
 
 from cbir_cli import registry
+from cbir_cli.artifacts.explanation import Measures
 from cbir_cli.errors import ShapeError, UsageError
 
 RANKING, CLASSIFICATION, EXPLANATION = "metrics/ranking", "metrics/classification", "metrics/explanation"
@@ -267,6 +268,7 @@ def test_chance_of_a_metric_of_maps_alone_is_the_mean_over_all_orders(name):
 @of_curves
 def test_a_metric_of_curves_is_the_area_under_them(name):
     module = registry.load(EXPLANATION, name)
+    assert getattr(Measures(), module.CURVES) is None  # what they are called where they are stored
     curves = np.random.default_rng(2).random((5, 9), np.float32)
     found = module.score(curves)
     assert isinstance(found, np.ma.MaskedArray) and found.dtype == np.float64 and not found.mask.any()

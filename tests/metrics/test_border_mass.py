@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cbir_cli.errors import ShapeError, UsageError
+from cbir_cli.errors import UsageError
 from cbir_cli.metrics.explanation import border_mass
 
 
@@ -45,5 +45,5 @@ def test_wrong_parts_and_widths_are_refused():
     with pytest.raises(UsageError, match=r"unknown part of the border 'top': .*known: frame, corners"):
         border_mass.score(np.zeros((1, 4, 4)), part="top")
     for width in (0, -1, 0.6, np.nan):
-        with pytest.raises(ShapeError, match=r"width: expected a share of the side above 0 and up to 0\.5, found"):
+        with pytest.raises(UsageError, match=r"width: expected a share of the side above 0 and up to 0\.5, found"):
             border_mass.score(np.zeros((1, 4, 4)), width=width)

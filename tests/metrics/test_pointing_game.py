@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir_cli.errors import ShapeError
+from cbir_cli.errors import UsageError
 from cbir_cli.metrics.explanation import pointing_game
 
 SHAPE = (4, 6)
@@ -101,7 +101,7 @@ def test_a_flat_map_scores_chance_with_tolerance_too():
 @pytest.mark.parametrize("tolerance", [-1, math.nan, math.inf])
 def test_malformed_tolerance_is_refused(tolerance):
     masks = np.ones((1, 2, 2), bool)
-    with pytest.raises(ShapeError, match="tolerance: expected"):
+    with pytest.raises(UsageError, match="tolerance: expected"):
         pointing_game.score(np.zeros((1, 2, 2)), masks, tolerance=tolerance)
-    with pytest.raises(ShapeError, match="tolerance: expected"):
+    with pytest.raises(UsageError, match="tolerance: expected"):
         pointing_game.expected(masks, tolerance=tolerance)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir_cli.errors import ShapeError
+from cbir_cli.errors import UsageError
 from cbir_cli.metrics.explanation import pointing_game, relevance_rank, top_k_intersection
 
 pixels = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=6)
@@ -55,5 +55,5 @@ def test_a_small_lesion_gets_no_more_than_its_share_of_k():
 
 
 def test_no_pixels_are_no_k():
-    with pytest.raises(ShapeError, match="k of at least 1, found 0"):
+    with pytest.raises(UsageError, match="k of at least 1, found 0"):
         top_k_intersection.score(np.zeros((1, 2, 2)), np.ones((1, 2, 2), bool), k=0)

@@ -8,6 +8,7 @@ import pytest
 
 from cbir_cli.reports.board import Board, Column, Line
 from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row, Tile
+from cbir_cli.reports.look import Look
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -47,13 +48,20 @@ def gallery() -> Callable[..., list[Case]]:
                 for r in range(results):
                     i = (q + r * (m + 1)) % 10
                     agrees = None if (method, r) == ("SSIM", 3) else r >= q
-                    tile = Tile(names(i), catalogue[i], blob(i) if method == "IG" else None, labels[not agrees])
+                    tile = Tile(
+                        names(i), catalogue[i], labels[not agrees], {"IG": Look(blob(i))} if method == "IG" else {}
+                    )
                     distance = None if method == EXPERT else 0.25 * (r + 1)
                     found.append(Neighbour(tile, r + 1, distance, agrees, (i - q) % 10 + 1))
                 rows.append(
-                    Row(method, blob(90 + q) if method == "IG" else None, found, "" if m == 0 else "nDCG@4 0.80")
+                    Row(
+                        method,
+                        found,
+                        "" if m == 0 else "nDCG@4 0.80",
+                        {"IG": Look(blob(90 + q))} if method == "IG" else {},
+                    )
                 )
-            query = Tile(names(90 + q), picture(90 + q), blob(90 + q), "Effusion")
+            query = Tile(names(90 + q), picture(90 + q), "Effusion")
             cases.append(Case(query, "Effusion", rows))
         return cases
 
@@ -71,9 +79,7 @@ def board() -> Callable[..., Board]:
             maps = [blob(10 * i + c, signed=bool(c % 2)) for c in range(columns)]
             if i == lines - 1:
                 maps[-1] = np.zeros((48, 48), np.float32)
-            rows.append(
-                Line(Tile(name(i), picture(i), None, "Effusion"), maps, [f"largest {c}" for c in range(columns)])
-            )
+            rows.append(Line(Tile(name(i), picture(i), "Effusion"), maps, [f"largest {c}" for c in range(columns)]))
         return Board(heads, rows, "Chosen by hand.")
 
     return build

@@ -9,9 +9,13 @@ from browsing import LEFT, MARKS, RIGHT, Browser
 
 from cbir_cli.reports import figures, tables
 from cbir_cli.reports.gallery import Case, Neighbour, Row, Tile
+from cbir_cli.reports.look import Look
 from cbir_cli.reports.page import page
 
 pytestmark = MARKS
+
+
+TABLE = [("nDCG@4", "0.60 [0.50, 0.70]", "0.90 [0.80, 1.00]", "0.44"), ("R-precision", "0.45", "0.80", "0.50")]
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def html(gallery: Callable[..., list[Case]]) -> str:
     return page(
         title="Synthetic effusion",
         cases=gallery(),
-        tables=[tables.scores(scores, random)],
+        tables=[tables.Table("Scores", ("metric", "SSIM", "IG", "random"), TABLE)],
         figures=[("Scores by method", figures.box_plot(scores, random))],
         notes=["Synthetic pictures."],
     )
@@ -136,9 +140,10 @@ def test_methods_can_be_shown_alone(browser: Browser, html: str) -> None:
 @pytest.mark.parametrize("width", [1920, 1366, 820, 390])
 def test_nothing_overflows_overlaps_or_is_cut(browser: Browser, gallery, width: int) -> None:
     cases = gallery(1, names=lambda i: f"a-rather/long folder/{'unbroken' * 6}{i}.png") + gallery(1, results=10)
-    tile = Tile("x" * 80, np.zeros((30, 90, 3), np.uint8), np.eye(8), "Label=1|" * 12)
+    tile = Tile("x" * 80, np.zeros((30, 90, 3), np.uint8), "Label=1|" * 12, {"by" * 20: Look(np.eye(8))})
     rows = [
-        Row("M" * 50 + f" {i}", i - np.eye(5), [Neighbour(tile, 1, 12345.678, None, 100)], "n" * 60) for i in range(3)
+        Row("M" * 50 + f" {i}", [Neighbour(tile, 1, 12345.678, None, 100)], "n" * 60, {"x": Look(i - np.eye(5))})
+        for i in range(3)
     ]
     cases.append(Case(tile, "y" * 50, rows))
     browser.open(page(title="t" * 80, cases=cases), width, 900)
@@ -170,8 +175,8 @@ def test_hostile_names_do_nothing(browser: Browser, hostile: tuple[str, ...]) ->
 
     cases = []
     for evil in hostile:
-        tile = Tile(evil, np.full((16, 16), 90, np.uint8), np.eye(8), evil)
-        rows = [Row(evil, np.eye(8), [Neighbour(tile, 1, 0.5, False, 2)], evil)]
+        tile = Tile(evil, np.full((16, 16), 90, np.uint8), evil, {evil: Look(np.eye(8))})
+        rows = [Row(evil, [Neighbour(tile, 1, 0.5, False, 2)], evil, {evil: Look(np.eye(8))})]
         cases.append(Case(tile, evil, rows))
     table = tables.Table(hostile[0], hostile, (hostile,), hostile[1])
     svg = figures.box_plot({evil: {evil: [0.5]} for evil in hostile})

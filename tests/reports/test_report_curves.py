@@ -17,11 +17,11 @@ def of(insertion: dict[str, float], deletion: dict[str, float]) -> Curves:
     ("insertion", "deletion", "verdict"),
     [
         ((0.8, 0.5), (0.3, 0.5), ""),
-        ((0.4, 0.5), (0.6, 0.5), "says no more than a random map"),
-        ((0.5, 0.5), (0.5, 0.5), "says no more than a random map"),  # as good is not better
-        ((0.4, 0.5), (0.3, 0.5), "insertion no better than of a random map"),
-        ((0.8, 0.5), (0.6, 0.5), "deletion no better than of a random map"),
-        ((0.4, 0.5), None, "says no more than a random map"),
+        ((0.4, 0.5), (0.6, 0.5), "no better than a random map"),
+        ((0.5, 0.5), (0.5, 0.5), "no better than a random map"),  # as good is not better
+        ((0.4, 0.5), (0.3, 0.5), "insertion no better than that of a random map"),
+        ((0.8, 0.5), (0.6, 0.5), "deletion no better than that of a random map"),
+        ((0.4, 0.5), None, "no better than a random map"),
         (None, (0.4, 0.5), ""),
     ],
 )

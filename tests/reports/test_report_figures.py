@@ -50,25 +50,13 @@ def test_history_names_its_curves_once_and_the_epoch_kept() -> None:
         assert said.count(name) == 1
 
 
-@pytest.mark.parametrize("signed", [False, True])
-def test_saliency_shows_image_map_and_both(signed: bool) -> None:
-    rng = np.random.default_rng(0)
-    values = rng.random((8, 8)) - (0.5 if signed else 0)
-    svg = figures.saliency(rng.integers(0, 256, (16, 16), dtype=np.uint8), values)
-    assert svg.count("data:image/png;base64,") >= 3
-    assert {"image", "map", "superimposed"} <= set(texts(svg))
-
-
 def test_same_input_same_bytes_whatever_the_settings() -> None:
     import matplotlib
-
-    image, values = np.arange(64, dtype=np.uint8).reshape(8, 8), np.eye(8)
 
     def draw() -> tuple[str, ...]:
         return (
             figures.box_plot({"a": {"m": [0.1, 0.2]}}, {"a": 0.1}),
             figures.history({"loss": {"train": [1.0, 0.5]}}, best=1),
-            figures.saliency(image, values),
         )
 
     first = draw()
@@ -104,5 +92,3 @@ def test_nothing_to_draw_is_refused() -> None:
         figures.box_plot({})
     with pytest.raises(ShapeError):
         figures.history({})
-    with pytest.raises(ShapeError):
-        figures.saliency(np.zeros((4, 4), np.uint8), np.full((4, 4), np.nan))

@@ -16,7 +16,7 @@ from cbir_cli.reports.page import Section, page
 
 
 def result(name: str, looks: dict[str, Look], agrees: bool | None = True, distance: float = 0.5, **more) -> Neighbour:
-    return Neighbour(Tile(name, picture(len(name)), None, "x", looks), 1, distance, agrees, **more)
+    return Neighbour(Tile(name, picture(len(name)), "x", looks), 1, distance, agrees, **more)
 
 
 def overlays(html: str, label: str) -> list[tuple[str, str]]:
@@ -33,7 +33,7 @@ def data(values: np.ndarray, scale: overlay.Scale) -> str:
 def test_every_map_is_there_once_with_its_explainer_and_kind_and_scale() -> None:
     one, other, unsure = blob(1), 2 * blob(2, signed=True), blob(3)
     looks = {"occlusion": Look(one), "relax": Look(other, unsure)}
-    html = page(title="t", cases=[Case(Tile("q", picture(0)), "x", [Row("CNN", None, [result("a", looks)])])])
+    html = page(title="t", cases=[Case(Tile("q", picture(0)), "x", [Row("CNN", [result("a", looks)])])])
     plain, signed, uncertain = (
         overlay.scale([one]), overlay.scale([other]), overlay.scale([unsure], uncertainty=True)
     )  # fmt: skip
@@ -51,7 +51,7 @@ def test_every_map_is_there_once_with_its_explainer_and_kind_and_scale() -> None
 
 
 def test_a_single_explainer_is_always_shown_and_needs_no_switch() -> None:
-    rows = [Row(n, None, [result("a", {by: Look(blob(i))})]) for i, (n, by) in enumerate((("A", "ig"), ("B", "occ")))]
+    rows = [Row(n, [result("a", {by: Look(blob(i))})]) for i, (n, by) in enumerate((("A", "ig"), ("B", "occ")))]
     html = page(title="t", cases=[Case(Tile("q", picture(0)), "x", rows)])
     assert [kind for kind, _ in overlays(html, "A, rank 1")] == ["m"]
     assert [kind for kind, _ in overlays(html, "B, rank 1")] == ["m"]
@@ -61,7 +61,7 @@ def test_a_single_explainer_is_always_shown_and_needs_no_switch() -> None:
 
 def test_the_switch_leaves_rows_with_a_single_explainer_alone() -> None:
     both = {"ig": Look(blob(1)), "occlusion": Look(blob(2))}
-    rows = [Row("A", None, [result("a", both)]), Row("B", None, [result("a", {"occlusion": Look(blob(3))})])]
+    rows = [Row("A", [result("a", both)]), Row("B", [result("a", {"occlusion": Look(blob(3))})])]
     html = page(title="t", cases=[Case(Tile("q", picture(0)), "x", rows)])
     assert [kind for kind, _ in overlays(html, "A, rank 1")] == ["m l0", "m l1"]
     assert [kind for kind, _ in overlays(html, "B, rank 1")] == ["m"]
@@ -69,14 +69,14 @@ def test_the_switch_leaves_rows_with_a_single_explainer_alone() -> None:
 
 def test_an_image_without_a_map_by_one_of_them_says_so() -> None:
     both = {"ig": Look(blob(1)), "occlusion": Look(blob(2))}
-    row = Row("CNN", None, [result("a", both), result("bb", {"ig": Look(blob(3))})], "", {"ig": Look(blob(4))})
+    row = Row("CNN", [result("a", both), result("bb", {"ig": Look(blob(3))})], "", {"ig": Look(blob(4))})
     html = page(title="t", cases=[Case(Tile("q", picture(0)), "x", [row])])
     assert html.count("no map by occlusion") == 2 and "no map by ig" not in html
 
 
 def test_the_query_in_view_of_a_result_waits_for_the_script() -> None:
     shown, own = blob(1), blob(2)
-    row = Row("CNN", None, [result("a", {"cam": Look(blob(3))}, query_looks={"cam": Look(own)})], "",
+    row = Row("CNN", [result("a", {"cam": Look(blob(3))}, query_looks={"cam": Look(own)})], "",
               {"cam": Look(shown)})  # fmt: skip
     html = page(title="t", cases=[Case(Tile("q", picture(0)), "x", [row])])
     ((kind, layer, name),) = json.loads(re.search(r"data-query='([^']*)'", html)[1])
@@ -88,13 +88,13 @@ def test_the_query_in_view_of_a_result_waits_for_the_script() -> None:
 def test_curves_areas_and_warnings_stand_beside_the_picture() -> None:
     curves = of({"map": 0.4, "random map": 0.5}, {"map": 0.61, "random map": 0.5, "random network": 0.55})
     looks = {"occlusion": Look(blob(1), None, curves, ("60% lies on the border",)), "ig": Look(blob(2))}
-    html = page(title="t", cases=[Case(Tile("q", picture(0)), "x", [Row("CNN", None, [result("a", looks)])])])
+    html = page(title="t", cases=[Case(Tile("q", picture(0)), "x", [Row("CNN", [result("a", looks)])])])
     (entry,) = json.loads(re.search(r"data-curves='([^']*)'", html)[1])
     assert entry["layer"] == 0 and entry["name"] == "occlusion"
     assert [line and line[0] for line in entry["curves"]["deletion"]] == [0.61, 0.5, 0.55]
     said = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", re.search(r'<div class="said l0">.*?</div>', html, re.S)[0]))
     assert said.strip() == (
-        "insertion 0.40 (0.50) deletion 0.61 (0.50) says no more than a random map 60% lies on the border"
+        "insertion 0.400 (0.500) deletion 0.610 (0.500) no better than a random map 60% lies on the border"
     )
     assert json.loads(re.search(r"data-axes='([^']*)'", html)[1]) == [[0, 0.25, 0.5, 0.75, 1]]
 
@@ -104,7 +104,7 @@ def test_an_explainer_of_a_hostile_name_is_text(hostile) -> None:
         looks = {evil: Look(blob(1), None, of({"map": 0.4}, {})), "b": Look(blob(2))}
         html = page(
             title="t",
-            cases=[Case(Tile("q", picture(0)), "x", [Row("CNN", None, [result("a", looks)])])],
+            cases=[Case(Tile("q", picture(0)), "x", [Row("CNN", [result("a", looks)])])],
             sections=[Section("s", evil, notes=[evil])],
         )
         assert "<img" not in html and "<script>pwned" not in html and "<svg onload" not in html
@@ -116,8 +116,8 @@ def test_an_explainer_of_a_hostile_name_is_text(hostile) -> None:
 
 
 def failing(name: str, found: list[tuple[bool | None, float]]) -> Case:
-    rows = [Row("CNN", None, [result("a", {}, agrees, distance) for agrees, distance in found])]
-    expert = Row(EXPERT, None, [Neighbour(Tile("e", picture(1)), 1, None, False)])
+    rows = [Row("CNN", [result("a", {}, agrees, distance) for agrees, distance in found])]
+    expert = Row(EXPERT, [Neighbour(Tile("e", picture(1)), 1, None, False)])
     return Case(Tile(name, picture(0)), "x", [expert, *rows])
 
 
@@ -148,8 +148,8 @@ def test_the_page_holds_both_orders(first: bool) -> None:
 
 
 def test_a_query_explained_with_itself_is_not_judged() -> None:
-    itself = Neighbour(Tile("q", picture(0), None, "x", {"ig": Look(blob(1))}), 0, 0.0, None)
-    case = Case(Tile("q", picture(0)), "x", [Row("CNN", None, [itself])])
+    itself = Neighbour(Tile("q", picture(0), "x", {"ig": Look(blob(1))}), 0, 0.0, None)
+    case = Case(Tile("q", picture(0)), "x", [Row("CNN", [itself])])
     html = page(title="t", cases=[case])
     assert case.judged == 0 and '<span class="rank">itself</span>' in html and "the query itself: q" in html
     assert 'class="distance"' not in html

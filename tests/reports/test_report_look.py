@@ -28,7 +28,7 @@ def test_an_uncertainty_that_is_even_leaves_nothing() -> None:
 def test_warnings_are_the_verdict_and_the_remarks() -> None:
     bad = of({"map": 0.4, "random map": 0.5}, {"map": 0.6, "random map": 0.5})
     look = Look(np.eye(4), None, bad, ("60% lies on the border",))
-    assert look.warnings == ["says no more than a random map", "60% lies on the border"]
+    assert look.warnings == ["no better than a random map", "60% lies on the border"]
     assert Look(np.eye(4)).warnings == []
 
 

@@ -1,6 +1,7 @@
 """The page as text: what is in it, what is not, and how large it is. How it behaves is tested in a browser."""
 
 import base64
+import dataclasses
 import hashlib
 import re
 from html.parser import HTMLParser
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.reports import figures, overlay, pictures, tables
+from cbir_cli.reports import explanation_figures, figures, overlay, pictures, tables
 from cbir_cli.reports import page as module
 from cbir_cli.reports.board import Board, Column, Line
 from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row, Tile
+from cbir_cli.reports.look import Look
 from cbir_cli.reports.page import page
 
 
@@ -43,7 +45,7 @@ def pixels(seed: int, side: int = 32) -> np.ndarray:
 
 
 def test_everything_said_is_there(gallery) -> None:
-    table = tables.scores({"nDCG@4": {"IG": [0.8, 1.0]}}, {"nDCG@4": 0.44}, title="Five seeds")
+    table = tables.Table("Five seeds", ("metric", "IG", "random"), [("nDCG@4", "0.90 [0.80, 1.00]", "0.44")])
     html = page(title="Trial", cases=gallery(), tables=[table], notes=["seed 42"])
     text = " ".join(Reader(html).text.split())
     for words in ("Research use only - not for diagnosis", "Trial", "Query 1 of 3: item_90.png", "same label",
@@ -90,7 +92,7 @@ def test_same_input_same_bytes(gallery) -> None:
 
 def test_nothing_comes_from_elsewhere(gallery) -> None:
     svg = figures.box_plot({"Top-4": {"IG": [0.5, 0.6]}}, {"Top-4": 0.4})
-    photo = figures.saliency(pixels(0), np.eye(8))
+    photo = explanation_figures.classes(["a"], pixels(0)[None], np.eye(8)[None], [1])
     html = page(title="t", cases=gallery(), figures=[("boxes", svg), ("map", photo)])
     assert not re.search(r"https?:|//[a-z]|url\((?!#)|@import", re.sub(r"base64,[^\"]+", "", html).replace("// ", ""))
     for tag, attrs in Reader(html).elements:
@@ -111,8 +113,8 @@ def test_the_policy_allows_this_script_alone(gallery) -> None:
 def test_names_never_become_markup(gallery, hostile) -> None:
     plain = page(title="t", cases=gallery(), tables=[tables.Table("t", ("a",), (("b",),), "c")], notes=["n"])
     for evil in hostile:
-        tile = Tile(evil, pixels(0), np.eye(8), evil)
-        rows = [Row(evil, np.ones((8, 8)), [Neighbour(tile, 1, 0.5, True, 2)], evil)]
+        tile = Tile(evil, pixels(0), evil, {evil: Look(np.eye(8))})
+        rows = [Row(evil, [Neighbour(tile, 1, 0.5, True, 2)], evil, {evil: Look(np.ones((8, 8)))})]
         table = tables.Table(evil, (evil, evil), ((evil, evil),), evil)
         svg = figures.box_plot({evil: {evil: [0.5]}})
         html = page(title=evil, cases=[Case(tile, evil, rows)] * 2, tables=[table], figures=[(evil, svg)], notes=[evil])
@@ -128,20 +130,9 @@ def test_file_names_that_are_no_utf8_are_shown_escaped() -> None:
     assert "scan\\udce9.png" in html.encode("utf-8").decode()
 
 
-def test_a_query_map_of_its_own_is_shown_beside_those_of_the_methods() -> None:
-    own, other = np.eye(8), np.ones((4, 4))
-    row = Row("IG", own, [Neighbour(Tile("a", pixels(1), own), 1, 0.1, True)])
-
-    def captions(query_map: np.ndarray) -> list[str]:
-        html = page(title="t", cases=[Case(Tile("q", pixels(0), query_map), "x", [row])])
-        return re.findall(r"<figcaption>(With map[^<]*)", html)
-
-    assert captions(own) == ["With map of IG"]
-    assert captions(other) == ["With map", "With map of IG"]
-
-
 def test_a_map_that_is_zero_everywhere_is_said() -> None:
-    row = Row("IG", np.zeros((8, 8)), [Neighbour(Tile("a", pixels(1), np.zeros((8, 8))), 1, 0.1, True)])
+    zero = {"ig": Look(np.zeros((8, 8)))}
+    row = Row("IG", [Neighbour(Tile("a", pixels(1), "", zero), 1, 0.1, True)], "", zero)
     text = Reader(page(title="t", cases=[Case(Tile("q", pixels(0)), "x", [row])])).text
     assert "(zero everywhere)" in text and "map is zero everywhere" in text
 
@@ -149,7 +140,7 @@ def test_a_map_that_is_zero_everywhere_is_said() -> None:
 def test_colour_and_large_and_oblong_pictures() -> None:
     wide = np.zeros((100, 1500, 3), np.uint8)
     wide[..., 0] = 200
-    html = page(title="t", cases=[Case(Tile("q", wide, np.ones((5, 5))), "", [])])
+    html = page(title="t", cases=[Case(Tile("q", wide), "", [])])
     assert '<image id="i0" width="512" height="34"' in html and 'viewBox="0 0 512 34"' in html
 
 
@@ -157,7 +148,7 @@ def test_a_page_of_tables_alone_and_an_empty_page() -> None:
     html = page(title="t", cases=[], tables=[tables.Table("Scores", ("a", "b"), (("x", "1"),))])
     assert 'class="number"' in html and 'id="controls"' not in html
     assert "Research use only" in page(title="t", cases=[])
-    assert "no images" in page(title="t", cases=[Case(Tile("q", pixels(0)), "", [Row("IG", None, [])])])
+    assert "no images" in page(title="t", cases=[Case(Tile("q", pixels(0)), "", [Row("IG", [])])])
 
 
 def test_figures_keep_apart_and_leave_the_page_alone() -> None:
@@ -199,37 +190,36 @@ def test_twenty_queries_of_three_methods_stay_well_under_ten_megabytes(monkeypat
     for q in range(4):
         rows = []
         for method in ("SSIM", "CNN", "IG"):
-            tiles = [Tile(f"{number + r}", radiograph(number + r), map_(number + r)) for r in range(4)]
-            rows.append(Row(method, None, [Neighbour(t, r + 1, 0.1, True) for r, t in enumerate(tiles)]))
+            tiles = [Tile(f"{number + r}", radiograph(number + r), "", {"x": Look(map_(number + r))}) for r in range(4)]
+            rows.append(Row(method, [Neighbour(t, r + 1, 0.1, True) for r, t in enumerate(tiles)]))
             number += 4
-        cases.append(Case(Tile(f"q{q}", radiograph(1000 + q), map_(q)), "x", rows))
+        rows[0] = dataclasses.replace(rows[0], query_looks={"x": Look(map_(q))})
+        cases.append(Case(Tile(f"q{q}", radiograph(1000 + q)), "x", rows))
     assert len(page(title="t", cases=cases)) < 7e6 / 5  # no picture occurs twice, all have maps: the worst case
 
 
 def test_failures_count_other_labels_but_not_those_of_the_expert() -> None:
     tile = Tile("a", pixels(0))
     found = [Neighbour(tile, r + 1, 0.1, agrees) for r, agrees in enumerate((True, False, None, False))]
-    assert (
-        Case(tile, "x", [Row(EXPERT, None, found), Row("IG", None, found), Row("CNN", None, found[:2])]).failures == 3
-    )
-    assert Row("IG", None, found).agreement == "1 of 3 same label, 1 unknown"
-    assert Row("IG", None, found[2:3]).agreement == ""
+    assert Case(tile, "x", [Row(EXPERT, found), Row("IG", found), Row("CNN", found[:2])]).failures == 3
+    assert Row("IG", found).agreement == "1 of 3 same label, 1 unknown"
+    assert Row("IG", found[2:3]).agreement == ""
 
 
 @pytest.mark.parametrize(
-    ("image", "values"),
-    [
-        (np.zeros((4, 4)), None),
-        (np.zeros((4, 4, 4), np.uint8), None),
-        (np.zeros((0, 4), np.uint8), None),
-        (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 1))),
-        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.int64)),
-        (np.zeros((4, 4), np.uint8), np.full((4, 4), np.inf)),
-    ],
+    "image", [np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4), np.uint8)], ids=str
 )
-def test_arrays_that_cannot_be_shown_are_refused(image: np.ndarray, values: np.ndarray | None) -> None:
+def test_pixels_that_cannot_be_shown_are_refused(image: np.ndarray) -> None:
     with pytest.raises(ShapeError, match="scan-7"):
-        Tile("scan-7", image, values)
+        Tile("scan-7", image)
+
+
+@pytest.mark.parametrize(
+    "values", [np.zeros((4, 4, 1)), np.zeros((4, 4), np.int64), np.full((4, 4), np.inf)], ids=["3-D", "int", "inf"]
+)
+def test_maps_that_cannot_be_coloured_are_refused(values: np.ndarray) -> None:
+    with pytest.raises(ShapeError, match="map"):
+        Look(values)
 
 
 def test_a_distance_that_is_not_finite_is_refused() -> None:
@@ -277,7 +267,7 @@ def test_a_board_stands_beside_all_else(gallery, board) -> None:
 
 def test_hostile_names_on_a_board_never_become_markup(hostile) -> None:
     for evil in hostile:
-        line = Line(Tile(evil, pixels(0), None, evil), [np.eye(8)] * 2, [evil] * 2)
+        line = Line(Tile(evil, pixels(0), evil), [np.eye(8)] * 2, [evil] * 2)
         reader = Reader(page(title=evil, cases=[], board=Board([Column(evil, evil)] * 2, [line], evil)))
         assert [t for t, _ in reader.elements if t in ("script", "img")] == ["script"]
         assert not [a for _, attrs in reader.elements for a in attrs if a.startswith("on")]

@@ -1,7 +1,6 @@
 """Score tables: the text that stands in the cells, and what a terminal prints."""
 
 import io
-import math
 
 import pytest
 from rich.console import Console
@@ -18,29 +17,17 @@ def printed(table: Table, width: int = 100) -> str:
 
 
 @pytest.mark.parametrize(
-    ("values", "text"),
+    ("values", "digits", "text"),
     [
-        ([0.75, 1.0, 1.0, 1.0, 1.0], "0.95 [0.75, 1.00]"),  # the paper's own cell
-        ([0.5], "0.50"),
-        ([], "–"),
-        ([math.nan], "–"),
-        ([0.25, math.nan, 0.75], "0.50 [0.25, 0.75] (2 of 3)"),
+        ((0.95, 0.75, 1.0), 2, "0.95 [0.75, 1.00]"),  # the paper's own cell
+        ((0.0415, -0.0023, 0.0853), 3, "0.042 [-0.002, 0.085]"),
+        ((0.5,), 3, "0.500"),
+        ((0.5, None, None), 2, "0.50"),
+        ((None,), 3, "–"),
     ],
 )
-def test_interval(values: list[float], text: str) -> None:
-    assert tables.interval(values) == text
-
-
-def test_scores_put_the_random_baseline_last_and_keep_the_order() -> None:
-    values = {"nDCG@4": {"SSIM": [0.5, 0.7], "IG": [0.9, 1.0]}, "P@5": {"IG": [0.8]}}
-    table = tables.scores(values, {"nDCG@4": 0.4434})
-    assert table.columns == ("metric", "SSIM", "IG", "random")
-    assert table.rows == (
-        ("nDCG@4", "0.60 [0.50, 0.70]", "0.95 [0.90, 1.00]", "0.44"),
-        ("P@5", "–", "0.80", "–"),
-    )
-    assert tables.scores(values).columns == ("metric", "SSIM", "IG")
-    assert table.numeric == (False, True, True, True)
+def test_a_score_as_text(values: tuple[float | None, ...], digits: int, text: str) -> None:
+    assert tables.spell(*values, digits=digits) == text
 
 
 def test_a_column_of_words_is_not_numeric() -> None:
@@ -66,7 +53,8 @@ def test_numbers_align_right_on_a_terminal() -> None:
 
 
 def test_a_narrow_terminal_loses_nothing() -> None:
-    values = {f"metric-{i}": {f"method-{j}": [0.1, 0.2] for j in range(5)} for i in range(2)}
-    out = printed(tables.scores(values, {}), width=64)
+    columns = ("metric", *(f"method-{j}" for j in range(5)), "random")
+    rows = [(f"metric-{i}", *["0.15 [0.10, 0.20]"] * 5, "–") for i in range(2)]
+    out = printed(Table("Scores", columns, rows), width=64)
     assert out.count("0.15") == out.count("[0.10,") == out.count("0.20]") == 10  # folded between numbers, not in them
     assert max(map(len, out.splitlines())) <= 64

@@ -190,7 +190,9 @@ def signed(encoder, queries, results):
 def test_maps_are_compared_with_their_sign_one_by_one():
     pairs, method = answers(), Method("signed", signed, {})
     made = explain.explain_pairs(pairs, None, method, SPACE, "index")
-    plan = measuring.Plan(None, ["randomisation"], {}, 0, 7, "both", Stand(), ["c", "b", "a"], ["cascade", "independent"])
+    plan = measuring.Plan(
+        None, ["randomisation"], {}, 0, 7, "both", Stand(), ["c", "b", "a"], ["cascade", "independent"]
+    )
     found = plan.measure(made, pairs, method).randomisation
     assert found.layers == ["c", "b", "a"] and found.sign == "signed"
     assert found.independent[:, 2] == pytest.approx(-1)  # the same map with the other sign
@@ -226,7 +228,7 @@ def test_a_random_map_is_that_of_its_pair(cells):
 
 
 def test_a_random_map_is_as_coarse_as_its_cells():
-    """Neighbours are alike where a cell is large, the middles of cells have the drawn values, and no side is favoured."""
+    """Neighbours are alike where a cell is large, pixels far apart are not, and no side is favoured."""
     maps = {
         cells: np.stack([measured_curves.draw(np.zeros((42, 42)), np.zeros(1), seed, cells) for seed in range(200)])
         for cells in (0, 7)

@@ -4,13 +4,13 @@
 
 ``masks``
     ``score(maps, masks)``: maps against masks of what they should show. ``expected(masks)`` is the exact mean of
-    ``score`` over all orders of the map's pixels: what a map gets that knows nothing of the lesion. Maps and masks are
+    ``score`` over all orders of the map's pixels: what an uninformative map gets. Maps and masks are
     arrays (N, H, W) of one shape: bringing a map to the size of its mask is the caller's business.
 ``maps``
     ``score(maps)``: maps alone. ``expected(maps)``, where there is one, is the mean over all orders of their pixels.
 ``curves``
-    ``score(curves)``: similarity after each step of a perturbation, (N, T). What chance gets is another curve, of a
-    random order of the pixels: so there is no ``expected``.
+    ``score(curves)``: similarity after each step of a perturbation, (N, T). ``CURVES`` names those of an explanation
+    artifact. What chance gets is another curve, of a random order of the pixels: so there is no ``expected``.
 
 Undefined values: the result is a masked array of shape (N,), masked where a mask is empty or a map has no relevance,
 and never NaN. Callers leave those images out of the mean and count them.

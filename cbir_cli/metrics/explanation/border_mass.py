@@ -1,8 +1,9 @@
-"""Border mass: the share of a map's relevance at the edge of the image, or in its corners: the alarm for shortcuts.
+"""Border mass: the share of a map's relevance at the edge of the image, or in its corners.
 
-What makes two patients alike lies inside them. At the edge are letters, tokens, collimators and black frames; a network
-that compares those has learnt where an image comes from. From 0 to 1; a map that knows nothing gets the share of the
-image that is edge. What is well above that should be looked at; it is no proof, since anatomy reaches the edge too.
+A warning sign of shortcut learning: what makes two patients alike lies inside them. At the edge are letters, tokens,
+collimators and black frames; a network that compares those has learnt where an image comes from. From 0 to 1; an
+uninformative map gets the share of the image that is edge. What is well above that should be looked at; it is no proof,
+since anatomy reaches the edge too.
 
 The frame is as wide as ``width`` times the shorter side, rounded, and at least one pixel; a corner is a square whose
 side is three times that, or half of the shorter side where that is less.
@@ -21,7 +22,7 @@ radiographic COVID-19 detection selects shortcuts over signal. Nature Machine In
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cbir_cli.errors import ShapeError
+from cbir_cli.errors import UsageError
 from cbir_cli.metrics.explanation._check import stack
 from cbir_cli.registry import unknown
 
@@ -52,9 +53,9 @@ def score(maps: ArrayLike, *, sign: str = "positive", part: str = "frame", width
     Raises
     ------
     ShapeError
-        If maps are not (N, H, W), one is not finite, or the width is out of range.
+        If maps are not (N, H, W), or one is not finite.
     UsageError
-        If there is no such sign or part.
+        If there is no such sign or part, or the width is out of range.
     """
     values = np.maximum(stack(maps, sign), 0).astype(np.float64)
     edge = _edge(values.shape[1:], part, width)
@@ -83,9 +84,9 @@ def expected(maps: ArrayLike, *, part: str = "frame", width: float = 0.1) -> "np
     Raises
     ------
     ShapeError
-        If maps are not (N, H, W), one is not finite, or the width is out of range.
+        If maps are not (N, H, W), or one is not finite.
     UsageError
-        If there is no such part.
+        If there is no such part, or the width is out of range.
     """
     values = stack(maps, "positive")
     edge = _edge(values.shape[1:], part, width)
@@ -97,7 +98,7 @@ def _edge(shape: tuple[int, ...], part: str, width: float) -> NDArray[np.bool_]:
     if part not in PARTS:
         raise unknown("part of the border", part, PARTS)
     if not 0 < width <= 0.5:
-        raise ShapeError(f"width: expected a share of the side above 0 and up to 0.5, found {width}")
+        raise UsageError(f"width: expected a share of the side above 0 and up to 0.5, found {width}")
     pixels = max(1, round(width * min(shape, default=1)))
     if part == "corners":
         pixels = max(1, min(3 * pixels, min(shape, default=1) // 2))

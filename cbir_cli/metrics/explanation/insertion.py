@@ -27,6 +27,9 @@ from cbir_cli.metrics.explanation._area import area
 
 NEEDS = "curves"
 
+CURVES = "insertion"
+"""Which of the stored curves."""
+
 
 def score(curves: ArrayLike) -> "np.ma.MaskedArray":
     """Area under each curve, by the trapezoidal rule divided by the number of steps, as in the authors' code.

@@ -1,6 +1,6 @@
 """Pointing game: whether a map's most relevant pixel lies in the lesion.
 
-1 for a hit, 0 for a miss; the mean over images is the share of hits. From 0 to 1; a map that knows nothing gets the
+1 for a hit, 0 for a miss; the mean over images is the share of hits. From 0 to 1; an uninformative map gets the
 lesion's share of the image.
 
 With ``tolerance`` a hit may lie that far outside, in pixels of the mask. The default is 0; the paper's evaluation takes
@@ -28,7 +28,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cbir_cli.errors import ShapeError
+from cbir_cli.errors import UsageError
 from cbir_cli.metrics.explanation._check import lesion, pairs
 
 NEEDS = "masks"
@@ -56,10 +56,9 @@ def score(maps: ArrayLike, masks: ArrayLike, *, sign: str = "positive", toleranc
     Raises
     ------
     ShapeError
-        If maps and masks are not (N, H, W) of one shape, a map is not finite, masks are not bool, or the tolerance is
-        not finite and at least 0.
+        If maps and masks are not (N, H, W) of one shape, a map is not finite, or masks are not bool.
     UsageError
-        If there is no such sign.
+        If there is no such sign, or the tolerance is not finite and at least 0.
     """
     values, lesions = pairs(maps, masks, sign)
     target, defined = _target(lesions, tolerance), lesions.any(axis=(1, 2))
@@ -88,7 +87,9 @@ def expected(masks: ArrayLike, *, tolerance: float = 0.0) -> "np.ma.MaskedArray"
     Raises
     ------
     ShapeError
-        If masks are not (N, H, W) of bool, or the tolerance is not finite and at least 0.
+        If masks are not (N, H, W) of bool.
+    UsageError
+        If the tolerance is not finite and at least 0.
     """
     lesions = lesion(masks)
     target, pixels = _target(lesions, tolerance), lesions.shape[1] * lesions.shape[2]
@@ -98,7 +99,7 @@ def expected(masks: ArrayLike, *, tolerance: float = 0.0) -> "np.ma.MaskedArray"
 def _target(lesions: NDArray[np.bool_], tolerance: float) -> NDArray[np.bool_]:
     """Return where a pixel hits: in the lesion or no farther from it than the tolerance; nowhere if there is none."""
     if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ShapeError(f"tolerance: expected a number of pixels of at least 0, found {tolerance}")
+        raise UsageError(f"tolerance: expected a number of pixels of at least 0, found {tolerance}")
     if not tolerance:
         return lesions
     from scipy.ndimage import distance_transform_edt

@@ -1,7 +1,7 @@
 """Relevance rank accuracy: the share of a map's most relevant pixels that lie in the lesion, as many as it has pixels.
 
 ``RR = |R_M and S| / |S|``, with S the lesion's pixels, M = |S|, and R_M the M most relevant pixels of the map.
-From 0 to 1; a map that knows nothing gets the lesion's share of the image.
+From 0 to 1; an uninformative map gets the lesion's share of the image.
 
 The CT-liver paper prints the mean over images in percent, and leaves M open: the code that it names takes M = |S|.
 

@@ -1,7 +1,7 @@
 """Top-k intersection: the share of a map's k most relevant pixels that lie in the lesion.
 
-``TKI = |R_k and S| / k``, with S the lesion's pixels and R_k the k most relevant pixels of the map. From 0 to 1; a map
-that knows nothing gets the lesion's share of the image. Where the lesion has fewer than k pixels, even the best map
+``TKI = |R_k and S| / k``, with S the lesion's pixels and R_k the k most relevant pixels of the map. From 0 to 1; an
+uninformative map gets the lesion's share of the image. Where the lesion has fewer than k pixels, even the best map
 gets no more than its share of k: so compare methods, not lesions.
 
 k counts pixels of the mask. Quantus takes 1000 by default, a fiftieth of an image of 224 pixels.
@@ -23,7 +23,7 @@ JMLR 24, 2023. (TopKIntersection.)
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cbir_cli.errors import ShapeError
+from cbir_cli.errors import UsageError
 from cbir_cli.metrics.explanation._check import lesion, pairs
 from cbir_cli.metrics.explanation._top import share
 
@@ -52,12 +52,12 @@ def score(maps: ArrayLike, masks: ArrayLike, *, k: int, sign: str = "positive") 
     Raises
     ------
     ShapeError
-        If maps and masks are not (N, H, W) of one shape, a map is not finite, masks are not bool, or k is below 1.
+        If maps and masks are not (N, H, W) of one shape, a map is not finite, or masks are not bool.
     UsageError
-        If there is no such sign.
+        If there is no such sign, or k is below 1.
     """
     if k < 1:
-        raise ShapeError(f"expected k of at least 1, found {k}")
+        raise UsageError(f"expected k of at least 1, found {k}")
     values, lesions = pairs(maps, masks, sign)
     defined = lesions.any(axis=(1, 2))
     shares = np.zeros(len(values))

@@ -60,7 +60,7 @@
       svg.append(drawn("path", { class: `line of-${i}`, d: `M${points.join(" L")}` }));
       const key = drawn("svg", { viewBox: "0 0 26 8", "aria-hidden": "true" },
         drawn("path", { class: `key of-${i}`, d: "M0,4 L26,4" }));
-      keys.append(node("li", {}, key, LINES[i], node("b", {}, line[0].toFixed(2))));
+      keys.append(node("li", {}, key, LINES[i], node("b", {}, line[0].toFixed(3))));
     });
     const head = node("figcaption", {}, node("b", {}, kind), ` similarity, ${BETTER[kind]}; area:`);
     return node("figure", {}, head, svg, keys);

@@ -1,0 +1,70 @@
+"""How far a mean may be off: Student's t interval.
+
+Reference
+---------
+Student. The probable error of a mean. Biometrika 6, 1908.
+
+Why not the bootstrap
+---------------------
+The percentile interval is too short for few values: of six it holds the mean of a normal distribution in 87 % of cases,
+not 95 %. The bootstrap-t interval has no end where samples come out without spread, as of a metric that is 0 or 1.
+
+How often the interval of 95 % holds the mean, over 4000 draws each (standard error .003):
+
+=====================  =====  =====  =====  =====
+values                 n = 6     10     20     40
+=====================  =====  =====  =====  =====
+normal                  .949   .943   .944   .950
+uniform                 .936   .949   .956   .952
+beta(2, 5)              .938   .942   .948   .951
+t, 3 degrees            .962   .961   .960   .952
+exponential             .876   .905   .911   .929
+log-normal, sigma 1     .821   .844   .871   .892
+=====================  =====  =====  =====  =====
+
+Of skewed values the mean is missed on the side of the long tail: those of an exponential distribution lie below theirs
+in .120, .091, .080 and .062 of the cases, where .025 is meant. Areas and shares lie between 0 and 1, where no tail is
+long; a few outliers on one side make the interval less sure than it says.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cbir_cli.errors import ShapeError
+
+FEWEST = 6
+"""Values that an interval needs: fewer say too little about their own spread."""
+
+
+def interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float] | None:
+    """Interval of the mean of independent values.
+
+    What hangs together, such as the results of one query, has to be averaged first; of two methods on the same queries
+    give the differences, and the interval is that of a paired comparison.
+
+    Parameters
+    ----------
+    values : array (N,) of float
+    level : float
+        How often it is to hold the mean.
+
+    Returns
+    -------
+    tuple of float or None
+        Around the mean of the values; it may reach beyond the range of the values. None for less than six values, or
+        if all are the same, which would be an interval of no width.
+
+    Raises
+    ------
+    ShapeError
+        If values are not (N,) and finite.
+    """
+    from scipy.special import stdtrit
+
+    found = np.asarray(values, np.float64)
+    if found.ndim != 1 or not np.isfinite(found).all():
+        raise ShapeError(f"expected finite values (N,), found {found.shape}")
+    if len(found) < FEWEST or not np.ptp(found):
+        return None
+    half = stdtrit(len(found) - 1, (1 + level) / 2) * found.std(ddof=1) / np.sqrt(len(found))
+    return float(found.mean() - half), float(found.mean() + half)
