@@ -65,7 +65,7 @@ def run(
     Explanations are scored by the area under their insertion and deletion curves, if cbir explain --measure made them,
     by sparseness and by the share of relevance at the edge and in the corners (border-mass), and with --masks as maps
     are. Values are averaged over the results of each query, then over the queries of each class. Beside the mean stand
-    two baselines, a random map (pixels in random order) and a random network (the same method on random weights), and
+    two baselines, a random map (smooth random values) and a random network (the same method on random weights), and
     the difference to each; from six queries on, means and differences have 95 % intervals over queries. The rank
     correlations of --measure randomisation follow, layer by layer.
 

@@ -88,7 +88,7 @@ def _facts(row: Row) -> dict[str, Any]:
 
 NOTE = (
     "Mean over the results of each query, then over n queries, with its 95 % interval over queries from "
-    f"{FEWEST} queries on. Random map: the pixels in random order. Random network: the same method on a network with "
+    f"{FEWEST} queries on. Random map: smooth random values. Random network: the same method on a network with "
     "random weights."
 )
 

@@ -94,7 +94,7 @@ def _areas(sums: _Sums) -> tables.Table:
     note = (
         "Area under the curve: mean over the results of each query, then over queries, with its 95 % interval from "
         f"{FEWEST} queries on (n \u2265 {FEWEST}). Larger is better for insertion, smaller for deletion. A random map "
-        "changes the pixels in random order; a random network is the same method on a network with random weights. "
+        "has smooth random values; a random network is the same method on a network with random weights. "
         "Maps are called better than one of these if the 95 % interval of the difference, query by query, leaves out "
         "zero, and else no better, though with few queries a small difference may be missed."
     )

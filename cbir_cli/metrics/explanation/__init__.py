@@ -10,7 +10,7 @@
     ``score(maps)``: maps alone. ``expected(maps)``, where there is one, is the mean over all orders of their pixels.
 ``curves``
     ``score(curves)``: similarity after each step of a perturbation, (N, T). ``CURVES`` names those of an explanation
-    artifact. What chance gets is another curve, of a random order of the pixels: so there is no ``expected``.
+    artifact. What chance gets is another curve, of a random map: so there is no ``expected``.
 
 Undefined values: the result is a masked array of shape (N,), masked where a mask is empty or a map has no relevance,
 and never NaN. Callers leave those images out of the mean and count them.

@@ -6,7 +6,7 @@ other, intact image is measured. The score is the area under that curve; the cur
 
 From 0 to 1, lower is better. A perfect map takes away at once all that makes the two alike, and the area comes near to
 0, or near to the similarity that is left when all is grey.
-What chance gets depends on network and pair: it is the area of a map of random order, which is stored beside it.
+What chance gets depends on network and pair: it is the area of a random map, whose curve is stored beside it.
 
 Ties: pixels of equal importance change row by row, from the top left; that is decided where the curve is made.
 Not to be confused with: insertion and deletion of a classifier (RISE), whose curve is the probability of a class; the

@@ -6,7 +6,7 @@ similarity with the other, intact image is measured. The score is the area under
 
 From 0 to 1, higher is better. A perfect map shows at once all that makes the two alike: the similarity jumps to that
 of the intact pair, and the area comes near to it. So no map gets 1 unless the intact images have a similarity of 1.
-What chance gets depends on network and pair: it is the area of a map of random order, which is stored beside it.
+What chance gets depends on network and pair: it is the area of a random map, whose curve is stored beside it.
 
 Ties: pixels of equal importance change row by row, from the top left; that is decided where the curve is made.
 Not to be confused with: insertion and deletion of a classifier (RISE), whose curve is the probability of a class; the
