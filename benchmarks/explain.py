@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cbir_cli import engines, masks, registry
+from cbir_cli import engines, registry, sliding_boxes
 from cbir_cli.artifacts.model import Model
 from cbir_cli.errors import CbirError
 from cbir_cli.images import InputSpec
@@ -149,7 +149,7 @@ def hidden(boxes, shape):
 def of_occlusion(network, module, options):
     query, result = pictures(2, options.size)
     box, stride = options.box, options.stride
-    boxes = list(masks.sliding(*result.shape, box=box, stride=stride))
+    boxes = list(sliding_boxes.sliding(*result.shape, box=box, stride=stride))
     turns = max(1, len(boxes) // 100)
     other = outside(module, network.input)
     print(f"Occlusion, {len(boxes)} boxes of {box} pixels every {stride}, {turns} turns, {options.threads} threads")

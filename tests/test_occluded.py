@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from cbir_cli import engines, masks, occluded, registry
+from cbir_cli import engines, occluded, registry, sliding_boxes
 from cbir_cli.errors import CbirError, ShapeError
 from cbir_cli.models._onnx import Graph, Step
 
@@ -103,7 +103,7 @@ def windows(run, image, boxes):
 )
 def test_windows_give_what_the_whole_network_gives(architecture, size, box, stride):
     image, run = noise(size), engine(architecture)
-    boxes = [(0, 0, 0, 0), *masks.sliding(size, size, box=box, stride=stride)]
+    boxes = [(0, 0, 0, 0), *sliding_boxes.sliding(size, size, box=box, stride=stride)]
     boxes = boxes[:: max(1, len(boxes) // 150)]
     found = together(run, image, boxes)
     assert windows(run, image, boxes) == len(registry.load("models", architecture).steps(run._weights))
@@ -132,14 +132,14 @@ def test_from_where_windows_are_not_worth_it_the_rest_runs_whole(monkeypatch, ar
         monkeypatch.setattr(occluded, "_CALL", 0.0)
         monkeypatch.setattr(occluded, "_COPY", 0.0)
     image, run = noise(size), engine(architecture)
-    boxes = [(0, 0, 0, 0), *masks.sliding(size, size, box=box, stride=box)][::5]
+    boxes = [(0, 0, 0, 0), *sliding_boxes.sliding(size, size, box=box, stride=box)][::5]
     assert 0 < windows(run, image, boxes) < len(registry.load("models", architecture).steps(run._weights))
     close(together(run, image, boxes), eager(architecture, hide(image, boxes)))
 
 
 def test_a_network_that_is_too_small_for_windows_runs_whole():
     image, run = noise(32), engine("densenet-tiny")
-    boxes = list(masks.sliding(32, 32, box=8, stride=8))
+    boxes = list(sliding_boxes.sliding(32, 32, box=8, stride=8))
     assert not windows(run, image, boxes)
     found = together(run, image, boxes)
     np.testing.assert_array_equal(found[0], run(hide(image, boxes))[0])
@@ -148,7 +148,7 @@ def test_a_network_that_is_too_small_for_windows_runs_whole():
 @pytest.mark.densenet121
 def test_densenet121():
     image, run = noise(224), engine("densenet121")
-    boxes = [(0, 0, 0, 0), *list(masks.sliding(224, 224, box=24, stride=5))[::120]]
+    boxes = [(0, 0, 0, 0), *list(sliding_boxes.sliding(224, 224, box=24, stride=5))[::120]]
     assert windows(run, image, boxes) > 10
     close(together(run, image, boxes), eager("densenet121", hide(image, boxes)))
 
@@ -157,7 +157,7 @@ def test_densenet121():
 @pytest.mark.parametrize("architecture", NETWORKS)
 def test_a_box_has_the_same_bytes_in_any_company_order_and_number_of_threads(architecture):
     image = noise(65)
-    boxes = list(masks.sliding(65, 65, box=11, stride=9))
+    boxes = list(sliding_boxes.sliding(65, 65, box=11, stride=9))
     alone = engine(architecture)
     expected = together(alone, image, boxes)
     for run in (alone, engine(architecture, threads=3)):
@@ -183,7 +183,7 @@ def test_a_box_that_changes_no_pixel_changes_no_bit(architecture):
 @pytest.mark.usefixtures("always")
 def test_who_stops_listening_spoils_nothing():
     image, run = noise(64), engine("densenet-small", threads=2)
-    boxes = list(masks.sliding(64, 64, box=9, stride=9))
+    boxes = list(sliding_boxes.sliding(64, 64, box=9, stride=9))
     expected = together(run, image, boxes)
     listening = run.hidden(image, boxes, FILL)
     next(listening)
@@ -199,7 +199,9 @@ def test_an_error_in_a_thread_comes_out(monkeypatch, threads):
 
     monkeypatch.setattr(occluded, "_paste", fail)
     with pytest.raises(CbirError, match="no"):
-        together(engine("densenet-tiny", threads=threads), noise(32), list(masks.sliding(32, 32, box=8, stride=8)))
+        together(
+            engine("densenet-tiny", threads=threads), noise(32), list(sliding_boxes.sliding(32, 32, box=8, stride=8))
+        )
 
 
 def test_memory_bounds_how_many_run_at_a_time(monkeypatch):
@@ -277,13 +279,13 @@ def test_steps_depend_on_what_they_say_and_on_all_of_it(architecture):
 @pytest.mark.parametrize("architecture", ["densenet-tiny", "mldam-tiny"])
 def test_torch_gives_the_same(architecture):
     image, run = noise(64), engine(architecture, kind="torch")
-    boxes = [(0, 0, 0, 0), *masks.sliding(64, 64, box=24, stride=16)]
+    boxes = [(0, 0, 0, 0), *sliding_boxes.sliding(64, 64, box=24, stride=16)]
     close(together(run, image, boxes), eager(architecture, hide(image, boxes)))
 
 
 def test_a_network_with_a_graph_and_without_steps_runs_whole(monkeypatch):
     image, run = noise(33), engine("densenet-tiny")
-    boxes = list(masks.sliding(33, 33, box=8, stride=5))
+    boxes = list(sliding_boxes.sliding(33, 33, box=8, stride=5))
     expected = run(hide(image, boxes))
     members = dict(inspect.getmembers(run._architecture))
     monkeypatch.setattr(run, "_architecture", SimpleNamespace(**{n: m for n, m in members.items() if n != "steps"}))
