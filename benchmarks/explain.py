@@ -32,7 +32,8 @@ from cbir_cli.artifacts.model import Model
 from cbir_cli.errors import CbirError
 from cbir_cli.images import InputSpec
 from cbir_cli.similarity import occlusion
-from cbir_cli.stages.encoders import Network, Settings
+from cbir_cli.stages.encoding import Settings
+from cbir_cli.stages.networks import Network
 
 FILL = 0.449
 BATCH = 16

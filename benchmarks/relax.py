@@ -23,7 +23,8 @@ from cbir_cli.artifacts.model import Model
 from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
 from cbir_cli.similarity import relax as of_pairs
-from cbir_cli.stages.encoders import Network, Settings
+from cbir_cli.stages.encoding import Settings
+from cbir_cli.stages.networks import Network
 
 try:
     import relax_xai.relax as package

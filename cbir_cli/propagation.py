@@ -18,50 +18,9 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from cbir_cli.errors import CbirError
+from cbir_cli.propagation_operations import AVERAGES, IN_PLACE, KERNELS, PRODUCTS, RELUS, SUMS, is_linear, varies
+from cbir_cli.propagation_rules import Layer, Rule, Statistics
 
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a batch norm holds, (C, 1, 1) each: ``(x - mean) / sqrt(variance + eps) * weight + bias``."""
-
-    mean: Tensor
-    variance: Tensor
-    weight: Tensor
-    bias: Tensor
-    eps: float
-
-
-@dataclass(frozen=True)
-class Layer:
-    """An operation that is linear in its input: a convolution, a dense layer, a batch norm, an average.
-
-    Attributes
-    ----------
-    run : callable
-        (inputs, weight, bias or None) to outputs: the operation with other weights.
-    weight, bias : Tensor or None
-        Its own; an average has none. Those of a batch norm are what it multiplies by and adds, (C, 1, 1).
-    kind : str
-        ``convolution``, ``dense``, ``norm`` or ``average``.
-    order : int
-        Which of the network's convolutions and dense layers it is, from 0; -1 for other layers.
-    positive : bool
-        Whether its inputs are known to be non-negative, since they come from a ReLU.
-    statistics : Statistics or None
-        Of a batch norm.
-    """
-
-    run: Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
-    weight: Tensor | None
-    bias: Tensor | None
-    kind: str
-    order: int = -1
-    positive: bool = False
-    statistics: Statistics | None = None
-
-
-Rule = Callable[[Layer, Tensor, Tensor], Tensor]
-"""(layer, inputs, relevance of the outputs) to the relevance of the inputs."""
 ActivationRule = Callable[[Tensor, Tensor], Tensor]
 """(inputs of a ReLU, relevance of its outputs) to the relevance of its inputs."""
 
@@ -97,107 +56,6 @@ class Rules:
     add: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
 
-KERNELS = {
-    torch.conv1d: "convolution",
-    torch.conv2d: "convolution",
-    torch.conv3d: "convolution",
-    torch.conv_transpose1d: "convolution",
-    torch.conv_transpose2d: "convolution",
-    torch.conv_transpose3d: "convolution",
-    F.linear: "dense",
-}
-_RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
-_AVERAGES = {
-    F.avg_pool1d,
-    F.avg_pool2d,
-    F.avg_pool3d,
-    F.adaptive_avg_pool1d,
-    F.adaptive_avg_pool2d,
-    F.adaptive_avg_pool3d,
-    torch.mean,
-    Tensor.mean,
-    torch.sum,  # the z rule does not see the divisor
-    Tensor.sum,
-}
-_SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__}
-_POOLINGS = {
-    F.max_pool1d,
-    F.max_pool2d,
-    F.max_pool3d,
-    F.adaptive_max_pool1d,
-    F.adaptive_max_pool2d,
-    F.adaptive_max_pool3d,
-    torch.max_pool1d,
-    torch.max_pool2d,
-    torch.max_pool3d,
-    torch.amax,
-    Tensor.amax,
-}
-_REARRANGEMENTS = {
-    F.pad,
-    F.interpolate,
-    F.dropout,
-    F.dropout2d,
-    F.dropout3d,
-    F.alpha_dropout,
-    F.feature_alpha_dropout,
-    torch.cat,
-    torch.concat,
-    torch.concatenate,
-    torch.stack,
-    torch.flatten,
-    torch.reshape,
-    torch.permute,
-    torch.transpose,
-    torch.movedim,
-    torch.squeeze,
-    torch.unsqueeze,
-    torch.clone,
-    Tensor.flatten,
-    Tensor.reshape,
-    Tensor.view,
-    Tensor.permute,
-    Tensor.transpose,
-    Tensor.movedim,
-    Tensor.squeeze,
-    Tensor.unsqueeze,
-    Tensor.expand,
-    Tensor.contiguous,
-    Tensor.clone,
-    Tensor.to,
-    Tensor.float,
-    Tensor.double,
-    Tensor.__getitem__,
-    Tensor.T.__get__,  # type: ignore[attr-defined]
-    Tensor.mT.__get__,  # type: ignore[attr-defined]
-}
-_DIFFERENCES = {
-    torch.sub,
-    Tensor.sub,
-    Tensor.sub_,
-    Tensor.__sub__,
-    Tensor.__isub__,
-    Tensor.__rsub__,
-    torch.neg,
-    Tensor.neg,
-}
-_QUOTIENTS = {torch.div, Tensor.div, Tensor.div_, Tensor.__truediv__, Tensor.__itruediv__}
-_PRODUCTS = {torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__imul__, Tensor.__rmul__, *_QUOTIENTS}
-_IN_PLACE = {
-    F.relu_,
-    torch.relu_,
-    Tensor.relu_,
-    Tensor.add_,
-    Tensor.__iadd__,
-    Tensor.mul_,
-    Tensor.__imul__,
-    Tensor.div_,
-    Tensor.__itruediv__,
-}
-_LINEAR = {F.batch_norm, *_RELUS, *_AVERAGES, *_SUMS, *_POOLINGS, *_REARRANGEMENTS, *_DIFFERENCES}
-"""Where there is no rule, their gradient is the rule."""
-
-
 class Propagation(TorchFunctionMode):
     """Context in which a network's forward and backward pass follow the rules.
 
@@ -227,21 +85,21 @@ class Propagation(TorchFunctionMode):
             )
         if func in KERNELS:
             return self._kernel(func, *args, **kwargs)
-        if func in _RELUS:
+        if func in RELUS:
             return self._relu(func, *args, **kwargs)
         if func is F.batch_norm and rules.norm:
             return self._norm(rules.norm, *args, **kwargs)
-        if func in _AVERAGES and rules.average:
+        if func in AVERAGES and rules.average:
             return self._average(rules.average, func, *args, **kwargs)
-        if func in _SUMS and rules.add and not kwargs and _alike(args):
+        if func in SUMS and rules.add and not kwargs and _alike(args):
             output = self._replace(_plain(torch.add, *args), rules.add, *args)
-            if func in _IN_PLACE:
+            if func in IN_PLACE:
                 _mark(args[0], "replaced")
             return output
-        if func in _PRODUCTS and rules.average and _is_linear(func, args):
+        if func in PRODUCTS and rules.average and is_linear(func, args):
             return self._scaled(rules.average, func, *args, **kwargs)
         output = func(*args, **kwargs)
-        if isinstance(output, Tensor) and output.requires_grad and not _is_linear(func, args):
+        if isinstance(output, Tensor) and output.requires_grad and not is_linear(func, args):
             raise CbirError(f"{self._method}: is defined for networks of ReLUs; this one uses {_name(func)}")
         return output
 
@@ -267,7 +125,7 @@ class Propagation(TorchFunctionMode):
         rule = self._rules.fused_relu if _is_marked(input, "kernel") else self._rules.relu
         if rule:
             output = self._replace(_plain(torch.relu, input), _alone(rule), input, keep=rule is not passed)
-            if func in _IN_PLACE or True in (*args, *kwargs.values()):
+            if func in IN_PLACE or True in (*args, *kwargs.values()):
                 # What it returns goes on; the tensor itself still holds what it held before.
                 _mark(input, "replaced")
         else:
@@ -298,7 +156,7 @@ class Propagation(TorchFunctionMode):
         )
         # In evaluation a batch norm is a multiplication and an addition.
         scale = (held.variance + eps).rsqrt() * held.weight
-        layer = Layer(multiply, scale, held.bias - held.mean * scale, "norm", statistics=held)
+        layer = Layer(_multiply, scale, held.bias - held.mean * scale, "norm", statistics=held)
         output = _plain(F.batch_norm, input, mean, variance, weight, bias, False, momentum, eps)
         return self._follow(rule, layer, input, output)
 
@@ -307,11 +165,11 @@ class Propagation(TorchFunctionMode):
         return self._follow(rule, layer, input, _plain(func, input, *rest, **named))
 
     def _scaled(self, rule: Rule, func: Any, *args: Any, **named: Any) -> Tensor:
-        input = next(a for a in args if _varies(a))
-        scale = _plain(func, *(torch.ones_like(a) if _varies(a) else a for a in args), **named)
+        input = next(a for a in args if varies(a))
+        scale = _plain(func, *(torch.ones_like(a) if varies(a) else a for a in args), **named)
         layer = Layer(lambda inputs, weight, bias: inputs * scale, None, None, "average")
         output = self._follow(rule, layer, input, input.detach() * scale)
-        if func in _IN_PLACE:
+        if func in IN_PLACE:
             _mark(input, "replaced")
         return output
 
@@ -322,17 +180,6 @@ class Propagation(TorchFunctionMode):
         self, output: Tensor, rule: Callable[..., tuple[Tensor, ...]], *inputs: Tensor, keep: bool = True
     ) -> Tensor:
         return cast(Tensor, _Node.apply(self, output, rule, keep, *inputs))
-
-
-def _is_linear(func: Any, args: tuple[Any, ...]) -> bool:
-    """Return whether an operation is linear in its inputs, or takes their maxima, as every rule assumes."""
-    if func in _PRODUCTS:  # with a constant
-        return sum(map(_varies, args)) == 1 and (func not in _QUOTIENTS or _varies(args[0]))
-    return func in _LINEAR
-
-
-def _varies(argument: Any) -> bool:
-    return isinstance(argument, Tensor) and argument.requires_grad
 
 
 def _tensors(args: Iterable[Any]) -> Iterator[Tensor]:
@@ -348,7 +195,7 @@ def _name(func: Any) -> str:
     return str(getattr(func, "__name__", func)).strip("_")
 
 
-def multiply(inputs: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+def _multiply(inputs: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """Return ``inputs * weight + bias``: what a batch norm does after training."""
     scaled = inputs if weight is None else inputs * weight
     return scaled if bias is None else scaled + bias

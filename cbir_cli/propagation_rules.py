@@ -14,14 +14,57 @@ S. Lapuschkin et al. Unmasking Clever Hans predictors and assessing what machine
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from cbir_cli.propagation import Layer, Rule
-
 _TINY = 1e-7
 """What iNNvestigate divides by where a sum is exactly zero; any other stabiliser gives other maps."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a batch norm holds, (C, 1, 1) each: ``(x - mean) / sqrt(variance + eps) * weight + bias``."""
+
+    mean: Tensor
+    variance: Tensor
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An operation that is linear in its input: a convolution, a dense layer, a batch norm, an average.
+
+    Attributes
+    ----------
+    run : callable
+        (inputs, weight, bias or None) to outputs: the operation with other weights.
+    weight, bias : Tensor or None
+        Its own; an average has none. Those of a batch norm are what it multiplies by and adds, (C, 1, 1).
+    kind : str
+        ``convolution``, ``dense``, ``norm`` or ``average``.
+    order : int
+        Which of the network's convolutions and dense layers it is, from 0; -1 for other layers.
+    positive : bool
+        Whether its inputs are known to be non-negative, since they come from a ReLU.
+    statistics : Statistics or None
+        Of a batch norm.
+    """
+
+    run: Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
+    weight: Tensor | None
+    bias: Tensor | None
+    kind: str
+    order: int = -1
+    positive: bool = False
+    statistics: Statistics | None = None
+
+
+Rule = Callable[[Layer, Tensor, Tensor], Tensor]
+"""(layer, inputs, relevance of the outputs) to the relevance of the inputs."""
 
 
 def epsilon(size: float) -> Rule:

@@ -30,6 +30,7 @@ SHARED = (
     "label_policy",
     "npz",
     "propagation",
+    "propagation_operations",
     "propagation_rules",
     "__init__",
 )

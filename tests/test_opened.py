@@ -14,7 +14,9 @@ from cbir_cli.images import InputSpec
 from cbir_cli.maps import as_pixels
 from cbir_cli.models import _weights
 from cbir_cli.opened import Opened
-from cbir_cli.stages.encoders import Network, Settings, Ssim
+from cbir_cli.stages.encoding import Settings
+from cbir_cli.stages.networks import Network
+from cbir_cli.stages.ssim import Ssim
 
 HERE = Settings(device="cpu", threads=1)
 

@@ -61,6 +61,11 @@ class Model:
     history: list[Entry] = field(default_factory=list)
     name: str = ""
 
+    @property
+    def gives_outputs(self) -> bool:
+        """Whether it has logits: the vector of a model that has none is what the network returns."""
+        return not self.feature_layer.endswith(".output")
+
     def space(self) -> str:
         """Return the fingerprint of the space its vectors live in: weights, preprocessing and saliency stage."""
         stage = self.saliency.space() if self.saliency else ""

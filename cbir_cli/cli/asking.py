@@ -14,7 +14,7 @@ from cbir_cli.cli import options, sources
 from cbir_cli.errors import UsageError
 from cbir_cli.records import Record
 from cbir_cli.stages import query as retrieval
-from cbir_cli.stages.encoders import Encoder, Settings
+from cbir_cli.stages.encoding import Encoder, Settings
 from cbir_cli.stages.query import Queries
 
 

@@ -61,7 +61,7 @@ def run(
     from cbir_cli.cli import sources
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import embed as embedding
-    from cbir_cli.stages import encoders, streaming, together
+    from cbir_cli.stages import encoders, encoding, networks, streaming, together
 
     if audit:
         return _audit(source, keep_ids, format, output)
@@ -71,20 +71,20 @@ def run(
     name = model if model in encoders.BUILT_IN else options.model_path(model)
     given = registry.settings(settings or [], encoders.known_settings(name), "cbir embed")
     compat = given.pop("compat", "none")
-    where = encoders.Settings(engine.value, device.value, threads, compat)
+    where = encoding.Settings(engine.value, device.value, threads, compat)
     if source is not None and sources.is_hdf5(source):
         if image_size or shard or resume or name in encoders.BUILT_IN:
             raise UsageError("a maps artifact goes with a cbir model, without --image-size, --shard and --resume")
         network = models.read(name)
         with sources.open_maps(source) as maps:
-            fed = encoders.Network(network, where, saliency=maps.space)
+            fed = networks.Network(network, where, saliency=maps.space)
             labels = options.task_labels(task, network.task)
             embedding.embed_maps(fed, maps, output, labels=labels, batch=batch_size)
         return 0
     hide = pseudonyms.from_environment(keep=keep_ids)
     encoder = encoders.open_encoder(name, where, image_size=image_size, **given)
     images = sources.read_images(source, patient=patient, frame=frame, null=null, output=output, hide=hide)
-    if isinstance(encoder, encoders.Network):
+    if isinstance(encoder, networks.Network):
         sources.warn_of_other_key(encoder.model, hide.check)
     with together.shares(output, options.shard_of(shard), device=device.value) as share:
         job = streaming.Job(

@@ -37,7 +37,7 @@ def run(
     from cbir_cli.artifacts import files
     from cbir_cli.artifacts import model as models
     from cbir_cli.cli import sources
-    from cbir_cli.stages import encoders, fitting, train
+    from cbir_cli.stages import fitting, network_maps, train
 
     path = options.network_path(model)
     files.check_output(output, path, maps, init)
@@ -46,6 +46,6 @@ def run(
     cores = options.cores(workers)
     with distributed.joined(engines.choose_device(device.value)) as ranks, sources.open_maps(maps) as stored:
         run = fitting.Run(output, seed, device.value, threads, cores, resume=resume, ranks=ranks)
-        encoders.check_explains(network, stored.method)
+        network_maps.check_explains(network, stored.method)
         train.finetune_network(task, network, stored, models.read(init) if init else network, run)
     return 0

@@ -75,7 +75,7 @@ def run(
     from cbir_cli.artifacts import model as models
     from cbir_cli.cli import asking, sources, terminal
     from cbir_cli.errors import UsageError
-    from cbir_cli.stages import encoders, randomisation, streaming, together
+    from cbir_cli.stages import encoding, randomisation, streaming, together
     from cbir_cli.stages import preview as previews
     from cbir_cli.stages import saliency as mapping
 
@@ -100,7 +100,7 @@ def run(
         mapping.trained_on(network, images.records, hide) if choice.fit_images and fit is None else given.records
     )
     cores = options.cores(workers)
-    place = encoders.Settings("torch", device.value, threads)
+    place = encoding.Settings("torch", device.value, threads)
 
     def learn(model: models.Model) -> mapping.Learnt:
         source = given.stored(hide)

@@ -37,7 +37,8 @@ from torch import Tensor, nn
 
 from cbir_cli import propagation_rules
 from cbir_cli.errors import UsageError
-from cbir_cli.propagation import Layer, Rule, Rules, passed
+from cbir_cli.propagation import Rules, passed
+from cbir_cli.propagation_rules import Layer, Rule
 from cbir_cli.registry import unknown
 from cbir_cli.saliency import _output
 

@@ -64,7 +64,9 @@ from torch.overrides import TorchFunctionMode
 
 from cbir_cli import propagation_rules
 from cbir_cli.errors import CbirError
-from cbir_cli.propagation import KERNELS, Layer, Rules, passed
+from cbir_cli.propagation import Rules, passed
+from cbir_cli.propagation_operations import KERNELS
+from cbir_cli.propagation_rules import Layer
 from cbir_cli.saliency import _output
 
 EXPLAINS = "output"

@@ -119,7 +119,8 @@ def explain(encoder: Any, queries: ndarray, results: ndarray, *, rule: str = "z-
 
 def _rules(rule: str) -> "Rules":
     from cbir_cli import propagation_rules as known
-    from cbir_cli.propagation import Layer, Rules, passed
+    from cbir_cli.propagation import Rules, passed
+    from cbir_cli.propagation_rules import Layer
 
     if rule not in RULES:
         raise unknown("rule of lrp", rule, RULES)

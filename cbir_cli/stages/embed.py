@@ -12,7 +12,8 @@ from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.maps import as_pixels
 from cbir_cli.records import Record
 from cbir_cli.stages import streaming
-from cbir_cli.stages.encoders import Encoder, Network
+from cbir_cli.stages.encoding import Encoder
+from cbir_cli.stages.networks import Network
 from cbir_cli.tasks import find_label
 
 

@@ -17,7 +17,7 @@ from cbir_cli.stages import explainers, measuring
 from cbir_cli.stages import pairs as to_explain
 from cbir_cli.stages import query as retrieval
 from cbir_cli.stages.class_averages import Averages
-from cbir_cli.stages.encoders import Encoder
+from cbir_cli.stages.encoding import Encoder
 from cbir_cli.stages.explainers import Method
 from cbir_cli.stages.pairs import Pairs
 from cbir_cli.stages.pictures import Pictures

@@ -10,7 +10,7 @@ from cbir_cli import maps, registry
 from cbir_cli.artifacts.explanation import IMPORTANCE, ON_QUERY, ON_RESULT, UNCERTAINTY
 from cbir_cli.artifacts.index import Index
 from cbir_cli.errors import ShapeError
-from cbir_cli.stages.encoders import Encoder
+from cbir_cli.stages.encoding import Encoder
 from cbir_cli.stages.negatives import Negatives, needed
 from cbir_cli.stages.pairs import Pairs
 from cbir_cli.stages.pictures import Pictures

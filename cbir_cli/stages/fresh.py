@@ -6,7 +6,7 @@ from dataclasses import replace
 from cbir_cli import randomisation, registry
 from cbir_cli.artifacts.model import Model
 from cbir_cli.errors import UsageError
-from cbir_cli.stages.encoders import Network
+from cbir_cli.stages.networks import Network
 from cbir_cli.stages.randomisation import fresh_weights
 
 _SALIENCY = "saliency."

@@ -19,7 +19,7 @@ import numpy as np
 from cbir_cli import curves
 from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Curves, Explanation, Measures
 from cbir_cli.progress import Progress
-from cbir_cli.stages.encoders import Network
+from cbir_cli.stages.networks import Network
 from cbir_cli.stages.pairs import Pairs
 
 Group = tuple[np.ndarray | None, list[tuple[str, int]]]

@@ -16,9 +16,10 @@ from cbir_cli import curves, randomisation, registry
 from cbir_cli.artifacts.explanation import Explanation, Randomisation
 from cbir_cli.errors import UsageError
 from cbir_cli.stages import measured_curves
-from cbir_cli.stages.encoders import Encoder, Network
+from cbir_cli.stages.encoding import Encoder
 from cbir_cli.stages.explainers import Method
 from cbir_cli.stages.fresh import Fresh
+from cbir_cli.stages.networks import Network
 from cbir_cli.stages.pairs import Pairs
 
 WHATS = (*curves.WHATS, "randomisation")

@@ -20,7 +20,10 @@ from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.run import RunRow
 from cbir_cli.errors import ArtifactError, SourceError
 from cbir_cli.splits import SplitRow
-from cbir_cli.stages.encoders import Network, Settings, Ssim, open_encoder, reopen
+from cbir_cli.stages.encoders import open_encoder, reopen
+from cbir_cli.stages.encoding import Settings
+from cbir_cli.stages.networks import Network
+from cbir_cli.stages.ssim import Ssim
 
 log = logging.getLogger("cbir")
 

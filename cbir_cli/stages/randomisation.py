@@ -12,7 +12,7 @@ from cbir_cli import randomisation, reading, registry
 from cbir_cli.artifacts.model import Model
 from cbir_cli.errors import SourceError
 from cbir_cli.records import Record
-from cbir_cli.stages.encoders import Mapper
+from cbir_cli.stages.network_maps import Mapper
 from cbir_cli.stages.streaming import nothing
 
 log = logging.getLogger("cbir")

@@ -18,7 +18,8 @@ from cbir_cli.records import Record, images
 from cbir_cli.stages import preview as previews
 from cbir_cli.stages import streaming
 from cbir_cli.stages.embed import table_of
-from cbir_cli.stages.encoders import Mapper, Settings, check_explains
+from cbir_cli.stages.encoding import Settings
+from cbir_cli.stages.network_maps import Mapper, check_explains
 
 log = logging.getLogger("cbir")
 

@@ -67,10 +67,10 @@ def test_curves_lie_between_the_intact_pair_and_what_is_left(chain, measured, na
 
 def test_a_curve_made_by_hand(chain, measured):
     """The result of a pair is changed, and the query stays whole; the network is asked once a step."""
-    from cbir_cli.stages import encoders
+    from cbir_cli.stages import encoders, encoding
 
     made = read(measured / "cnn.h5")
-    encoder = encoders.open_encoder(str(chain / "cnn.h5"), encoders.Settings())
+    encoder = encoders.open_encoder(str(chain / "cnn.h5"), encoding.Settings())
     row, pair = 1, made.map_pair[1]
     result = made.result_images[made.result[pair]]
     query = vectors(chain / "cnn.emb.h5")[made.queries.ids[made.query[pair]]]
@@ -90,10 +90,10 @@ def test_a_curve_of_the_random_model_made_by_hand(chain, measured, what):
     from scipy.ndimage import gaussian_filter
 
     from cbir_cli.models import densenet_tiny
-    from cbir_cli.stages import encoders
+    from cbir_cli.stages import encoders, encoding
 
     made, row = read(measured / "cnn.h5"), 2
-    encoder = encoders.open_encoder(str(chain / "cnn.h5"), encoders.Settings())
+    encoder = encoders.open_encoder(str(chain / "cnn.h5"), encoding.Settings())
     torch.manual_seed(0)  # measure.seed
     module = densenet_tiny.build(1).eval()
     module.classifier = torch.nn.Identity()
@@ -240,9 +240,9 @@ def test_randomisation(chain, good, measured, tmp_path):
     models.write(str(tmp_path / "fresh.h5"), replace(trained, weights=weights))
     whole = read(measured / "cnn.h5")
     from cbir_cli.similarity import occlusion
-    from cbir_cli.stages import encoders
+    from cbir_cli.stages import encoders, encoding
 
-    encoder = encoders.open_encoder(str(tmp_path / "fresh.h5"), encoders.Settings())
+    encoder = encoders.open_encoder(str(tmp_path / "fresh.h5"), encoding.Settings())
     queries, results = (
         images[rows] / np.float32(255)
         for images, rows in ((whole.query_images, whole.query), (whole.result_images, whole.result))

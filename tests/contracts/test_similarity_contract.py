@@ -15,7 +15,8 @@ from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
 from cbir_cli.opened import Opened
 from cbir_cli.saliency import input_t_gradient
-from cbir_cli.stages.encoders import Network, Settings
+from cbir_cli.stages.encoding import Settings
+from cbir_cli.stages.networks import Network
 
 METHODS = registry.names("similarity")
 

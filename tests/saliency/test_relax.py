@@ -19,7 +19,9 @@ from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
 from cbir_cli.saliency import relax
 from cbir_cli.similarity import relax as pair_relax
-from cbir_cli.stages import encoders
+from cbir_cli.stages.encoding import Settings
+from cbir_cli.stages.network_maps import Mapper
+from cbir_cli.stages.networks import Network
 
 FEW = ["--method", "relax", "--set", "masks=60"]
 
@@ -151,7 +153,7 @@ def made(architecture="resnet-tiny", outputs=2, layer="input"):
 
 
 def mapper(model, **given):
-    return encoders.Mapper(model, "relax", {"masks": 60, **given}, encoders.Settings("torch", "cpu", 1))
+    return Mapper(model, "relax", {"masks": 60, **given}, Settings("torch", "cpu", 1))
 
 
 @pytest.mark.parametrize(
@@ -173,9 +175,7 @@ def test_the_vector_is_what_the_models_feature_layer_says(architecture, outputs,
         network.set_submodule(registry.load("models", architecture).HEAD, nn.Identity())
     given = torch.from_numpy(model.input.prepare(pixels))
     slow = relax.explain_with_uncertainty(network, given, generator=generator(0), **everything(masks=60))
-    assert np.allclose(
-        network(given).detach(), encoders.Network(model, encoders.Settings(device="cpu")).encode(pixels), atol=1e-5
-    )
+    assert np.allclose(network(given).detach(), Network(model, Settings(device="cpu")).encode(pixels), atol=1e-5)
     for name, truth in zip(("maps", "uncertainty"), slow, strict=True):
         scale = rows["scale" if name == "maps" else "uncertainty_scale"]
         found, truth = rows[name] * scale[:, None, None], truth[:, 0].numpy()
@@ -189,7 +189,7 @@ def test_the_vector_is_what_the_models_feature_layer_says(architecture, outputs,
 def test_threads_change_no_byte():
     model, pixels = made(), np.random.default_rng(1).random((2, 32, 32), np.float32)
     one = mapper(model).rows(pixels)
-    two = encoders.Mapper(model, "relax", {"masks": 60}, encoders.Settings("torch", "cpu", 2)).rows(pixels)
+    two = Mapper(model, "relax", {"masks": 60}, Settings("torch", "cpu", 2)).rows(pixels)
     assert all(one[name].tobytes() == two[name].tobytes() for name in one)
 
 
@@ -199,7 +199,7 @@ def test_of_an_ig_model_the_vector_is_what_it_is_searched_by():
     guide = models.Saliency(first, "gradient", {}, "sum-repeat")
     model = replace(made("resnet-tiny"), saliency=guide)
     pixels = np.random.default_rng(1).random((2, 32, 32), np.float32)
-    encoder = encoders.Network(model, encoders.Settings(device="cpu", threads=1))
+    encoder = Network(model, Settings(device="cpu", threads=1))
     watched = mapper(model)
     vectors = watched._vectors(first.input.prepare(pixels))
     assert (

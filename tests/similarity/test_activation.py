@@ -11,7 +11,8 @@ from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
 from cbir_cli.opened import Opened
 from cbir_cli.similarity import activation
-from cbir_cli.stages.encoders import Network, Settings
+from cbir_cli.stages.encoding import Settings
+from cbir_cli.stages.networks import Network
 
 SIZE, CELL = 12, 4
 

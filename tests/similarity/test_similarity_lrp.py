@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from cbir_cli import propagation_rules
 from cbir_cli.errors import CbirError, ShapeError, UsageError
 from cbir_cli.opened import Opened
-from cbir_cli.propagation import Layer
+from cbir_cli.propagation_rules import Layer
 from cbir_cli.saliency import lrp as of_outputs
 from cbir_cli.similarity import lrp
 

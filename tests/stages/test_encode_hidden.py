@@ -10,7 +10,8 @@ from cbir_cli.artifacts import model as models
 from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
 from cbir_cli.similarity import occlusion
-from cbir_cli.stages.encoders import Network, Settings
+from cbir_cli.stages.encoding import Settings
+from cbir_cli.stages.networks import Network
 
 HERE = Settings(device="cpu", threads=1)
 BOXES = [(0, 0, 0, 0), *sliding_boxes.sliding(32, 32, box=9, stride=7)]

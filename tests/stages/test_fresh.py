@@ -8,8 +8,9 @@ from cbir_cli.artifacts import model as models
 from cbir_cli.errors import UsageError
 from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
-from cbir_cli.stages.encoders import Network, Settings
+from cbir_cli.stages.encoding import Settings
 from cbir_cli.stages.fresh import Fresh
+from cbir_cli.stages.networks import Network
 
 
 def model(seed, saliency=None):

@@ -12,8 +12,8 @@ from cbir_cli import curves
 from cbir_cli.errors import UsageError
 from cbir_cli.images import InputSpec
 from cbir_cli.stages import explain, fresh, measured_curves, measuring
-from cbir_cli.stages.encoders import Ssim
 from cbir_cli.stages.explainers import Method
+from cbir_cli.stages.ssim import Ssim
 
 
 class Stand:

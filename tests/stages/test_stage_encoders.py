@@ -16,7 +16,8 @@ from cbir_cli.errors import UsageError
 from cbir_cli.images import InputSpec
 from cbir_cli.models import _weights
 from cbir_cli.stages import encoders
-from cbir_cli.stages.encoders import Network, Settings
+from cbir_cli.stages.encoding import Settings
+from cbir_cli.stages.networks import Network
 
 HERE = Settings(device="cpu", threads=1)
 
