@@ -47,7 +47,7 @@ def test_curves_lie_between_the_intact_pair_and_what_is_left(chain, measured, na
     assert len(made.importance) == len(made.maps) == {"cnn": 4, "ig": 8}[name]
     assert measures.fractions.tolist() == [i / 8 for i in range(9)]
     assert measures.parameters == {
-        "variant": "code", "step": 128, "steps": 8, "fill": "mean", "blur": 50**0.5, "seed": 0,
+        "variant": "code", "step": 128, "steps": 8, "fill": "mean", "blur": 50**0.5, "cells": 7, "seed": 0,
     }  # fmt: skip
     for curves in (measures, measures.random_map, measures.random_model):
         assert curves.insertion.shape == curves.deletion.shape == (len(made.maps), 9)
@@ -149,8 +149,8 @@ def test_baselines_are_left_out(chain, good, measured, tmp_path):
         if kept:
             assert found.random_map.insertion.tolist() == whole.random_map.insertion.tolist()
         rows = good("evaluate", path, "--format", "json", cwd=chain).out.splitlines()
-        row = next(row for row in map(json.loads, rows) if row["measure"] == "insertion" and row["class"] == "all")
-        assert (row["random"] is None) == (row["difference"] is None) == (not kept) and row["random_model"] is None
+        row = next(row for row in map(json.loads, rows) if row["metric"] == "insertion" and row["class"] == "all")
+        assert (row["random"] is None) == (row["difference"] is None) == (not kept) and row["random_network"] is None
         good("report", path, "-o", tmp_path / "page.html", cwd=chain)
 
 
@@ -420,6 +420,10 @@ WRONG = {
     "fill of rise": (
         ["--method", "rise", "--set", "fill=1e300"],
         "fill: expected a finite number of 32 bits, found 1e+300",
+    ),
+    "cells": (
+        ["--measure", "insertion", "--set", "measure.cells=33"],
+        "expected 0 to 32 cells, the side of the images, found 33",
     ),
     "baselines": (
         ["--measure", "insertion", "--set", "measure.baselines=model"],
