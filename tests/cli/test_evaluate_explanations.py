@@ -146,11 +146,8 @@ def test_a_map_that_is_not_finite_is_refused(cbir, tmp_path):
     maps = one.maps.copy()
     maps[2, 3, 3] = np.nan
     write(tmp_path, "a.h5", dataclasses.replace(one, maps=maps))
-    name = one.results.ids[one.result[2]]
     ran = cbir("evaluate", "a.h5", cwd=tmp_path)
-    assert (ran.status, ran.error) == (1, f"cbir evaluate: a.h5: damaged: the map of {name} is not finite")
-    ran = cbir("evaluate", "a.h5", "--label", "Love", cwd=tmp_path)  # looked at before the maps
-    assert ran.status == 2 and ran.error.startswith("cbir evaluate: unknown label 'Love': ")
+    assert (ran.status, ran.error) == (1, "cbir evaluate: a.h5: damaged: a map is not finite")
 
 
 # --- masks ------------------------------------------------------------------------------------------------------------
