@@ -13,7 +13,7 @@ import pytest
 
 from cbir_cli import registry, tasks
 from cbir_cli.cli.main import COMMANDS, main
-from cbir_cli.stages import encoders, measuring
+from cbir_cli.stages import encoders, measuring, split
 
 ROOT = Path(__file__).parent.parent
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "DESIGN.md", "CHANGELOG.md")]
@@ -310,7 +310,7 @@ def test_command_line_parses(path, line):
         "embed": encoders.known_settings("imagenet"),
         "query": ["compat"],
         "explain": [f"measure.{name}" for name in registry.parameters(measuring.plan)],
-        "split": ["uncertain", "blank", "unit"],
+        "split": split.SELECTION,
     }.get(command, [])
     if command in ("train", "finetune-ig"):
         known = tasks.load(values.get("task") or "pleural").settings()
