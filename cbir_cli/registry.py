@@ -14,6 +14,7 @@ module, names them, and ``member(name)`` returns each, an object with the folder
 import ast
 import contextlib
 import difflib
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -67,6 +68,7 @@ def module_name(name: str) -> str:
     return canonical(name).replace("++", "_plus_plus").replace("-", "_")
 
 
+@functools.cache  # asked for with every map; listing a folder reads its files
 def load(folder: str, name: str) -> Any:
     """Import one method of a folder.
 

@@ -7,7 +7,6 @@ refused. ``fingerprint`` is a hash of the content, however HDF5 lays it out; ``c
 """
 
 import errno
-import io
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -25,11 +24,13 @@ import numpy as np
 
 from cbir_cli import __version__
 from cbir_cli.artifacts import _payload
+from cbir_cli.artifacts._replacing import STDIO as STDIO  # its callers ask files for it
+from cbir_cli.artifacts._replacing import identity, is_device, replacing
+from cbir_cli.artifacts._unfailing import hdf5
 from cbir_cli.errors import ArtifactError, CbirError, UsageError
 
 VERSION = 1
 KINDS = ("cbir-model", "cbir-saliency", "cbir-embedding", "cbir-index", "cbir-explanation")
-STDIO = "-"
 UNSEALED = "sha256:" + "0" * 64
 
 
@@ -97,7 +98,7 @@ def check_output(target: str, *inputs: str | Path | None, text: bool = False) ->
     CbirError
         If the folder does not exist or cannot be written.
     """
-    if target != STDIO and (there := _identity(target)) and there in map(_identity, inputs):
+    if target != STDIO and (there := identity(target)) and there in map(identity, inputs):
         raise UsageError(f"-o {target}: is one of the inputs; name another file")
     if target == STDIO:
         if text:
@@ -116,7 +117,7 @@ def check_output(target: str, *inputs: str | Path | None, text: bool = False) ->
         raise UsageError("-o: expected the name of a file, found nothing")
     if path.is_dir():
         raise CbirError(f"{target}: is a directory")
-    if _is_device(path):
+    if is_device(path):
         return
     if not path.parent.is_dir():
         raise CbirError(f"{target}: the folder {path.parent} does not exist")
@@ -147,12 +148,8 @@ def create(
         To be filled by the caller.
     """
     check_output(target)
-    final = None if target == STDIO or _is_device(Path(target)) else Path(os.path.realpath(target))
-    folder = tempfile.gettempdir() if final is None else final.parent
-    handle, temporary = tempfile.mkstemp(prefix=".cbir-", suffix=".tmp", dir=folder)
-    os.close(handle)
-    try:
-        with _hdf5(temporary) as file:
+    with replacing(target) as temporary:
+        with hdf5(temporary) as file:
             file.attrs["checksum"] = UNSEALED
             file.attrs["format"] = kind
             file.attrs["format-version"] = VERSION
@@ -166,15 +163,6 @@ def create(
         _payload.seal(temporary)
         with open_artifact(temporary, kind):
             pass
-        if final is None:
-            _copy_out(temporary, target)
-        else:
-            _replace(temporary, final)
-    except (OSError, RuntimeError) as error:
-        raise _write_error(target, error) from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
 
 
 def write_text(target: str, text: str) -> None:
@@ -189,21 +177,8 @@ def write_text(target: str, text: str) -> None:
     if target == STDIO:
         sys.stdout.write(text)
         return
-    final = None if _is_device(Path(target)) else Path(os.path.realpath(target))
-    try:
-        if final is None:
-            Path(target).write_text(text, encoding="utf-8")
-            return
-        handle, temporary = tempfile.mkstemp(prefix=".cbir-", suffix=".tmp", dir=final.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            _replace(temporary, final)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
-    except OSError as error:
-        raise _write_error(target, error) from error
+    with replacing(target) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -324,7 +299,7 @@ def spooled(names: Sequence[str]) -> Iterator[dict[str, str]]:
         If a pipe is empty.
     """
     with ExitStack() as stack:
-        pipes = [name for name in dict.fromkeys(names) if name == STDIO or _is_device(Path(name))]
+        pipes = [name for name in dict.fromkeys(names) if name == STDIO or is_device(Path(name))]
         yield {name: stack.enter_context(_readable(name)) for name in pipes}
 
 
@@ -393,104 +368,3 @@ def _open_message(name: str, path: str, error: OSError) -> str:
     if "signature not found" in str(error):
         return f"{name}: is not an HDF5 file"
     return f"{name}: damaged: {' '.join(str(error).split())}"
-
-
-def _copy_out(path: str, target: str) -> None:
-    with open(path, "rb") as whole:
-        if target == STDIO:
-            shutil.copyfileobj(whole, sys.stdout.buffer, 1 << 20)
-            sys.stdout.buffer.flush()
-        else:
-            with open(target, "wb") as out:
-                shutil.copyfileobj(whole, out, 1 << 20)
-
-
-def _identity(path: str | Path | None) -> tuple[int, int] | None:
-    """Return what tells a regular file from others, whatever name it goes by."""
-    try:
-        status = os.stat(path or "")
-    except (OSError, ValueError):
-        return None
-    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
-
-
-def _is_device(path: Path) -> bool:
-    """Say whether a path is something that is there but cannot be replaced: a pipe, ``/dev/null``, ``/dev/stdout``."""
-    return path.exists() and not path.is_file() and not path.is_dir()
-
-
-def _replace(temporary: str, final: Path) -> None:
-    """Put a file that is whole in the place of another, with its permissions."""
-    os.chmod(temporary, stat.S_IMODE(final.stat().st_mode) if final.exists() else 0o666 & ~_umask())
-    _sync(temporary)
-    os.replace(temporary, final)
-    _sync(final.parent)
-
-
-def _sync(path: str | Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-class _Unfailing(io.FileIO):
-    """A file that takes every write and remembers the first that failed.
-
-    HDF5 cannot close a file after a failed write, and crashes the interpreter at its end. So the error is kept from it
-    until it has closed.
-    """
-
-    error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        done = 0
-        while self.error is None and done < len(view):
-            try:
-                done += super().write(view[done:])
-            except OSError as error:
-                self.error = error
-        return len(view)
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.error = self.error or error
-            return size or 0
-
-
-@contextmanager
-def _hdf5(path: str) -> Iterator[h5py.File]:
-    """Open a new HDF5 file whose attribute ``path`` tells where it is; raise a failed write after it is closed."""
-    with _Unfailing(path, "r+") as raw:
-        try:
-            with h5py.File(raw, "w") as file:
-                file.path = path
-                yield file
-        except Exception:
-            if raw.error:
-                raise raw.error from None
-            raise
-        if raw.error:
-            raise raw.error
-
-
-def _write_error(target: str, error: OSError | RuntimeError) -> Exception:
-    if isinstance(error, BrokenPipeError):
-        return error
-    name = "standard output" if target == STDIO else target
-    text = str(error)
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "errno = 28" in text:
-        return CbirError(f"{name}: no space left on the device; nothing was written")
-    if getattr(error, "errno", None) == errno.EFBIG or "errno = 27" in text:
-        return CbirError(f"{name}: file too large for this system's limit; nothing was written")
-    return CbirError(f"{name}: cannot be written: {' '.join(text.split())}")

@@ -25,8 +25,8 @@ explanations. Information Fusion 81, 2022. arXiv:2003.07258. (Relevance rank acc
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cbir_cli.metrics.explanation._check import lesion, pairs
-from cbir_cli.metrics.explanation._top import share
+from cbir_cli.metrics.explanation._check import pairs
+from cbir_cli.metrics.explanation._top import chance, share
 
 NEEDS = "masks"
 
@@ -81,6 +81,4 @@ def expected(masks: ArrayLike) -> "np.ma.MaskedArray":
     ShapeError
         If masks are not (N, H, W) of bool.
     """
-    lesions = lesion(masks)
-    sizes, pixels = lesions.sum(axis=(1, 2)), lesions.shape[1] * lesions.shape[2]
-    return np.ma.MaskedArray(sizes / max(1, pixels), mask=sizes == 0)
+    return chance(masks)

@@ -1,0 +1,51 @@
+"""HDF5 files whose failed writes are kept from HDF5 until it has closed them."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import h5py
+
+
+class _Unfailing(io.FileIO):
+    """A file that takes every write and remembers the first that failed.
+
+    HDF5 cannot close a file after a failed write, and crashes the interpreter at its end. So the error is kept from it
+    until it has closed.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while self.error is None and done < len(view):
+            try:
+                done += super().write(view[done:])
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+
+@contextmanager
+def hdf5(path: str) -> Iterator[h5py.File]:
+    """Open a new HDF5 file whose attribute ``path`` tells where it is; raise a failed write after it is closed."""
+    with _Unfailing(path, "r+") as raw:
+        try:
+            with h5py.File(raw, "w") as file:
+                file.path = path
+                yield file
+        except Exception:
+            if raw.error:
+                raise raw.error from None
+            raise
+        if raw.error:
+            raise raw.error
