@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "cbir_cli"
 FOLDERS = ("cli", "stages", "artifacts", "tasks")
 METHODS = ("data", "models", "objectives", "saliency", "similarity", "index", "metrics", "reports", "phantom")
 SHARED = (
+    "allowed",
     "errors",
     "registry",
     "records",

@@ -25,6 +25,7 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli import registry
+from cbir_cli.allowed import Allowed
 from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.index import _products, _ssim
 from cbir_cli.index._nearest import Nearest
@@ -96,7 +97,7 @@ class Searcher:
         self._metric = metric
 
     def search(
-        self, queries: ndarray, k: int, *, allowed: Callable[[int], ndarray | None] | None = None
+        self, queries: ndarray, k: int, *, allowed: Callable[[int], Allowed | None] | None = None
     ) -> tuple[ndarray, ndarray]:
         """Find the k nearest rows of each query.
 
@@ -107,8 +108,8 @@ class Searcher:
         k : int
             At least 1.
         allowed : callable, optional
-            Called once with the number of each query; returns which rows may answer it, (N,) bool, or None for all.
-            Rows that may not answer make room for others: k are given wherever k exist.
+            Called once with the number of each query; returns which rows may answer it, or None for all. Rows that
+            may not answer make room for others: k are given wherever k exist.
 
         Returns
         -------
@@ -122,8 +123,8 @@ class Searcher:
         UsageError
             If k is below 1.
         ShapeError
-            If queries or an answer of ``allowed`` have another shape or type, or a query is not one that ``build``
-            would have accepted as a vector.
+            If queries have another shape or type, a query is not one that ``build`` would have accepted as a vector,
+            or ``allowed`` names a row that does not exist.
         """
         if k < 1:
             raise UsageError(f"expected k of at least 1, found {k}")
@@ -144,18 +145,15 @@ class Searcher:
             parts.append(Nearest(0, k))
         return np.concatenate([p.distances for p in parts]), np.concatenate([p.rows for p in parts])
 
-    def _masks(self, allowed: Callable[[int], ndarray | None], start: int, count: int) -> ndarray:
-        masks = np.ones((count, self._shape[0]), dtype=bool)
+    def _masks(self, allowed: Callable[[int], Allowed | None], start: int, count: int) -> ndarray:
+        masks = np.zeros((count, self._shape[0]), dtype=bool)
         for number in range(count):
-            mask = allowed(start + number)
-            if mask is None:
-                continue
-            if mask.shape != (self._shape[0],) or mask.dtype != bool:
-                raise ShapeError(
-                    f"query {start + number}: expected a filter of {self._shape[0]} bool, "
-                    f"found {mask.shape} {mask.dtype}"
-                )
-            masks[number] = mask
+            rows = allowed(start + number)
+            if rows is None:
+                masks[number] = True
+            else:
+                rows.check(self._shape[0])
+                masks[number, rows.rows(self._shape[0])] = True
         return masks
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cbir_cli import registry
+from cbir_cli.allowed import Allowed
 from cbir_cli.artifacts.embeddings import Embedding
 from cbir_cli.artifacts.index import Index
 from cbir_cli.artifacts.items import Items
@@ -147,7 +148,7 @@ def search(index: Index, queries: Queries, k: int, *, same: bool = False) -> lis
     guard = Guard(index, queries) if not same else None
     k = min(k, max(1, len(index.embedding.items.ids)))
     vectors = np.ascontiguousarray(queries.vectors)
-    distances, rows = _searcher(index).search(vectors, k, allowed=guard.mask if guard else None)
+    distances, rows = _searcher(index).search(vectors, k, allowed=guard.allowed if guard else None)
     if guard:
         guard.say()
     return _checked([_answer(q, rows[q], distances[q]) for q in range(len(rows))])
@@ -173,17 +174,18 @@ def search_split(index: Index, queries: Queries, k: int | None, split: Sequence[
     for seed, number in dict.fromkeys((row.seed, row.set) for row in split):
         members = [row for row in split if (row.seed, row.set) == (seed, number)]
         rows = [_find(places, row.id, "the index") for row in members if row.role == "catalogue"]
+        catalogue = np.unique(np.array(rows, dtype=np.int64))  # one array for all queries of the set
         for row in members:
             if row.role == "query":
                 asked.append((seed, number, _find(numbers, row.id, "the query images")))
-                catalogues.append(np.array(rows, dtype=np.int64))
+                catalogues.append(catalogue)
     if not asked:
         raise SourceError("the split table names no query")
     guard = Guard(index, queries)
     order = [q for _, _, q in asked]
 
-    def allowed(i: int) -> np.ndarray:
-        return guard.mask(order[i], within=catalogues[i])
+    def allowed(i: int) -> Allowed:
+        return guard.allowed(order[i], within=catalogues[i])
 
     most = min(k or len(places), max(1, *map(len, catalogues)))
     distances, rows_found = _searcher(index).search(np.ascontiguousarray(queries.vectors[order]), most, allowed=allowed)
@@ -256,15 +258,11 @@ class Guard:
                 "patients of query and index were hidden with different keys: the same patient cannot be left out"
             )
 
-    def mask(self, query: int, within: np.ndarray | None = None) -> np.ndarray:
-        """Return which rows of the index may answer a query, among some rows or all."""
-        own = same(self._items, self._queries, query, same_ids=self._same_source)
-        asked = np.ones(len(own), dtype=bool)
-        if within is not None:
-            asked[:] = False
-            asked[within] = True
-        self._count += int(np.count_nonzero(own & asked))
-        return asked & ~own
+    def allowed(self, query: int, within: np.ndarray | None = None) -> Allowed:
+        """Return which rows of the index may answer a query, among some rows (ascending) or all."""
+        own = np.flatnonzero(same(self._items, self._queries, query, same_ids=self._same_source))
+        self._count += len(own) if within is None else len(np.intersect1d(own, within))
+        return Allowed(within, own)
 
     def say(self) -> None:
         """Say how many were kept away."""

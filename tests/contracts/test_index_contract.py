@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cbir_cli import registry
+from cbir_cli.allowed import Allowed
 from cbir_cli.errors import CbirError
 from cbir_cli.index import exact
 
@@ -83,11 +84,26 @@ def test_answers(case, k):
 def test_a_filter_is_honoured(case):
     backend, metric = case
     vectors, queries = data(metric), data(metric, 4, seed=2)
-    masks = np.arange(120)[None] % 4 == np.arange(4)[:, None]
     searcher = backend.open(vectors, backend.build(vectors, metric=metric), metric=metric)
-    _, rows = searcher.search(queries, 8, allowed=lambda q: masks[q])
-    assert (rows >= 0).all()
-    assert (rows % 4 == np.arange(4)[:, None]).all()
+    for filters in (
+        [Allowed(np.arange(q, 120, 4)) for q in range(4)],
+        [Allowed(without=np.flatnonzero(np.arange(120) % 4 != q)) for q in range(4)],
+        [Allowed(np.arange(0, 120, 2), np.flatnonzero(np.arange(120) % 4 != q)) for q in (0, 2, 0, 2)],
+    ):
+        wanted = [set(rows.rows(120).tolist()) for rows in filters]
+        for k in (8, 30, 40):
+            distances, rows = searcher.search(queries, k, allowed=filters.__getitem__)
+            for q in range(4):
+                found = rows[q][rows[q] >= 0]
+                assert len(found) == len(set(found)) == min(k, len(wanted[q])) and set(found.tolist()) <= wanted[q]
+                assert np.isinf(distances[q, len(found) :]).all()
+
+
+def test_a_filter_that_leaves_nothing(case):
+    backend, metric = case
+    searcher = backend.open(data(metric), backend.build(data(metric), metric=metric), metric=metric)
+    _, rows = searcher.search(data(metric, 2, seed=2), 3, allowed=lambda q: Allowed(np.empty(0, np.int64)))
+    assert (rows == -1).all()
 
 
 def test_a_memory_map_gives_the_same(case, tmp_path):
@@ -114,7 +130,7 @@ def test_malformed(case):
         lambda: searcher.search(wrong, 1),
         lambda: searcher.search(vectors[:, :5], 1),
         lambda: searcher.search(vectors, 0),
-        lambda: searcher.search(vectors, 1, allowed=lambda q: np.ones(3, bool)),
+        lambda: searcher.search(vectors, 1, allowed=lambda q: Allowed(np.array([120]))),
     ):
         with pytest.raises(CbirError):
             call()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from cbir_cli.allowed import Allowed
 from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.index import _products, exact
 
@@ -34,9 +35,20 @@ def plain_search(vectors, queries, k, metric, allowed=None):
     return distances, rows
 
 
+def allowing(mask):
+    """Both ways of saying it: the rows that may, and of those some that may not; or all but those that may not."""
+    if mask is None:
+        return None
+    rows = np.flatnonzero(mask)
+    if mask[0]:
+        return Allowed(without=np.flatnonzero(~mask))
+    return Allowed(np.union1d(rows, np.flatnonzero(~mask)[::2]), np.flatnonzero(~mask))
+
+
 def search(vectors, queries, k, metric, allowed=None):
     payload = exact.build(vectors, metric=metric)
-    return exact.open(vectors, payload, metric=metric).search(queries, k, allowed=allowed)
+    rows = None if allowed is None else lambda q: allowing(allowed(q))
+    return exact.open(vectors, payload, metric=metric).search(queries, k, allowed=rows)
 
 
 def assert_same_order(found, truth, vectors, queries, metric):
@@ -150,7 +162,7 @@ def test_batches_do_not_matter(metric):
         one = searcher.search(queries[q : q + 1], 7)
         assert one[0].tobytes() == distances[q].tobytes() and one[1].tobytes() == rows[q].tobytes()
         # Nor does what else is measured at the same time: one row, or all.
-        alone = searcher.search(queries[q : q + 1], 7, allowed=lambda _, row=rows[q, 1]: np.arange(150) == row)
+        alone = searcher.search(queries[q : q + 1], 7, allowed=lambda _, row=rows[q, 1:2]: Allowed(row))
         assert alone[0][0, 0] == distances[q, 1] and alone[1][0, 0] == rows[q, 1]
     assert (distances[:20, 0] == 0).all() and (rows[:20, 0] == np.arange(20)).all()
 
@@ -251,9 +263,17 @@ def test_malformed_calls():
         exact.open(vectors[:2], payload, metric="l2")
     with pytest.raises(ShapeError):
         exact.open(vectors, {"squared_norms": np.array([1, np.nan, 1])}, metric="l2")
-    for wrong in (np.ones(2, bool), np.ones(3, int)):
-        with pytest.raises(ShapeError, match="query 0"):
-            searcher.search(vectors[:1], 1, allowed=lambda _, mask=wrong: mask)
+    for wrong in (
+        np.ones(3, bool),
+        np.array([0, 3]),
+        np.array([-1, 0]),
+        np.array([1, 0]),
+        np.array([1, 1]),
+        np.ones((1, 1), int),
+    ):
+        for rows in (Allowed(wrong), Allowed(without=wrong)):
+            with pytest.raises(ShapeError, match="rows"):
+                searcher.search(vectors[:1], 1, allowed=lambda _, rows=rows: rows)
     with pytest.raises(UsageError, match="k of at least 1"):
         searcher.search(vectors, 0)
     with pytest.raises(UsageError, match="did you mean cosine"):
