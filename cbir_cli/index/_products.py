@@ -13,6 +13,9 @@ difference of the two vectors in float64, summed in an order that depends on not
 answer is therefore that of a plain float64 loop, whichever way queries are batched, rows are blocked or the matrix
 library sums. In the worst case, all rows within the error of each other, all are measured: slower, never wrong.
 
+Before a block of rows is read at all, a first pass over a few coordinates of it (see ``_reduced``) gives lower bounds
+of the values. Where they leave few rows, those are measured and the block is not read.
+
 Reference
 ---------
 N. J. Higham. Accuracy and Stability of Numerical Algorithms. 2nd ed., SIAM 2002. Equation 3.5: an inner product of
@@ -73,12 +76,12 @@ class Products:
         self._vectors, self._cosine = vectors, metric == "cosine"
         norms = np.sqrt(norms)
         self._scores = Scores(vectors, norms, cosine=self._cosine)
-        self._basis = payload["basis"] if "basis" in payload else None
+        self._few: tuple[Scores, ndarray] | None = None  # of the first pass, with its basis
         if "basis" in payload:
-            _reduced.check(payload["basis"], payload["reduced"], vectors.shape)
-            self._few = Scores(
-                payload["reduced"], norms, cosine=self._cosine, scaled=self._cosine, rounded=_reduced.ROUNDED
-            )
+            basis, reduced = payload["basis"], payload["reduced"]
+            _reduced.check(basis, reduced, vectors.shape)
+            rounded = _reduced.ROUNDED
+            self._few = Scores(reduced, norms, cosine=self._cosine, scaled=self._cosine, rounded=rounded), basis
 
     def check(self, queries: ndarray) -> None:
         """Refuse queries that no distance can be given for."""
@@ -100,7 +103,7 @@ class Products:
         lengths = np.sqrt(np.square(queries, dtype=np.float64).sum(axis=1))
         offset = np.ones(len(queries)) if self._cosine else lengths**2
         probes = self._scores.probes(queries, lengths)
-        few = None if self._basis is None else self._reduced_probes(queries, lengths)
+        few, few_probes = self._first_pass(queries, lengths)
         candidates, closed = Candidates(nearest.k, offset), Closed(without)
         size = max(1, _SCORES // len(queries))
         if only is not None:  # rows that are picked are copied
@@ -108,10 +111,10 @@ class Products:
         for block in blocks(len(self._vectors), size, only):
             reach = self._values(nearest.reach())
             if few is not None:
-                scores, error = self._few.of(few, lengths, block)
+                scores, error = few.of(few_probes, lengths, block)
                 closed.close(scores, block)
                 if np.isinf(reach).any():
-                    reach = np.minimum(reach, self._first(queries, scores, block, nearest.k))
+                    reach = np.minimum(reach, self._first_reach(queries, scores, block, nearest.k))
                 if candidates.hold(scores, error, block, reach):
                     if candidates.count > _FEW * nearest.rows.size:
                         self._settle(candidates, queries, nearest)
@@ -123,13 +126,16 @@ class Products:
                 self._settle(candidates, queries, nearest)
         self._settle(candidates, queries, nearest)
 
-    def _reduced_probes(self, queries: ndarray, lengths: ndarray) -> ndarray:
-        exact, unit = queries.astype(np.float64), np.ones(len(lengths))
+    def _first_pass(self, queries: ndarray, lengths: ndarray) -> tuple[Scores | None, ndarray]:
+        if self._few is None:
+            return None, queries
+        few, basis = self._few
+        exact = queries.astype(np.float64)
         if self._cosine:
             exact /= np.where(lengths > 0, lengths, 1.0)[:, None]
-        return self._few.probes(_reduced.reduce(exact, self._basis), unit)
+        return few, few.probes(_reduced.reduce(exact, basis), np.ones(len(lengths)))
 
-    def _first(self, queries: ndarray, scores: ndarray, block: Block, k: int) -> ndarray:
+    def _first_reach(self, queries: ndarray, scores: ndarray, block: Block, k: int) -> ndarray:
         """Values (Q,) within which k rows lie, of those at the head of a block that seem nearest; inf if unknown."""
         head = scores[:, :_HEAD]
         if head.shape[1] < k:
