@@ -27,6 +27,8 @@ SHARED = (
     "progress",
     "dicom",
     "volumes",
+    "where",
+    "where_grammar",
     "windows",
     "label_policy",
     "npz",
