@@ -58,7 +58,7 @@ def run(
     is ranked within its own catalogue. The same image, study and patient are left out.
 
     --where takes columns of the item table (id path patient study series view source split sex seen; age part
-    examination label:NAME), == != < <= > >=, in (...), is missing, and, or, not and parentheses. What is missing
+    position examination label:NAME), == != < <= > >=, in (...), is missing, and, or, not and parentheses. What is missing
     compares as false. With --only-same patient the results are other examinations of the query's patient, which
     --order position puts in the order of their slices.
 
