@@ -34,6 +34,7 @@ FUNCTIONS = {
     "saliency": "explain",
     "similarity": "explain",
     "index": "build",
+    "fusion": "fuse",
     "metrics/ranking": "score",
     "metrics/explanation": "score",
     "metrics/classification": "score",

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cbir_cli"
 FOLDERS = ("cli", "stages", "artifacts", "tasks")
-METHODS = ("data", "models", "objectives", "saliency", "similarity", "index", "metrics", "reports", "phantom")
+METHODS = ("data", "models", "objectives", "saliency", "similarity", "index", "fusion", "metrics", "reports", "phantom")
 SHARED = (
     "allowed",
     "errors",
@@ -27,6 +27,8 @@ SHARED = (
     "progress",
     "dicom",
     "volumes",
+    "where",
+    "where_grammar",
     "windows",
     "label_policy",
     "npz",
