@@ -105,7 +105,8 @@ def grow(base: Embedding, added: Sequence[Embedding], remove: Collection[str]) -
     keep = np.array([key not in wanted for key in base.items.ids.tolist()], dtype=bool)
     everything = [base, *added]
     table = joined.join([part.items for part in everything], [part.name for part in everything])
-    vectors = joined.Stacked([part.vectors for part in everything])
+    count = len(table.ids)
+    vectors = joined.Stacked([part.vectors for part in everything], np.arange(count))
     starts = np.cumsum([0, *(len(part.items.ids) for part in everything)])
     rows = dict(zip(base.items.ids[keep].tolist(), np.flatnonzero(keep).tolist(), strict=True))
     skipped = 0
@@ -127,7 +128,7 @@ def grow(base: Embedding, added: Sequence[Embedding], remove: Collection[str]) -
         rows |= new
         skipped += len(twice)
     chosen = np.array(list(rows.values()), dtype=np.int64)
-    places = np.full(len(table.ids), -1, dtype=np.int64)
+    places = np.full(count, -1, dtype=np.int64)
     places[chosen[np.argsort(table.ids[chosen], kind="stable")]] = np.arange(len(chosen))
     there = int(keep.sum())
     log.info("removed %d, added %d: %d images", len(keep) - there, len(chosen) - there, len(chosen))

@@ -1,4 +1,4 @@
-"""Rows and item tables of several artifacts, one after the other: what ``cbir merge`` and growing catalogues share."""
+"""Item tables and rows of several artifacts, one after the other: for catalogues that grow, and for shards."""
 
 from collections.abc import Sequence
 
@@ -10,35 +10,26 @@ from cbir_cli.records import MISSING
 
 
 class Stacked:
-    """Rows of several arrays or HDF5 datasets one after the other, read when they are asked for and not all at once.
+    """Some rows of several arrays that lie one after the other, read when they are asked for and not all at once.
 
     Parameters
     ----------
-    parts : sequence of ndarray or h5py.Dataset, (N_i, ...)
-        At least one; of one shape but for the number of rows. Only arrays can be asked for single rows.
-    rows : ndarray (M,), int64, optional
-        Which rows of the stack there are, in this order; all by default.
+    parts : sequence of ndarray (N_i, D)
+        At least one.
+    rows : ndarray (M,), int64
+        Which rows of the stack there are, in this order.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray], rows: np.ndarray | None = None) -> None:
+    def __init__(self, parts: Sequence[np.ndarray], rows: np.ndarray) -> None:
         self._parts, self._rows = parts, rows
         self._starts = np.cumsum([0, *map(len, parts)])
-        count = int(self._starts[-1]) if rows is None else len(rows)
-        self.shape = (count, *parts[0].shape[1:])
+        self.shape = (len(rows), *parts[0].shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        if self._rows is not None:
-            return self._gathered(self._rows[rows])
-        if not isinstance(rows, slice):
-            return self._gathered(rows)
-        start, stop, _ = rows.indices(len(self))
-        cut = zip(self._parts, self._starts, strict=False)
-        return np.concatenate([part[max(0, start - at) : max(0, stop - at)] for part, at in cut])
-
-    def _gathered(self, rows: np.ndarray) -> np.ndarray:
+    def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
+        rows = self._rows[chosen]
         found = np.empty((len(rows), *self.shape[1:]), self._parts[0].dtype)
         owners = np.searchsorted(self._starts, rows, side="right") - 1
         for number, part in enumerate(self._parts):

@@ -66,8 +66,8 @@ def _embeddings(parts: Sequence[files.Artifact], output: str) -> None:
     targets = next((e.space.targets for e in read if e.space.targets), [])
     embeddings.write(
         output,
-        joined.Stacked([e.vectors for e in read]),  # type: ignore[arg-type]
-        _joined(read, [part.name for part in parts]),
+        _Stacked([e.vectors for e in read]),  # type: ignore[arg-type]
+        _joined([e.items for e in read]),
         replace(read[0].space, targets=targets),
         logits=np.concatenate([e.logits for e in read if e.logits is not None]) if read[0].logits is not None else None,
         unreadable={key: reason for e in read for key, reason in e.unreadable.items()},
@@ -84,9 +84,9 @@ def _maps(parts: Sequence[files.Artifact], output: str) -> None:
             raise ArtifactError(f"{part.name}: its method was fitted to other images than that of {read[0].name}")
     saliency.write(
         output,
-        joined.Stacked([m.maps for m in read]),  # type: ignore[arg-type]
+        _Stacked([m.maps for m in read]),  # type: ignore[arg-type]
         np.concatenate([m.scale for m in read]),
-        _joined(read, [part.name for part in parts]),
+        _joined([m.items for m in read]),
         attributes={name: first[name] for name in names},
         fitted=read[0].fitted,
         uncertainty=_uncertainty(read),
@@ -100,11 +100,28 @@ def _uncertainty(read: Sequence[saliency.Maps]) -> tuple[np.ndarray, np.ndarray]
     scales = [m.uncertainty_scale for m in read if m.uncertainty_scale is not None]
     if not scales:
         return None
-    return joined.Stacked([m.uncertainty for m in read]), np.concatenate(scales)  # type: ignore[return-value]
+    return _Stacked([m.uncertainty for m in read]), np.concatenate(scales)  # type: ignore[return-value]
 
 
-def _joined(read: Sequence[embeddings.Embedding] | Sequence[saliency.Maps], names: Sequence[str]) -> Items:
-    table = joined.join([one.items for one in read], names)
+class _Stacked:
+    """Rows of several arrays or HDF5 datasets one after the other, read by slice and not all at once."""
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self._parts = parts
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(len(self))
+        cut = zip(self._parts, self._starts, strict=False)
+        return np.concatenate([part[max(0, start - at) : max(0, stop - at)] for part, at in cut])
+
+
+def _joined(tables: Sequence[Items]) -> Items:
+    table = joined.join(tables, ["a shard"] * len(tables))
     if len(set(table.ids.tolist())) < len(table.ids):
         raise ArtifactError("an id is in two shards")
     return table

@@ -21,9 +21,9 @@ from cbir_cli.stages.query import Queries, search
 
 IMAGES = {record.id: (record, content, vector) for record, content, vector in map(image, range(16))}
 IDS = sorted(IMAGES)
-REAL = {name: registry.load("index", name) for name in registry.names("index")}
-CASES = [(name, metric) for name, backend in REAL.items() for metric in ("l2", "cosine") if metric in backend.METRICS]
-CASES += [("keeping", metric) for metric in Keeping.METRICS]
+METRICS = {name: registry.load("index", name).METRICS for name in registry.names("index")}
+METRICS = {name: [m for m in ("l2", "cosine") if m in known] for name, known in METRICS.items()}
+METRICS["keeping"] = list(Keeping.METRICS)
 
 
 @pytest.fixture
@@ -79,12 +79,13 @@ def answers(path, vectors, k):
         return [(ids[answer.rows].tolist(), answer.distances.tolist()) for answer in found], fresh
 
 
-@pytest.mark.parametrize(("kind", "metric"), CASES, ids=lambda value: value)
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(start=few(least=1, most=16), steps=STEPS, k=st.integers(1, 5))
+@pytest.mark.parametrize("kind", METRICS)
+@settings(max_examples=7, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data(), start=few(least=1, most=16), steps=STEPS, k=st.integers(1, 5))
 def test_any_sequence_of_changes_is_the_catalogue_of_a_plain_model(
-    kind, metric, start, steps, k, keeping, batches, tmp_path_factory
+    kind, data, start, steps, k, keeping, batches, tmp_path_factory
 ):
+    metric = data.draw(st.sampled_from(METRICS[kind]))
     folder = tmp_path_factory.mktemp("growing")
     path, listed = str(folder / "idx.h5"), folder / "ids.txt"
     index_command(write_embedding(folder / "emb.h5", [IMAGES[key] for key in start], similarity=metric), kind, path)
@@ -324,11 +325,9 @@ def test_rows_of_several_arrays_are_those_of_one():
     parts = [rng.standard_normal((n, 3)) for n in (4, 0, 1, 5)]
     whole = np.concatenate(parts)
     rows = rng.permutation(10)[:7]
-    for cut in (slice(None), slice(2, 8), slice(3, 3), rows, rows[:0]):
-        np.testing.assert_array_equal(Stacked(parts)[cut], whole[cut])
-    for cut in (slice(None), slice(1, 5), np.array([6, 0])):
+    for cut in (slice(None), slice(1, 5), slice(3, 3), np.array([6, 0]), rows[:0]):
         np.testing.assert_array_equal(Stacked(parts, rows)[cut], whole[rows][cut])
-    assert Stacked(parts, rows).shape == (7, 3) and len(Stacked(parts)) == 10
+    assert Stacked(parts, rows).shape == (7, 3) and len(Stacked(parts, rows)) == 7
 
 
 # --- as commands ------------------------------------------------------------------------------------------------------
