@@ -80,7 +80,7 @@ def answers(path, vectors, k):
 
 
 @pytest.mark.parametrize("kind", METRICS)
-@settings(max_examples=7, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data(), start=few(least=1, most=16), steps=STEPS, k=st.integers(1, 5))
 def test_any_sequence_of_changes_is_the_catalogue_of_a_plain_model(
     kind, data, start, steps, k, keeping, batches, tmp_path_factory

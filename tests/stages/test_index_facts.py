@@ -141,7 +141,9 @@ def test_what_cannot_be_measured(tmp_path, cbir):
     ran = cbir("info", "--benchmark", "idx.h5", cwd=tmp_path)
     assert (ran.status, ran.error) == (1, "cbir info: idx.h5: --benchmark: expected at least two vectors")
     (tmp_path / "query.h5").write_text("")
-    with pytest.raises(CbirError, match=r"the query that was to be measured failed: cbir query: .*idx.h5: the query needs"):
+    with pytest.raises(
+        CbirError, match=r"the query that was to be measured failed: cbir query: .*idx.h5: the query needs"
+    ):
         benchmark_index._ask(path, str(tmp_path / "query.h5"))
 
 
