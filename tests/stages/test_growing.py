@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 from growth import KEY, Keeping, arrays, image, write_embedding
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cbir_cli import registry
@@ -80,7 +80,12 @@ def answers(path, vectors, k):
 
 
 @pytest.mark.parametrize("kind", METRICS)
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=5,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # every example writes files: to shrink one takes minutes
+)
 @given(data=st.data(), start=few(least=1, most=16), steps=STEPS, k=st.integers(1, 5))
 def test_any_sequence_of_changes_is_the_catalogue_of_a_plain_model(
     kind, data, start, steps, k, keeping, batches, tmp_path_factory
