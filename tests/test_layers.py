@@ -60,6 +60,7 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "classes",
     "curves",
     "evaluation",
+    "hubness",
     "intervals",
     "leaks",
     "phash",

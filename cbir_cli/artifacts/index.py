@@ -9,7 +9,8 @@ All of the embedding artifact (see ``embeddings``), and
 ``uns/index/parameters``
     JSON.
 ``uns/index/payload/<name>``
-    Arrays of the backend.
+    Arrays of the backend. In kinds that are slow to build ``rows`` (P,) int64 is among them: the row that each vector
+    which the payload was built from has now, -1 for one that is gone. Rows that it does not name were added since.
 
 The ids live inside, so they cannot drift from their vectors. Rows are sorted by id, so "ties by row" is "ties by id".
 (The index lies under ``uns`` and not at the root because AnnData readers refuse a root group that they do not know.)

@@ -9,7 +9,7 @@ import numpy as np
 from cbir_cli.artifacts import embeddings, files, saliency
 from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import ArtifactError
-from cbir_cli.records import MISSING
+from cbir_cli.stages import joined
 
 
 def merge(shards: Sequence[str], output: str) -> None:
@@ -121,12 +121,7 @@ class _Stacked:
 
 
 def _joined(tables: Sequence[Items]) -> Items:
-    ids = np.concatenate([t.ids for t in tables])
-    if len(set(ids.tolist())) < len(ids):
+    table = joined.join(tables, ["a shard"] * len(tables))
+    if len(set(table.ids.tolist())) < len(table.ids):
         raise ArtifactError("an id is in two shards")
-    columns = {}
-    for name in dict.fromkeys(name for t in tables for name in t):
-        columns[name] = np.concatenate(
-            [t[name] if name in list(t) else np.full(len(t.ids), MISSING, np.int8) for t in tables]
-        )
-    return Items(ids, columns, tables[0].pseudonyms)
+    return table
