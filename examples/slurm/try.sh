@@ -61,7 +61,7 @@ wait_for() {
 rows() { [ -f "$1.partial/journal.jsonl" ] && [ "$(wc -l < "$1.partial/journal.jsonl")" -ge "$2" ]; }
 ended() { [ -z "$(squeue --noheader --jobs="$1" 2> /dev/null)" ]; }
 state() { scontrol --oneliner show job "$1" | grep -o 'JobState=[A-Z]*' | sort -u | cut -d= -f2 | paste -sd, -; }
-restarts() { scontrol --oneliner show job "$1" | grep -o 'Restarts=[0-9]*' | cut -d= -f2 | paste -sd+ - | bc; }
+restarts() { scontrol --oneliner show job "$1" | grep -c 'Restarts=[1-9]'; }
 # start_now JOB: SLURM holds a job that was put back for two minutes; a trial does not wait for that.
 start_now() {
     wait_for "job $1 in the queue" eval "scontrol --oneliner show job $1 | grep -q JobState=PENDING"
@@ -88,25 +88,33 @@ try_array() {
 
 try_preempted() {
     array cut
-    wait_for "rows of shard 2" rows cut/0002.h5 3
+    wait_for "rows of shard 2" rows cut/0002.h5 4
     scontrol requeue "${job}_2"
-    say "shard 2 put back by scontrol requeue after $(wc -l < cut/0002.h5.partial/journal.jsonl) images"
+    say "shard 2 put back by scontrol requeue after $(done_of cut/0002.h5) images"
     start_now "${job}_2"
-    wait_for "rows of shard 3" rows cut/0003.h5 3
+    wait_for "rows of shard 3" rows cut/0003.h5 4
     scancel --batch --signal=USR1 "${job}_3"  # as SLURM does before the time is up
-    say "shard 3 told that its time is up after $(wc -l < cut/0003.h5.partial/journal.jsonl) images"
+    say "shard 3 told that its time is up after $(done_of cut/0003.h5) images"
     start_now "${job}_3"
-    wait_for "rows of shard 4" rows cut/0004.h5 3
-    sbatch --wait --quiet --partition=urgent --nodes=2 --exclusive --time=1 --output=urgent.log --wrap "sleep 2"
+    check_resumed cut 2
+
+    array taken
+    wait_for "rows of shard 1" rows taken/0001.h5 4
+    sbatch --wait --quiet --partition=urgent --nodes=2 --exclusive --time=1 --output=urgent.log --wrap "sleep 1"
     say "a job of higher priority took both nodes"
     for task in 1 2 3 4; do
-        [[ $(state "${job}_$task") == PENDING ]] && start_now "${job}_$task"
+        [ "$(state "${job}_$task")" != PENDING ] || start_now "${job}_$task"
     done
+    check_resumed taken 1
+}
+done_of() { wc -l < "$1.partial/journal.jsonl"; }
+check_resumed() {  # NAME LEAST: waits for the merge, and checks that at least some shards went on where they were
     wait_for "the merge" ended "$join"
-    say "tasks were started again $(restarts "$job") times; $(grep -h resumed cbir-embed-"$job"-*.log | paste -sd';' -)"
-    grep -q resumed cbir-embed-"$job"-2.log
-    grep -q resumed cbir-embed-"$job"-3.log
-    same cut.h5 whole.h5
+    local found
+    found=$(grep -h resumed cbir-embed-"$job"-*.log)
+    say "$(restarts "$job") tasks were started again: $(paste -sd';' <<< "$found")"
+    [ "$(wc -l <<< "$found")" -ge "$2" ]
+    same "$1.h5" whole.h5
 }
 
 try_nodes() {
@@ -125,7 +133,7 @@ try_train() {
     scancel --batch --signal=USR1 "$job"
     start_now "$job"
     wait_for "the training" ended "$job"
-    say "training was started again $(restarts "$job") times; $(grep -h 'going on' cbir-train-"$job".log | paste -sd';' -)"
+    say "training was told that its time is up, and started again: $(grep -h 'going on' cbir-train-"$job".log | paste -sd';' -)"
     grep -q 'going on' cbir-train-"$job".log
     same trained.h5 standalone.h5
 }

@@ -29,15 +29,23 @@ def write_shard(path, number, counts=COUNTS, width=WIDTH, seed=0):
     return vectors
 
 
-@pytest.fixture
-def made(tmp_path):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
     """A folder with shards below it, all.h5 that names them and copy.h5, and what the vectors are."""
+    tmp_path = tmp_path_factory.mktemp("whole")
     (tmp_path / "shards").mkdir()
     paths = [tmp_path / f"shards/{n}%b.h5" for n in range(1, len(COUNTS) + 1)]
     vectors = np.concatenate([write_shard(path, n) for n, path in enumerate(paths, start=1)])
     merge([str(path) for path in reversed(paths)], str(tmp_path / "all.h5"), linked=True)
     merge([str(path) for path in paths], str(tmp_path / "copy.h5"))
     return tmp_path, vectors
+
+
+@pytest.fixture
+def made(whole, tmp_path):
+    """A copy of it, to be changed."""
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path, whole[1]
 
 
 def read(path, use=lambda e: np.asarray(e.vectors)):
@@ -98,6 +106,13 @@ def test_it_has_the_same_bytes_every_time(made):
     before = (folder / "all.h5").read_bytes()
     merge([str(p) for p in (folder / "shards").iterdir()], str(folder / "all.h5"), linked=True)
     assert (folder / "all.h5").read_bytes() == before
+
+
+def test_where_no_shard_has_vectors(tmp_path):
+    for number in (1, 2):
+        write_shard(tmp_path / f"{number}.h5", number, counts=(0, 0))
+    merge([str(tmp_path / "1.h5"), str(tmp_path / "2.h5")], str(tmp_path / "all.h5"), linked=True)
+    assert read(tmp_path / "all.h5").shape == (0, WIDTH)
 
 
 def test_other_programs_read_it_through_hdf5(made, monkeypatch):
