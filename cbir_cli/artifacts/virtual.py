@@ -23,7 +23,9 @@ import h5py
 import numpy as np
 
 from cbir_cli.artifacts import _anndata
-from cbir_cli.artifacts.rows import Rows, Shard, shard_of
+from cbir_cli.artifacts._rows import Rows as Rows  # its callers ask virtual for it
+from cbir_cli.artifacts._rows import Shard
+from cbir_cli.artifacts._rows import shard_of as shard_of
 from cbir_cli.errors import ArtifactError
 
 KIND = "cbir-embedding"

@@ -15,7 +15,6 @@ import numpy as np
 
 from cbir_cli.artifacts import embeddings, files, saliency, virtual
 from cbir_cli.artifacts.items import Items
-from cbir_cli.artifacts.rows import Rows, shard_of
 from cbir_cli.errors import ArtifactError, UsageError
 from cbir_cli.records import MISSING
 
@@ -116,7 +115,7 @@ def _embeddings(parts: Sequence[_Part], output: str, *, linked: bool) -> None:
         name = virtual.relative(part.path, output) if linked else part.name
         with _again(part) as artifact:
             read = embeddings.read(artifact)
-            shards.append(shard_of(artifact.file, part.path, name))
+            shards.append(virtual.shard_of(artifact.file, part.path, name))
             tables.append(read.items.take(np.arange(len(read.items.ids))))
             logits.append(None if read.logits is None else np.array(read.logits))
         spaces.append(read.space)
@@ -128,7 +127,7 @@ def _embeddings(parts: Sequence[_Part], output: str, *, linked: bool) -> None:
     with files.create(output, embeddings.KIND, parts[0].history) as file:
         embeddings.write_body(
             file,
-            Rows(shards),  # type: ignore[arg-type]
+            virtual.Rows(shards),  # type: ignore[arg-type]
             _joined(tables),
             replace(spaces[0], targets=targets),
             logits=_all(logits),

@@ -27,6 +27,7 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
+export TMPDIR=$work  # for what others leave in it
 
 say() { echo "$(date +%T) $*"; }
 
@@ -59,7 +60,7 @@ wait_for() {
     return 1
 }
 rows() { [ -f "$1.partial/journal.jsonl" ] && [ "$(wc -l < "$1.partial/journal.jsonl")" -ge "$2" ]; }
-ended() { [ -z "$(squeue --noheader --jobs="$1" 2> /dev/null)" ]; }
+ended() { [[ $(state "$1") =~ ^(COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL)$ ]]; }
 state() { scontrol --oneliner show job "$1" | grep -o 'JobState=[A-Z]*' | sort -u | cut -d= -f2 | paste -sd, -; }
 restarts() { scontrol --oneliner show job "$1" | grep -c 'Restarts=[1-9]'; }
 # start_now JOB: SLURM holds a job that was put back for two minutes; a trial does not wait for that.
@@ -110,6 +111,7 @@ try_preempted() {
 done_of() { wc -l < "$1.partial/journal.jsonl"; }
 check_resumed() {  # NAME LEAST: waits for the merge, and checks that at least some shards went on where they were
     wait_for "the merge" ended "$join"
+    [ "$(state "$join")" = COMPLETED ] || { scontrol --oneliner show job >&2; return 1; }
     local found
     found=$(grep -h resumed cbir-embed-"$job"-*.log)
     say "$(restarts "$job") tasks were started again: $(paste -sd';' <<< "$found")"
@@ -133,6 +135,7 @@ try_train() {
     scancel --batch --signal=USR1 "$job"
     start_now "$job"
     wait_for "the training" ended "$job"
+    [ "$(state "$job")" = COMPLETED ]
     say "training was told that its time is up, and started again: $(grep -h 'going on' cbir-train-"$job".log | paste -sd';' -)"
     grep -q 'going on' cbir-train-"$job".log
     same trained.h5 standalone.h5
