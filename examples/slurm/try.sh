@@ -126,7 +126,7 @@ try_nodes() {
 }
 
 try_train() {
-    local task=(--image-size 32 --set architecture=densenet-tiny --set optimizer=sgd --set lr=0.05 "${small[@]}" --epochs 12)
+    local task=(--image-size 32 --set architecture=densenet-tiny --set optimizer=sgd --set lr=0.05 "${small[@]}" --epochs 6)
     SLURM_CPUS_PER_TASK=1 torchrun --standalone --nproc-per-node 2 -m cbir_cli train --task pleural nih:set \
         --batch-size 4 --on-error skip "${task[@]}" -o standalone.h5 -q 2> standalone.log
     export DATA=nih:set OPTIONS="--on-error skip ${task[*]}" OUTPUT=trained.h5
