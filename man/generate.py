@@ -443,7 +443,7 @@ def _methods() -> str:
 # --- schemas ----------------------------------------------------------------------------------------------------------
 
 SCHEMAS = {
-    "Artifacts": ("files", "_payload", "model", "saliency", "embeddings", "index", "explanation"),
+    "Artifacts": ("files", "_payload", "model", "saliency", "embeddings", "virtual", "index", "explanation"),
     "What several artifacts share": ("items", "pseudonyms", "history"),
     "Text tables": ("run", "split", "ranks"),
     "Unfinished work": ("partial",),

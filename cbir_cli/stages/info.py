@@ -28,6 +28,8 @@ def facts(name: str, *, benchmark: bool = False) -> dict[str, Any]:
         }
         if artifact.text("shard"):
             known["shard"] = artifact.text("shard")
+        if artifact.rows is not None:
+            known["shards"] = [shard.name for shard in artifact.rows.shards]
         with files.reading(artifact.name):
             known |= _READERS[artifact.kind](artifact)
         if benchmark:
