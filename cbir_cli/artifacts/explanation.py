@@ -185,6 +185,10 @@ def read(artifact: files.Artifact) -> Explanation:
             raise ValueError("its tables do not fit together")
         if not all(np.isfinite(arrays[name]).all() for name in ("maps", "scale")):
             raise ValueError("a map is not finite")
+        if not np.isfinite(arrays["distance"]).all():
+            raise ValueError("a distance is not finite")
+        if (arrays["scale"] < 0).any() or not np.isin(arrays["map_on"], (ON_QUERY, ON_RESULT)).all():
+            raise ValueError("a map has a negative scale, or lies on neither query nor result")
         what = _what(file, maps)
         importance = int((what == IMPORTANCE).sum())
         return Explanation(
@@ -195,7 +199,7 @@ def read(artifact: files.Artifact) -> Explanation:
             parameters=dict(json.loads(file.attrs["parameters"])),
             encoder=artifact.text("encoder"),
             similarity=artifact.text("similarity"),
-            targets=list(json.loads(file.attrs["targets"])),
+            targets=_measures.names(file, "targets"),
             index=artifact.text("index"),
             map_what=what,
             measures=_measures.read_measures(file, importance),

@@ -83,7 +83,11 @@ def choose(
     UsageError
         If there is no such method or measure, or a parameter is unknown or has another type.
     """
-    name = method or ("none" if space.encoder == "ssim" else "ig" if space.outputs else "occlusion")
+    name = (
+        method
+        if method is not None
+        else ("none" if space.encoder == "ssim" else "ig" if space.outputs else "occlusion")
+    )
     whats = measuring.parse(measure, name) if measure is not None else []
     own = explainers.parameters(name, seed=seed, batch=batch) if name != "none" else {}
     run = {} if batch is None else {"batch": batch}
