@@ -132,6 +132,15 @@ def test_what_is_left_out_is_counted_and_said(caplog):
     assert "left out: 7 results of the same image, study or patient" in caplog.text  # of p's two 3 times, of q's one
 
 
+def test_a_whole_source_is_counted(caplog):
+    caplog.set_level("INFO")
+    rows = [{"patient": p, "source": s} for p, s in (("p", "x"), ("q", "x"), ("p", "y"), ("r", "z"))]
+    guard = Guard(table(rows), table(rows), Filters(exclude="source"), same_source=True)
+    assert [guard.allowed(query).rows(4).tolist() for query in range(4)] == [[3], [2, 3], [1, 3], [0, 1, 2]]
+    guard.say()
+    assert "left out: 8 results of the same image, study, patient or source" in caplog.text
+
+
 def test_queries_that_share_a_filter_share_its_array():
     rows = [{"patient": p, "source": s} for p, s in (("p", "x"), ("p", "x"), ("q", "x"), ("r", "y"))]
     items = table(rows)
@@ -182,3 +191,12 @@ def test_an_examination_that_the_index_does_not_have_is_said(caplog):
 def test_a_source_that_nobody_knows_is_said(caplog):
     Guard(table([{}]), table([{}]), Filters(exclude="source"), same_source=False)
     assert "cannot be left out" in caplog.text
+
+
+def test_many_rows_of_few_values_are_found_as_by_comparing():
+    draw = np.random.default_rng(2)
+    items = table([{"patient": f"p{n}"} for n in draw.integers(0, 5, 3000)])
+    found = relatives.Relatives(items)
+    for number in range(40):
+        rows = found.rows("patient", f"p{number % 6}")
+        assert rows.tolist() == np.flatnonzero(items["patient"] == f"p{number % 6}").tolist()
