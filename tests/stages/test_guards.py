@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cbir_cli.allowed import check
 from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import ArtifactError, UsageError
 from cbir_cli.records import MISSING
@@ -71,6 +72,13 @@ def alone(query, rows, only, people):
     return {n for n in found if rows[n]["examination"] != MISSING and rows[n]["examination"] < min(places)}
 
 
+def as_stored(items):
+    """The table with its text as a file holds it: UTF-8, not decoded."""
+    columns = {name: items[name] for name in items}
+    stored = {n: np.strings.encode(c, "utf-8") if c.dtype.kind == "U" else c for n, c in columns.items()}
+    return Items(np.strings.encode(items.ids, "utf-8"), stored, items.pseudonyms)
+
+
 images = st.fixed_dictionaries(
     {
         "patient": st.sampled_from(["", "p", "q"]),
@@ -95,15 +103,20 @@ images = st.fixed_dictionaries(
     where=st.booleans(),
     within=st.booleans(),
     few=st.sampled_from([0, 16]),
+    raw=st.booleans(),
 )
-def test_allowed_is_the_plain_loop(rows, asked, level, only, source, keys, where, within, few):
+def test_allowed_is_the_plain_loop(rows, asked, level, only, source, keys, where, within, few, raw):
     asked = [{**query, "id": f"i{n}"} for n, query in enumerate(asked)]
     filters = Filters("part < 1 or part is missing" if where else None, level, only)
     catalogue = np.arange(0, len(rows), 2) if within else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relatives, "_FEW", few)  # compare directly, or group at once
         guard = Guard(
-            table(rows), table(asked, "key" if keys else "other"), filters, same_source=source, judged=[len(rows) - 1]
+            (as_stored if raw else Items.replace)(table(rows)),
+            table(asked, "key" if keys else "other"),
+            filters,
+            same_source=source,
+            judged=[len(rows) - 1],
         )
         for number, query in enumerate(asked):
             may = {n for n, row in enumerate(rows) if not where or row["part"] < 1}
@@ -117,7 +130,8 @@ def test_allowed_is_the_plain_loop(rows, asked, level, only, source, keys, where
                     continue
                 may &= alone_rows
             allowed = guard.allowed(number, catalogue)
-            allowed.check(len(rows))
+            for some in (allowed.only, allowed.without):
+                check(np.arange(0) if some is None else some, len(rows))
             assert set(allowed.rows(len(rows)).tolist()) == may
 
 
