@@ -119,6 +119,9 @@ class Items(Mapping[str, np.ndarray]):
             self._raw[name] = _anndata.stored(self._group, name)
         return self._raw[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # that of Mapping would read the column
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

@@ -127,7 +127,7 @@ def _together(parts: Sequence[Part], lists: Sequence[Sequence[Answer]]) -> tuple
     names = dict.fromkeys(name for table in tables for name in table if name in _COLUMNS or name.startswith("label:"))
     columns: dict[str, np.ndarray] = {}
     for name in names:
-        have = [i for i, table in enumerate(tables) if name in set(table)]
+        have = [i for i, table in enumerate(tables) if name in table]
         some = {i: tables[i].cells(name, rows[i]) if name in TEXTS else tables[i][name][rows[i]] for i in have}
         column = np.full(len(ids), "" if name in TEXTS else MISSING, np.result_type(*some.values()))
         for i in reversed(have):  # the first index that has an image says what is known of it

@@ -83,7 +83,7 @@ class Filters:
         if LEVELS.index(self.level) >= LEVELS.index(coarsest):
             raise UsageError(f"--exclude-same {self.level} leaves nothing of --only-same {self.only}")
         needs = {"earlier": "examination", "series": "series"}.get(self.only)
-        if needs and needs not in list(items) and not (needs == "series" and (items.parts >= 0).any()):
+        if needs and needs not in items and not (needs == "series" and (items.parts >= 0).any()):
             raise UsageError(
                 f"--only-same {self.only}: the index has no column {needs}; images are DICOM files, or rows of a "
                 f"manifest that has it, when it is embedded"

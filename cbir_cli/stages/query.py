@@ -285,11 +285,10 @@ def _near(answer: Answer, most: float | None) -> Answer:
 
 def _by_position(items: Items, rows: np.ndarray) -> np.ndarray:
     """Return the order of some rows by examination, series and slice; what is not known counts as equal."""
-    known = set(items)
     columns = [
         items.cells(name, rows) if name in TEXTS else items[name][rows]
         for name in ("examination", "study", "series", "part", "position")
-        if name in known
+        if name in items
     ]
     return np.lexsort((rows, *reversed(columns)))
 
