@@ -193,6 +193,11 @@ def test_what_is_no_expression_is_said_in_one_line(line, said):
     assert len(str(caught.value)) < 300
 
 
+def test_depth_counts_what_is_open_and_not_what_was():
+    line = " and ".join(["(not (age == 1))"] * 50)
+    assert evaluate(parse(line, ["age"]), {"age": np.array([1, 2], np.int16)}).tolist() == [False, True]
+
+
 def test_64_deep_and_thousands_wide_are_answered():
     ages = {"age": np.array([1, 2], np.int16)}
     deep = "(" * 64 + "age == 1" + ")" * 64

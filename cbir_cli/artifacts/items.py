@@ -96,21 +96,21 @@ class Items(Mapping[str, np.ndarray]):
 
     def rows_with(self, name: str, value: str) -> np.ndarray:
         """Return the rows (M,), int64, ascending, whose text in a column is ``value``; ``_index`` for the id."""
-        stored = self._stored(name)
+        stored = self.stored(name)
         return np.flatnonzero(stored == (value.encode() if stored.dtype.kind == "S" else value))
 
     def cells(self, name: str, rows: np.ndarray | Sequence[int]) -> np.ndarray:
         """Return the text (M,) of some rows of a column; ``_index`` for the id."""
-        some = self._stored(name)[rows]
+        some = self.stored(name)[rows]
         return _anndata.decoded(some) if some.dtype.kind == "S" else some
 
     def stated_anywhere(self, name: str) -> bool:
         """Return whether a column of text is not empty everywhere."""
-        stored = self._stored(name)
+        stored = self.stored(name)
         return bool((stored != stored.dtype.type()).any())
 
-    def _stored(self, name: str) -> np.ndarray:
-        """Text as it is at hand: decoded, or of dtype S as it is in the file."""
+    def stored(self, name: str) -> np.ndarray:
+        """Return a column of text (N,) as it is at hand: decoded, or of dtype S as it is in the file."""
         if name == _INDEX:
             return self._ids
         if name in self._columns or self._group is None or name not in self._names:
@@ -118,6 +118,9 @@ class Items(Mapping[str, np.ndarray]):
         if name not in self._raw:
             self._raw[name] = _anndata.stored(self._group, name)
         return self._raw[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # that of Mapping would read the column
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

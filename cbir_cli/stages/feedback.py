@@ -136,15 +136,16 @@ def _ids(tables: Sequence[Items], given: Sequence[str], option: str) -> list[str
 
 
 def _rows(table: Items, ids: Sequence[str]) -> list[int]:
-    return [place for key in ids if (place := place_of(table.ids, key)) is not None]
+    return [place for key in ids if (place := place_of(table, key)) is not None]
 
 
 def _known(tables: Sequence[Items], key: str) -> bool:
-    return any(place_of(table.ids, key) is not None for table in tables)
+    return any(place_of(table, key) is not None for table in tables)
 
 
 def _near(items: Items, key: str) -> list[str]:
     """Return ids like one that is not there, of those that begin alike: all of them would take seconds to compare."""
-    place = int(np.searchsorted(items.ids, key))
-    around = items.ids[max(0, place - _AROUND) : place + _AROUND].tolist()
+    ids = items.stored("_index")
+    place = int(np.searchsorted(ids, key.encode() if ids.dtype.kind == "S" else key))
+    around = items.cells("_index", np.arange(max(0, place - _AROUND), min(items.count, place + _AROUND))).tolist()
     return difflib.get_close_matches(key, around, n=3)

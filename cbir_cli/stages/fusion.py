@@ -16,6 +16,7 @@ from cbir_cli.errors import ArtifactError, UsageError
 from cbir_cli.records import MISSING
 from cbir_cli.splits import SplitRow
 from cbir_cli.stages.query import Answer, Found, Part, Queries, Wanted, finish, search_part
+from cbir_cli.where import TEXTS
 
 _COLUMNS = ("examination", "study", "series", "part", "position")
 """What results are put in order by; besides, their labels are shown."""
@@ -116,20 +117,20 @@ def _together(parts: Sequence[Part], lists: Sequence[Sequence[Answer]]) -> tuple
     """Return the table of all that was found, and for each index the number in it of each of its rows."""
     tables = [part.index.embedding.items for part in parts]
     rows = [np.unique(np.concatenate([np.empty(0, np.int64), *(one.rows for one in answers)])) for answers in lists]
-    ids = np.unique(np.concatenate([table.ids[found] for table, found in zip(tables, rows, strict=True)]))
-    places = [np.searchsorted(ids, table.ids[found]) for table, found in zip(tables, rows, strict=True)]
+    ids = np.unique(np.concatenate([table.cells("_index", found) for table, found in zip(tables, rows, strict=True)]))
+    places = [np.searchsorted(ids, table.cells("_index", found)) for table, found in zip(tables, rows, strict=True)]
     numbers = []
     for table, found, place in zip(tables, rows, places, strict=True):
-        number = np.full(len(table.ids), -1, np.int64)
+        number = np.full(table.count, -1, np.int64)
         number[found] = place
         numbers.append(number)
     names = dict.fromkeys(name for table in tables for name in table if name in _COLUMNS or name.startswith("label:"))
     columns: dict[str, np.ndarray] = {}
     for name in names:
-        have = [i for i, table in enumerate(tables) if name in set(table)]
-        kind = np.result_type(*(tables[i][name].dtype for i in have))
-        column = np.full(len(ids), MISSING if kind.kind == "i" else "", kind)
+        have = [i for i, table in enumerate(tables) if name in table]
+        some = {i: tables[i].cells(name, rows[i]) if name in TEXTS else tables[i][name][rows[i]] for i in have}
+        column = np.full(len(ids), "" if name in TEXTS else MISSING, np.result_type(*some.values()))
         for i in reversed(have):  # the first index that has an image says what is known of it
-            column[places[i]] = tables[i][name][rows[i]]
+            column[places[i]] = some[i]
         columns[name] = column
     return Items(ids, columns, tables[0].pseudonyms), numbers

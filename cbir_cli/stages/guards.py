@@ -31,7 +31,7 @@ from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import ArtifactError, UsageError
 from cbir_cli.records import MISSING
 from cbir_cli.stages.relatives import Relatives, common, joined
-from cbir_cli.where import evaluate, used
+from cbir_cli.where import TEXTS, evaluate, used
 
 log = logging.getLogger("cbir")
 
@@ -83,7 +83,7 @@ class Filters:
         if LEVELS.index(self.level) >= LEVELS.index(coarsest):
             raise UsageError(f"--exclude-same {self.level} leaves nothing of --only-same {self.only}")
         needs = {"earlier": "examination", "series": "series"}.get(self.only)
-        if needs and needs not in list(items) and not (needs == "series" and (items.parts >= 0).any()):
+        if needs and needs not in items and not (needs == "series" and (items.parts >= 0).any()):
             raise UsageError(
                 f"--only-same {self.only}: the index has no column {needs}; images are DICOM files, or rows of a "
                 f"manifest that has it, when it is embedded"
@@ -94,7 +94,10 @@ class Filters:
         if self.where is None:
             return None
         tree = where_grammar.parse(self.where, items)
-        columns = {name: items.ids if name == "id" else items[name] for name in used(tree)}
+        columns = {
+            name: items.stored("_index" if name == "id" else name) if name in TEXTS else items[name]
+            for name in used(tree)
+        }
         return np.flatnonzero(evaluate(tree, columns))
 
 
@@ -130,7 +133,7 @@ class Guard:
         self._shared: dict[tuple[Any, int], tuple[ndarray, ndarray | None]] = {}
         self._count = self._later = 0
         if self._where is not None:
-            log.info("--where: %d of %d images", len(self._where), len(items.ids))
+            log.info("--where: %d of %d images", len(self._where), items.count)
         self._warn()
 
     @property
@@ -184,14 +187,14 @@ class Guard:
         return self._shared[name, 0][0]
 
     def _size(self, rows: ndarray | None) -> int:
-        return len(self._items.ids) if rows is None else len(rows)
+        return self._items.count if rows is None else len(rows)
 
     def _elsewhere(self, query: int) -> tuple[Any, ndarray | None]:
         """Return the rows of other sources, and what they are called by; None where the query's is not known."""
         name = "elsewhere", self._relatives.values(self._queries, query, "source")
 
         def find() -> ndarray:
-            others = np.ones(len(self._items.ids), dtype=bool)
+            others = np.ones(self._items.count, dtype=bool)
             others[self._relatives.having("source", name[1])] = False
             return np.flatnonzero(others)
 
@@ -229,7 +232,7 @@ class Guard:
         ArtifactError
             If two studies of a patient are the same examination: they were counted apart.
         """
-        examinations, studies = self._items["examination"][rows], self._items["study"][rows]
+        examinations, studies = self._items["examination"][rows], self._items.cells("study", rows)
         pairs = {*zip(examinations.tolist(), studies.tolist(), strict=True)}
         counted = [examination for examination, _ in pairs if examination != MISSING]
         if len(set(counted)) < len(counted):
@@ -244,11 +247,13 @@ class Guard:
         level, only = self._filters.level, self._filters.only
         if level in ("none", "image") and only is None:
             return
-        if level == "source" and not ((self._items["source"] != "").any() and (self._queries["source"] != "").any()):
+        if level == "source" and not (
+            self._items.stated_anywhere("source") and self._queries.stated_anywhere("source")
+        ):
             log.warning("the source of the images is not known: those of the same source cannot be left out")
         if self._items.pseudonyms == self._queries.pseudonyms:
             return
-        if (self._items["patient"] != "").any() and (self._queries["patient"] != "").any():
+        if all(table.stated_anywhere("patient") for table in (self._items, self._queries)):
             log.warning(
                 "patients of query and index were hidden with different keys: the same patient cannot be %s",
                 "left out" if only is None else "found",
@@ -257,4 +262,5 @@ class Guard:
 
 def _files(table: Items, row: int) -> tuple[str, ...]:
     """Return the content of an image's file, if that holds several."""
-    return (str(table["content"][row]),) if table.parts[row] >= 0 and table["content"][row] else ()
+    content = tuple(table.cells("content", [row]).tolist()) if table.parts[row] >= 0 else ()
+    return content if content != ("",) else ()

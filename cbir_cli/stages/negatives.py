@@ -85,7 +85,7 @@ class Negatives:
     def _own(self, of_query: bool, row: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return which images of the index are an image's own, and which have another label: None if nothing says."""
         table = self._queries if of_query else self._results
-        own = np.zeros(len(self._items.ids), bool)
+        own = np.zeros(self._items.count, bool)
         own[self._relatives.of(table, row, "patient", same_ids=self._same_ids[0 if of_query else 1])] = True
         known = [name for name in self._labels if name in table.label_names and table.label(name)[row] in _STATED]
         if not known:

@@ -16,6 +16,7 @@ from cbir_cli.errors import SourceError
 from cbir_cli.splits import SplitRow
 from cbir_cli.stages.diversity import Diversity, diverse
 from cbir_cli.stages.guards import Filters, Guard
+from cbir_cli.where import TEXTS
 
 log = logging.getLogger("cbir")
 
@@ -106,7 +107,7 @@ def search_part(part: Part, k: int | None, wanted: Wanted, split: Sequence[Split
     if split is not None:
         answers = search_split(index, queries, k, split, wanted, judged)
     else:
-        answers = search(index, queries, len(embedding.items.ids) if k is None else k, wanted, judged)
+        answers = search(index, queries, embedding.items.count if k is None else k, wanted, judged)
     return Found(embedding.items, embedding.space.targets, answers)
 
 
@@ -132,7 +133,7 @@ def search(
     wanted = wanted or Wanted()
     guard = _guard(index, queries, wanted.filters, judged)
     answers = [_Asked(q) for q in range(len(queries.vectors))]
-    return _found(index, queries, min(k, max(1, len(index.embedding.items.ids))), wanted, guard, answers)
+    return _found(index, queries, min(k, max(1, index.embedding.items.count)), wanted, guard, answers)
 
 
 def search_split(
@@ -179,7 +180,7 @@ def names(items: Items, queries: Queries, answers: Sequence[Answer]) -> set[str]
     """Return the ids of the queries that have an answer, and of all that they found."""
     asked = {str(queries.items.ids[answer.query]) for answer in answers if len(answer.rows)}
     found = np.unique(np.concatenate([np.empty(0, np.int64), *(answer.rows for answer in answers)]))
-    return asked | set(items.ids[found].tolist())
+    return asked | set(items.cells("_index", found).tolist())
 
 
 def run_rows(items: Items, targets: Sequence[str], queries: Queries, answers: Sequence[Answer]) -> Iterator[RunRow]:
@@ -198,11 +199,13 @@ def run_rows(items: Items, targets: Sequence[str], queries: Queries, answers: Se
     of_query = [name for name in names if name in queries.items.label_names]
     for answer in answers:
         query_labels = queries.items.stated(answer.query, of_query)
-        for rank, (row, distance) in enumerate(zip(answer.rows, answer.distances, strict=True), start=1):
+        ids = items.cells("_index", answer.rows).tolist()
+        found = zip(ids, answer.rows, answer.distances, strict=True)
+        for rank, (key, row, distance) in enumerate(found, start=1):
             yield RunRow(
                 query=str(queries.items.ids[answer.query]),
                 rank=rank,
-                id=str(items.ids[row]),
+                id=key,
                 distance=float(distance),
                 query_labels=query_labels,
                 labels=items.stated(int(row), names),
@@ -257,7 +260,7 @@ def _found(
     free = guard.free and all(one.within is None for one in asked)
     vectors = queries.vectors if order == [*range(len(queries.vectors))] else queries.vectors[order]
     depth = max(k, wanted.diversity.pool) if wanted.diversity else k
-    depth = min(depth, max(1, len(index.embedding.items.ids)))
+    depth = min(depth, max(1, index.embedding.items.count))
     backend = registry.load("index", index.kind)
     searcher = backend.open(index.embedding.vectors, index.payload, **index.parameters)
     distances, rows = searcher.search(np.ascontiguousarray(vectors), depth, allowed=None if free else allowed)
@@ -282,8 +285,11 @@ def _near(answer: Answer, most: float | None) -> Answer:
 
 def _by_position(items: Items, rows: np.ndarray) -> np.ndarray:
     """Return the order of some rows by examination, series and slice; what is not known counts as equal."""
-    known = set(items)
-    columns = [items[name][rows] for name in ("examination", "study", "series", "part", "position") if name in known]
+    columns = [
+        items.cells(name, rows) if name in TEXTS else items[name][rows]
+        for name in ("examination", "study", "series", "part", "position")
+        if name in items
+    ]
     return np.lexsort((rows, *reversed(columns)))
 
 

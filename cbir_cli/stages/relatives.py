@@ -56,14 +56,14 @@ class Relatives:
                 found += self._having("patient", self.values(others, row, "patient"))
             studies = {*self.values(others, row, "study"), *self._stated("study", found)}
             found += self._having("study", studies)
-        if same_ids and (place := place_of(self._items.ids, others.ids[row])) is not None:
+        if same_ids and (place := place_of(self._items, _text(others.stored("_index")[row]))) is not None:
             found.append(np.array([place], np.int64))
         return joined(found)
 
     def values(self, others: Items, row: int, column: str) -> tuple[str, ...]:
         """Return the patients, studies, series or sources of an image: as its table says, and its copies here."""
         comparable = column == "source" or self._items.pseudonyms == others.pseudonyms
-        found = {_text(others[column][row])} if comparable and column in others else set()
+        found = {_text(others.stored(column)[row])} if comparable and column in others else set()
         if column in self._items:
             found |= self._stated(column, [self._copies(others, row)])
         return tuple(sorted(found - {""}))
@@ -78,15 +78,15 @@ class Relatives:
     def rows(self, column: str, value: str) -> ndarray:
         """Return the rows with a value, ascending."""
         if column not in self._columns:
-            self._columns[column] = _Column(self._items[column])
+            self._columns[column] = _Column(self._items.stored(column))
         return self._columns[column].rows(value)
 
     def _copies(self, others: Items, row: int) -> ndarray:
-        content = _text(others["content"][row])
+        content = _text(others.stored("content")[row])
         return self.rows("content", content) if content else NO_ROWS
 
     def _stated(self, column: str, rows: Iterable[ndarray]) -> set[str]:
-        values = self._items[column]
+        values = self._items.stored(column)
         return {_text(value) for some in rows for value in values[some].tolist()} - {""}
 
 
@@ -118,12 +118,14 @@ class _Column:
         self._starts = np.concatenate([[0], self._stops[:-1]])
 
 
-def place_of(ids: ndarray, key: str) -> int | None:
-    """Return the row of an id in a sorted column, None if it is not there."""
-    if 4 * len(key) > ids.dtype.itemsize:  # NumPy would widen the whole column
+def place_of(items: Items, key: str) -> int | None:
+    """Return the row of an id in a table that is sorted by them, None if it is not there."""
+    ids = items.stored("_index")
+    wanted = key.encode() if ids.dtype.kind == "S" else key
+    if len(wanted) * (4 if ids.dtype.kind == "U" else 1) > ids.dtype.itemsize:  # NumPy would widen the whole column
         return None
-    place = int(np.searchsorted(ids, key))
-    return place if place < len(ids) and ids[place] == key else None
+    place = int(np.searchsorted(ids, wanted))
+    return place if place < len(ids) and ids[place] == wanted else None
 
 
 def joined(some: Sequence[ndarray]) -> ndarray:

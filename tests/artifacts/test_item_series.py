@@ -31,3 +31,12 @@ def test_a_source_that_does_not_say_has_no_such_columns():
     assert not {"series", "position", "examination"} & set(table_of({}, {"patient": "p"}))
     for known in ({"position": 0}, {"examination": 0}, {"series": "s"}):
         assert {"series", "position", "examination"} <= set(table_of(known))
+
+
+def test_whether_there_is_a_column_is_told_without_reading_it(tmp_path):
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        items.write(file, table_of({"patient": "p"}))
+    with h5py.File(tmp_path / "t.h5", "r+") as file:
+        read = items.read(file, "t.h5")
+        del file["obs/patient"]
+        assert "patient" in read and "series" not in read

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cbir_cli.allowed import check
 from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import ArtifactError, UsageError
 from cbir_cli.records import MISSING
@@ -71,6 +72,13 @@ def alone(query, rows, only, people):
     return {n for n in found if rows[n]["examination"] != MISSING and rows[n]["examination"] < min(places)}
 
 
+def as_stored(items):
+    """The table with its text as a file holds it: UTF-8, not decoded."""
+    columns = {name: items[name] for name in items}
+    stored = {n: np.strings.encode(c, "utf-8") if c.dtype.kind == "U" else c for n, c in columns.items()}
+    return Items(np.strings.encode(items.ids, "utf-8"), stored, items.pseudonyms)
+
+
 images = st.fixed_dictionaries(
     {
         "patient": st.sampled_from(["", "p", "q"]),
@@ -95,15 +103,20 @@ images = st.fixed_dictionaries(
     where=st.booleans(),
     within=st.booleans(),
     few=st.sampled_from([0, 16]),
+    raw=st.booleans(),
 )
-def test_allowed_is_the_plain_loop(rows, asked, level, only, source, keys, where, within, few):
+def test_allowed_is_the_plain_loop(rows, asked, level, only, source, keys, where, within, few, raw):
     asked = [{**query, "id": f"i{n}"} for n, query in enumerate(asked)]
     filters = Filters("part < 1 or part is missing" if where else None, level, only)
     catalogue = np.arange(0, len(rows), 2) if within else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relatives, "_FEW", few)  # compare directly, or group at once
         guard = Guard(
-            table(rows), table(asked, "key" if keys else "other"), filters, same_source=source, judged=[len(rows) - 1]
+            (as_stored if raw else Items.replace)(table(rows)),
+            table(asked, "key" if keys else "other"),
+            filters,
+            same_source=source,
+            judged=[len(rows) - 1],
         )
         for number, query in enumerate(asked):
             may = {n for n, row in enumerate(rows) if not where or row["part"] < 1}
@@ -117,7 +130,8 @@ def test_allowed_is_the_plain_loop(rows, asked, level, only, source, keys, where
                     continue
                 may &= alone_rows
             allowed = guard.allowed(number, catalogue)
-            allowed.check(len(rows))
+            for some in (allowed.only, allowed.without):
+                check(np.arange(0) if some is None else some, len(rows))
             assert set(allowed.rows(len(rows)).tolist()) == may
 
 
@@ -130,6 +144,15 @@ def test_what_is_left_out_is_counted_and_said(caplog):
     guard.say()
     assert "--where: 3 of 4 images" in caplog.text
     assert "left out: 7 results of the same image, study or patient" in caplog.text  # of p's two 3 times, of q's one
+
+
+def test_a_whole_source_is_counted(caplog):
+    caplog.set_level("INFO")
+    rows = [{"patient": p, "source": s} for p, s in (("p", "x"), ("q", "x"), ("p", "y"), ("r", "z"))]
+    guard = Guard(table(rows), table(rows), Filters(exclude="source"), same_source=True)
+    assert [guard.allowed(query).rows(4).tolist() for query in range(4)] == [[3], [2, 3], [1, 3], [0, 1, 2]]
+    guard.say()
+    assert "left out: 8 results of the same image, study, patient or source" in caplog.text
 
 
 def test_queries_that_share_a_filter_share_its_array():
@@ -182,3 +205,12 @@ def test_an_examination_that_the_index_does_not_have_is_said(caplog):
 def test_a_source_that_nobody_knows_is_said(caplog):
     Guard(table([{}]), table([{}]), Filters(exclude="source"), same_source=False)
     assert "cannot be left out" in caplog.text
+
+
+def test_many_rows_of_few_values_are_found_as_by_comparing():
+    draw = np.random.default_rng(2)
+    items = table([{"patient": f"p{n}"} for n in draw.integers(0, 5, 3000)])
+    found = relatives.Relatives(items)
+    for number in range(40):
+        rows = found.rows("patient", f"p{number % 6}")
+        assert rows.tolist() == np.flatnonzero(items["patient"] == f"p{number % 6}").tolist()
