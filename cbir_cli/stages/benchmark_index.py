@@ -88,7 +88,7 @@ def recall(distances: np.ndarray, truth: np.ndarray) -> float:
     farthest = np.where(there, truth, -np.inf).max(axis=1, keepdims=True)
     # A distance may be summed in another order than the true one.
     found = (distances <= farthest * np.float32(1 + 1e-6)) & np.isfinite(distances)
-    return float(np.minimum(found.sum(axis=1), there.sum(axis=1)).sum() / there.sum())
+    return float(found.sum() / there.sum())
 
 
 def _times(stored: Index, rows: np.ndarray) -> dict[str, Any]:

@@ -111,22 +111,10 @@ def grow(base: Embedding, added: Sequence[Embedding], remove: Collection[str]) -
     rows = dict(zip(base.items.ids[keep].tolist(), np.flatnonzero(keep).tolist(), strict=True))
     skipped = 0
     for start, part in zip(starts[1:].tolist(), added, strict=False):
-        twice, new = [], {}
-        for row, key in enumerate(part.items.ids.tolist(), start=start):
-            if key not in rows:
-                new[key] = row
-            elif _same_image(table, vectors, rows[key], row):
-                twice.append(key)
-            else:
-                raise ArtifactError(
-                    f"{part.name}: {key!r} is in the catalogue already, with another image; "
-                    "to put this one in its place, name it for --remove in the same call"
-                )
-        if twice:
-            log.info("%s: passed over, as they are there already: %d images (%s)", part.name, len(twice), _few(twice))
+        new = _new(part, start, rows, table, vectors)
         _name_copies(table, rows, new, part.name)
         rows |= new
-        skipped += len(twice)
+        skipped += len(part.items.ids) - len(new)
     chosen = np.array(list(rows.values()), dtype=np.int64)
     places = np.full(count, -1, dtype=np.int64)
     places[chosen[np.argsort(table.ids[chosen], kind="stable")]] = np.arange(len(chosen))
@@ -219,6 +207,24 @@ def _same_image(table: Items, vectors: joined.Stacked, row: int, other: int) -> 
         return first == second
     one, two = vectors[np.array([row, other])]
     return bool((one == two).all())
+
+
+def _new(part: Embedding, start: int, rows: dict[str, int], table: Items, vectors: joined.Stacked) -> dict[str, int]:
+    """Return the rows of the images of a part that are not among ``rows``, by id; its first row is ``start``."""
+    new, there = {}, []
+    for row, key in enumerate(part.items.ids.tolist(), start=start):
+        if key not in rows:
+            new[key] = row
+        elif _same_image(table, vectors, rows[key], row):
+            there.append(key)
+        else:
+            raise ArtifactError(
+                f"{part.name}: {key!r} is in the catalogue already, with another image; "
+                "to put this one in its place, name it for --remove in the same call"
+            )
+    if there:
+        log.info("%s: passed over, as they are there already: %d images (%s)", part.name, len(there), _few(there))
+    return new
 
 
 def _name_copies(table: Items, rows: dict[str, int], new: dict[str, int], name: str) -> None:
