@@ -1,0 +1,206 @@
+"""Search among candidates: what an approximate index names is measured, and what it does not know is searched.
+
+An index that is slow to build outlives changes of its catalogue. Its payload says in ``rows`` which row each of its
+vectors is now, -1 for one that is gone; rows that are not named there were added since and are searched exactly. What
+the index names is ordered by its true distance, so a row has the distance that exact search gives it.
+
+Filters lose nothing: few rows that may answer are searched exactly, among many the index is asked for those alone,
+and a query for which it names too few is answered exactly.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from cbir_cli.allowed import Allowed
+from cbir_cli.errors import ShapeError, UsageError
+from cbir_cli.index import _products, exact
+from cbir_cli.index._faiss import Space, number
+from cbir_cli.index._nearest import Nearest
+
+_QUERIES = 256  # asked at once
+_DIRECT = 10_000  # rows that may answer, up to which they are searched exactly
+_PIECE = 16_384  # rows whose vectors are copied at once
+_NONE = np.empty(0, np.int64)
+
+Find = Callable[[ndarray, int, int, Any], ndarray]
+"""Takes prepared queries (Q, D), how many to name, the effort, and a selector of faiss or None; returns positions in
+the payload (Q, count) int64, nearest first, -1 where there are fewer."""
+
+
+def rows_of(payload: dict[str, ndarray], count: int) -> ndarray:
+    """Return ``rows`` of a payload, (P,) int64.
+
+    Raises
+    ------
+    ShapeError
+        If they are not rows of ``count`` vectors, each once, or -1.
+    """
+    rows = number(payload, "rows", (-1,), "i8")
+    if rows.size and (rows.min() < -1 or rows.max() >= count or np.bincount(rows[rows >= 0]).max(initial=0) > 1):
+        raise ShapeError(f"rows of the payload: expected rows of {count} vectors, each once")
+    return rows
+
+
+class Searcher:
+    """Answers queries over vectors, of which an approximate index knows most.
+
+    Parameters
+    ----------
+    vectors : ndarray (N, D), float32
+        The catalogue as it is now.
+    rows : ndarray (P,), int64
+        Row of each vector of the payload; -1 if it is gone.
+    metric : str
+    space : Space
+        How queries become what ``find`` takes.
+    find : Find
+    effort, rerank : int
+        How much ``find`` looks at, and how many candidates are measured at the least.
+    """
+
+    def __init__(
+        self, vectors: ndarray, rows: ndarray, metric: str, space: Space, find: Find, effort: int, rerank: int
+    ) -> None:
+        self._vectors, self._metric, self._space, self._find = np.asarray(vectors), metric, space, find
+        self._rows, self.effort, self.rerank = rows, effort, rerank
+        # Norms are for scores; what is measured here needs none.
+        unused = {"squared_norms": np.zeros(len(vectors))}
+        self._products = _products.Products(self._vectors, unused, metric)
+        known = np.zeros(len(vectors), bool)
+        known[rows[rows >= 0]] = True
+        self._added, self._gone = np.flatnonzero(~known), bool((rows < 0).any())
+        self._whole: exact.Searcher | None = None
+
+    def search(
+        self, queries: ndarray, k: int, *, allowed: Callable[[int], Allowed | None] | None = None
+    ) -> tuple[ndarray, ndarray]:
+        """Find k rows near each query; all arguments, results and errors are those of ``exact``.
+
+        Distances are true. A nearer row may be missed.
+        """
+        if k < 1:
+            raise UsageError(f"expected k of at least 1, found {k}")
+        if queries.ndim != 2 or queries.shape[1] != self._vectors.shape[1] or queries.dtype != np.float32:
+            wanted = f"(Q, {self._vectors.shape[1]})"
+            raise ShapeError(
+                f"expected queries of shape {wanted} and type float32, found {queries.shape} {queries.dtype}"
+            )
+        self._products.check(queries)
+        distances = np.full((len(queries), k), np.inf, np.float32)
+        rows = np.full((len(queries), k), -1, np.int64)
+        for asked, only, without in self._together(len(queries), allowed):
+            part = np.ascontiguousarray(queries[asked])
+            distances[asked], rows[asked] = self._answer(part, k, only, without)
+        return distances, rows
+
+    def candidates(self, queries: ndarray, count: int, effort: int, selector: Any = None) -> ndarray:
+        """Return rows (Q, count) int64 that the index names, nearest first as far as it knows; -1 for none."""
+        places = self._find(self._space.prepare(queries), count, effort, selector)
+        return np.where(places >= 0, self._rows[np.maximum(places, 0)], -1) if self._rows.size else places
+
+    def _together(
+        self, count: int, allowed: Callable[[int], Allowed | None] | None
+    ) -> Iterator[tuple[slice, ndarray | None, list[ndarray]]]:
+        """Yield consecutive queries that share a filter: which, the rows of the filter, and each query's exceptions."""
+        start, only, without = 0, None, []  # type: int, ndarray | None, list[ndarray]
+        for number_ in range(count):
+            rows = (allowed(number_) if allowed else None) or Allowed()
+            rows.check(len(self._vectors))
+            if without and (rows.only is not only or len(without) == _QUERIES):
+                yield slice(start, number_), only, without
+                start, without = number_, []
+            only = rows.only
+            without.append(rows.without)
+        if without:
+            yield slice(start, count), only, without
+
+    def _answer(
+        self, queries: ndarray, k: int, only: ndarray | None, without: list[ndarray]
+    ) -> tuple[ndarray, ndarray]:
+        """Answer queries that share a filter."""
+        left = len(self._vectors) if only is None else len(only)
+        count = max(self.rerank, 4 * k)
+        if (only is not None and left <= _DIRECT) or left <= count or not self._rows.size:
+            return self._exactly(queries, k, only, without)
+        nearest = Nearest(len(queries), k)
+        self._add_new(queries, nearest, only, without)
+        for q, near in enumerate(self._near(queries, count, only, without)):
+            nearest.add(q, self._products.measure(queries[q], near), near)
+        far = self._space.far(queries)
+        for q in np.flatnonzero((nearest.rows[:, -1] < 0) | far):
+            exceptions = without[q] if only is None else np.intersect1d(without[q], only, assume_unique=True)
+            if far[q] or (nearest.rows[q] >= 0).sum() < min(k, left - len(exceptions)):
+                found = self._exactly(queries[q : q + 1], k, only, [without[q]])
+                nearest.distances[q], nearest.rows[q] = found[0][0], found[1][0]
+        return nearest.distances, nearest.rows
+
+    def _near(self, queries: ndarray, count: int, only: ndarray | None, without: list[ndarray]) -> Iterator[ndarray]:
+        """Yield for each query the rows to measure: ascending, so that a file is read forwards."""
+        most = max(map(len, without))
+        if most > 4 * count:  # rather asked for than dropped
+            rows = np.arange(len(self._vectors)) if only is None else only
+            for q, exceptions in enumerate(without):
+                fewer = np.setdiff1d(rows, exceptions, assume_unique=True)
+                yield from self._near(queries[q : q + 1], count, fewer, [_NONE])
+            return
+        selector, effort = None, self.effort
+        if only is not None or self._gone:
+            mask = np.ones(len(self._vectors), bool)
+            if only is not None:
+                mask[:] = False
+                mask[only] = True
+                effort = int(effort * len(self._vectors) / max(1, len(only)))  # as many of them, among the others
+            selector = _Selector(mask[self._rows] & (self._rows >= 0))
+        found = self.candidates(queries, count + most, effort, selector and selector.faiss)
+        for named, exceptions in zip(found, without, strict=True):
+            near = named[named >= 0]
+            if exceptions.size:
+                near = near[~np.isin(near, exceptions)]
+            yield np.sort(near[:count])
+
+    def _add_new(self, queries: ndarray, nearest: Nearest, only: ndarray | None, without: list[ndarray]) -> None:
+        """Search what was added since the index was built."""
+        rows = self._added if only is None else np.intersect1d(self._added, only, assume_unique=True)
+        for start in range(0, len(rows), _PIECE):
+            self._search_few(queries, nearest, rows[start : start + _PIECE], without)
+
+    def _exactly(
+        self, queries: ndarray, k: int, only: ndarray | None, without: list[ndarray]
+    ) -> tuple[ndarray, ndarray]:
+        if only is not None and len(only) <= _DIRECT:
+            nearest = Nearest(len(queries), k)
+            self._search_few(queries, nearest, only, without)
+            return nearest.distances, nearest.rows
+        if self._whole is None:
+            parts = exact.build(self._vectors, metric=self._metric)
+            self._whole = exact.open(self._vectors, parts, metric=self._metric)
+        return self._whole.search(queries, k, allowed=lambda q: Allowed(only, without[q]))
+
+    def _search_few(self, queries: ndarray, nearest: Nearest, rows: ndarray, without: list[ndarray]) -> None:
+        """Search some rows (ascending) exactly, on a copy of their vectors."""
+        if not rows.size:
+            return
+        vectors = np.ascontiguousarray(self._vectors[rows])
+        searcher = exact.open(vectors, exact.build(vectors, metric=self._metric), metric=self._metric)
+
+        def allowed(q: int) -> Allowed:
+            return Allowed(without=np.flatnonzero(np.isin(rows, without[q])) if without[q].size else _NONE)
+
+        distances, places = searcher.search(queries, nearest.k, allowed=allowed)
+        for q in range(len(queries)):
+            found = places[q][places[q] >= 0]
+            nearest.add(q, distances[q][: len(found)].astype(np.float64), rows[found])
+
+
+class _Selector:
+    """The vectors of a payload that may be named, as faiss asks for them; keeps the bits that faiss looks at."""
+
+    def __init__(self, mask: ndarray) -> None:
+        from cbir_cli.index._faiss import library
+
+        faiss = library()
+        self._bits = np.packbits(mask, bitorder="little")
+        self.faiss = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(self._bits))
