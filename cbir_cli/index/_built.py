@@ -85,44 +85,28 @@ def effort(payload: dict[str, ndarray]) -> tuple[int, int]:
     return first, second
 
 
-def adjusted(
-    vectors: ndarray,
-    parts: dict[str, ndarray],
-    payload: dict[str, ndarray],
-    wish: Wish,
-    *,
-    metric: str,
-    open: Callable[..., Searcher],
-    efforts: Sequence[int],
-    most: int,
+def adjust(
+    searcher: Searcher, sample: _effort.Sample, wish: Wish, *, efforts: Sequence[int], most: Callable[[int], int]
 ) -> dict[str, ndarray]:
-    """Choose how much a search looks at, measure its recall, and return the payload with both.
+    """Choose how much a search looks at and measure its recall; return what the payload keeps of both.
 
     Parameters
     ----------
-    vectors : ndarray (N, D), float32
-    parts : dict
-        What exact search has of the vectors.
-    payload : dict
-        Of the kind, without ``effort``.
+    searcher : Searcher
+        Gets what is chosen.
+    sample : Sample
     wish : Wish
-    metric : str
-    open : callable
-        That of the kind.
     efforts : sequence of int
         To be tried, ascending, if none is wished.
-    most : int
-        Candidates at the most.
+    most : callable
+        Candidates at the most, of an effort.
     """
-    searcher = open(vectors, {**payload, "effort": np.array([1, 1])}, metric=metric)
-    sample = _effort.Sample(vectors, parts, metric=metric, size=wish.sample, seed=wish.seed)
     tried = [wish.effort] if wish.effort else efforts
     searcher.effort, searcher.rerank = _effort.choose(searcher, sample, wish.recall, tried, most, wish.rerank)
     found = _effort.measure(searcher, sample)
     if found[0] < wish.recall:
-        log.warning("recall@10 is %.3f on a sample, and %g was asked for", found[0], wish.recall)
+        log.warning("recall@10 is %.3f on %d images; %g was wanted", found[0], len(sample.rows), wish.recall)
     return {
-        **payload,
         "effort": np.array([searcher.effort, searcher.rerank]),
         "recall": found,
         "sample": np.array([len(sample.rows)]),

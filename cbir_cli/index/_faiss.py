@@ -90,15 +90,15 @@ class Space:
             return np.zeros(len(queries), bool)
         return np.sqrt(np.square(queries, dtype=np.float64).sum(axis=1)) * self._scale > _FAR
 
-    def blocks(self, vectors: ndarray) -> Iterator[tuple[int, int, ndarray]]:
-        """Yield start, stop and the prepared vectors of a few rows at a time.
+    def blocks(self, vectors: ndarray, rows: ndarray) -> Iterator[tuple[int, int, ndarray]]:
+        """Yield start, stop and the prepared vectors of a few of the rows at a time.
 
         The size of a block depends on nothing but the width, since what faiss builds may depend on it.
         """
         step = max(1, _WORK // self.padded)
-        for start in range(0, len(vectors), step):
-            stop = min(start + step, len(vectors))
-            yield start, stop, self.prepare(vectors[start:stop])
+        for start in range(0, len(rows), step):
+            stop = min(start + step, len(rows))
+            yield start, stop, self.prepare(vectors[rows[start:stop]])
 
 
 def view(values: ndarray) -> Any:
@@ -118,9 +118,13 @@ def flat(faiss: Any, points: ndarray) -> Any:
     return index
 
 
-def train_range(lowest: ndarray, highest: ndarray) -> ndarray:
-    """Return what an 8-bit code of faiss spans in each of D numbers, (2, D) float32: lowest, and highest - lowest."""
-    return np.stack([lowest, highest - lowest]).astype(np.float32)
+def span(lowest: ndarray, highest: ndarray) -> ndarray:
+    """Return what 8-bit codes of faiss span in each of D numbers, (2, D) float32: lowest, and highest - lowest.
+
+    Zeros where there is no vector.
+    """
+    found = np.stack([lowest, highest - lowest]).astype(np.float32)
+    return np.where(np.isfinite(found), found, np.float32(0))
 
 
 def number(payload: dict[str, ndarray], name: str, shape: tuple[int, ...], kind: str) -> ndarray:
@@ -149,3 +153,12 @@ def number(payload: dict[str, ndarray], name: str, shape: tuple[int, ...], kind:
     if kind[0] == "f" and not np.isfinite(values).all():
         raise ShapeError(f"{name} of the payload holds a number that is not finite")
     return np.asarray(values)
+
+
+class Selector:
+    """The vectors of a payload (P,) bool that may be named, as faiss asks for them."""
+
+    def __init__(self, mask: ndarray) -> None:
+        faiss = library()
+        self._bits = np.packbits(mask, bitorder="little")  # faiss looks at them
+        self.faiss = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(self._bits))

@@ -9,7 +9,6 @@ and a query for which it names too few is answered exactly.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -17,17 +16,20 @@ from numpy import ndarray
 from cbir_cli.allowed import Allowed
 from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.index import _products, exact
-from cbir_cli.index._faiss import Space, number
+from cbir_cli.index._faiss import Selector, Space, number
 from cbir_cli.index._nearest import Nearest
+
+FEWEST = 4
+"""Candidates that are measured for each result that is wanted, at the least."""
 
 _QUERIES = 256  # asked at once
 _DIRECT = 10_000  # rows that may answer, up to which they are searched exactly
 _PIECE = 16_384  # rows whose vectors are copied at once
 _NONE = np.empty(0, np.int64)
 
-Find = Callable[[ndarray, int, int, Any], ndarray]
-"""Takes prepared queries (Q, D), how many to name, the effort, and a selector of faiss or None; returns positions in
-the payload (Q, count) int64, nearest first, -1 where there are fewer."""
+Find = Callable[[ndarray, int, int, Selector | None], ndarray]
+"""Takes prepared queries (Q, D), how many to name, the effort, and which may be named; returns positions in the payload
+(Q, count) int64, nearest first, -1 where there are fewer."""
 
 
 def rows_of(payload: dict[str, ndarray], count: int) -> ndarray:
@@ -65,7 +67,7 @@ class Searcher:
         self, vectors: ndarray, rows: ndarray, metric: str, space: Space, find: Find, effort: int, rerank: int
     ) -> None:
         self._vectors, self._metric, self._space, self._find = np.asarray(vectors), metric, space, find
-        self._rows, self.effort, self.rerank = rows, effort, rerank
+        self.rows, self.effort, self.rerank = rows, effort, rerank
         # Norms are for scores; what is measured here needs none.
         unused = {"squared_norms": np.zeros(len(vectors))}
         self._products = _products.Products(self._vectors, unused, metric)
@@ -96,10 +98,14 @@ class Searcher:
             distances[asked], rows[asked] = self._answer(part, k, only, without)
         return distances, rows
 
-    def candidates(self, queries: ndarray, count: int, effort: int, selector: Any = None) -> ndarray:
+    def candidates(self, queries: ndarray, count: int, effort: int, selector: Selector | None) -> ndarray:
         """Return rows (Q, count) int64 that the index names, nearest first as far as it knows; -1 for none."""
         places = self._find(self._space.prepare(queries), count, effort, selector)
-        return np.where(places >= 0, self._rows[np.maximum(places, 0)], -1) if self._rows.size else places
+        return np.where(places >= 0, self.rows[np.maximum(places, 0)], -1) if self.rows.size else places
+
+    def count(self, k: int) -> int:
+        """Return how many candidates are measured for k results."""
+        return max(self.rerank, FEWEST * k)
 
     def _together(
         self, count: int, allowed: Callable[[int], Allowed | None] | None
@@ -122,15 +128,15 @@ class Searcher:
     ) -> tuple[ndarray, ndarray]:
         """Answer queries that share a filter."""
         left = len(self._vectors) if only is None else len(only)
-        count = max(self.rerank, 4 * k)
-        if (only is not None and left <= _DIRECT) or left <= count or not self._rows.size:
+        count = self.count(k)
+        if (only is not None and left <= _DIRECT) or left <= count or not self.rows.size:
             return self._exactly(queries, k, only, without)
-        nearest = Nearest(len(queries), k)
+        nearest, far = Nearest(len(queries), k), self._space.far(queries)
         self._add_new(queries, nearest, only, without)
-        for q, near in enumerate(self._near(queries, count, only, without)):
+        probes = np.where(far[:, None], np.float32(0), queries)
+        for q, near in enumerate(self._near(probes, count, only, without)):
             nearest.add(q, self._products.measure(queries[q], near), near)
-        far = self._space.far(queries)
-        for q in np.flatnonzero((nearest.rows[:, -1] < 0) | far):
+        for q in np.flatnonzero((nearest.rows[:, -1] < 0) | far).tolist():
             exceptions = without[q] if only is None else np.intersect1d(without[q], only, assume_unique=True)
             if far[q] or (nearest.rows[q] >= 0).sum() < min(k, left - len(exceptions)):
                 found = self._exactly(queries[q : q + 1], k, only, [without[q]])
@@ -153,8 +159,8 @@ class Searcher:
                 mask[:] = False
                 mask[only] = True
                 effort = int(effort * len(self._vectors) / max(1, len(only)))  # as many of them, among the others
-            selector = _Selector(mask[self._rows] & (self._rows >= 0))
-        found = self.candidates(queries, count + most, effort, selector and selector.faiss)
+            selector = Selector(mask[self.rows] & (self.rows >= 0))
+        found = self.candidates(queries, count + most, effort, selector)
         for named, exceptions in zip(found, without, strict=True):
             near = named[named >= 0]
             if exceptions.size:
@@ -193,14 +199,3 @@ class Searcher:
         for q in range(len(queries)):
             found = places[q][places[q] >= 0]
             nearest.add(q, distances[q][: len(found)].astype(np.float64), rows[found])
-
-
-class _Selector:
-    """The vectors of a payload that may be named, as faiss asks for them; keeps the bits that faiss looks at."""
-
-    def __init__(self, mask: ndarray) -> None:
-        from cbir_cli.index._faiss import library
-
-        faiss = library()
-        self._bits = np.packbits(mask, bitorder="little")
-        self.faiss = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(self._bits))

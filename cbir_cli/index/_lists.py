@@ -7,6 +7,7 @@ from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
 from cbir_cli.index import _faiss
+from cbir_cli.index._grown import Find
 from cbir_cli.progress import Progress
 
 _POINTS = 40  # vectors of a list that its centroid is found from: faiss warns below 39
@@ -60,14 +61,14 @@ class Sorted:
     def __init__(self, vectors: ndarray, space: _faiss.Space, points: ndarray) -> None:
         quantizer = _faiss.flat(_faiss.library(), points)
         self.nearest = np.empty(len(vectors), np.int64)
-        self.lowest, self.highest = np.zeros((2, space.padded), np.float32)
+        self.lowest, self.highest = np.full((2, space.padded), np.inf, np.float32)
+        self.highest *= -1
         progress = Progress(len(vectors), "lists")
-        for start, stop, block in space.blocks(vectors):
+        for start, stop, block in space.blocks(vectors, np.arange(len(vectors))):
             near = quantizer.search(block, 1)[1][:, 0]
             block -= points[near]
-            low, high = block.min(axis=0), block.max(axis=0)
-            self.lowest = np.minimum(self.lowest, low) if start else low
-            self.highest = np.maximum(self.highest, high) if start else high
+            self.lowest = np.minimum(self.lowest, block.min(axis=0))
+            self.highest = np.maximum(self.highest, block.max(axis=0))
             self.nearest[start:stop] = near
             progress.advance(stop - start)
         progress.close()
@@ -81,7 +82,7 @@ class Sorted:
         place[self.rows] = np.arange(len(vectors))
         codes = np.empty((len(vectors), index.code_size), np.uint8)
         progress = Progress(len(vectors), "codes")
-        for start, stop, block in space.blocks(vectors):
+        for start, stop, block in space.blocks(vectors, np.arange(len(vectors))):
             made = np.empty((stop - start, index.code_size), np.uint8)
             near = np.ascontiguousarray(self.nearest[start:stop])
             index.encode_vectors(len(block), faiss.swig_ptr(block), faiss.swig_ptr(near), faiss.swig_ptr(made))
@@ -105,8 +106,8 @@ def checked_points(payload: dict[str, ndarray], width: int) -> ndarray:
     return points
 
 
-def finder(index: Any, payload: dict[str, ndarray], count: int) -> Any:
-    """Give an empty index of faiss the lists of a payload, where they lie; return what searches it (``Find``).
+def finder(index: Any, payload: dict[str, ndarray], count: int) -> Find:
+    """Give an empty index of faiss the lists of a payload, where they lie; return what searches it.
 
     Raises
     ------
@@ -132,9 +133,10 @@ def finder(index: Any, payload: dict[str, ndarray], count: int) -> Any:
     index.ntotal, index.is_trained = count, True
     kept = (lists, codes)  # faiss looks at them
 
-    def find(probes: ndarray, count: int, effort: int, selector: Any) -> ndarray:
+    def find(probes: ndarray, count: int, effort: int, selector: _faiss.Selector | None) -> ndarray:
         assert kept
-        parameters = faiss.SearchParametersIVF(nprobe=min(effort, index.nlist), sel=selector)
+        allowed = selector.faiss if selector else None
+        parameters = faiss.SearchParametersIVF(nprobe=min(effort, index.nlist), sel=allowed)
         # Products of blocks would make a query's lists depend on what else is asked.
         before, faiss.cvar.distance_compute_blas_threshold = faiss.cvar.distance_compute_blas_threshold, 2**30
         try:

@@ -11,8 +11,9 @@ M. Douze et al. The Faiss Library. arXiv:2401.08281 (2024): its implementation i
 
 Differs from the authors' code
 ------------------------------
-Vectors in the graph are 8-bit codes, and results are measured again on the vectors themselves. The graph is the same
-for equal input and seed, whatever the number of threads.
+Vectors in the graph are 8-bit codes, and results are measured again on the vectors themselves. Vectors are linked a
+few at a time to those before them (as faiss does it from 1.15), so that the graph is the same for equal input and seed,
+whatever the number of threads.
 """
 
 from typing import Any
@@ -21,12 +22,14 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.index import _built, _faiss, _grown, exact
+from cbir_cli.index import _built, _effort, _faiss, _grown, exact
 from cbir_cli.progress import Progress
 
 METRICS = _faiss.METRICS
 
-_EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+_MOST_LINKS = 2**10
+_NOTHING = np.empty(0)
+_EFFORTS = (40, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 
 
 def build(
@@ -39,7 +42,7 @@ def build(
     ef_search: int = 0,
     rerank: int = 0,
     sample: int = 500,
-    seed: int = 1,
+    seed: int = 0,
     threads: int | None = None,
 ) -> dict[str, ndarray]:
     """Build the graph, and choose how much of it a search walks.
@@ -73,8 +76,8 @@ def build(
         ``codes`` (N, D) uint8 and ``range`` (2, D) float32: lowest value and span of each number, in 255 steps.
         ``neighbors`` (L,) int32: of each vector 2 M places in the lowest layer, then M for each layer above, -1 where
         there is none; ``levels`` (N,) uint8, layers that a vector is in; ``entry`` (2,) int64, where a search starts,
-        and M. ``rows`` (N,) int64, ``longest`` (1,) float64, ``effort`` (2,) int64: ef_search and rerank;
-        ``recall`` (2,) float64 at 10 and 50, ``sample`` (1,) int64.
+        and M. ``rows`` (N,) int64, those of the sample last; ``longest`` (1,) float64, of the vectors; ``effort`` (2,)
+        int64: ef_search and rerank; ``recall`` (2,) float64 at 10 and 50; ``sample`` (1,) int64, its size.
 
     Raises
     ------
@@ -85,17 +88,32 @@ def build(
     """
     wish = _built.Wish(recall, ef_search, rerank, sample, seed)
     _built.check(vectors, metric, wish, links=links, ef_construction=ef_construction, ef_search=ef_search)
-    links = max(2, links) if links else 16 if len(vectors) <= 10_000 else 32
+    links = max(2, min(links, _MOST_LINKS)) if links else 16 if len(vectors) <= 10_000 else 32
     ef_construction = ef_construction or (80 if len(vectors) <= 100_000 else 120)
     parts = exact.build(vectors, metric=metric)
     longest = np.sqrt(parts["squared_norms"].max(initial=0.0))
     space = _faiss.Space(metric, float(longest), vectors.shape[1])
+    held = _effort.Sample(vectors, parts, metric=metric, size=sample, seed=seed)
     with _faiss.threads(threads):
-        graph = _graph(vectors, space, links, ef_construction, seed)
-        payload = {**graph, "rows": np.arange(len(vectors)), "longest": np.array([longest])}
-        return _built.adjusted(
-            vectors, parts, payload, wish, metric=metric, open=open, efforts=_EFFORTS, most=_EFFORTS[-1]
-        )
+        span = _span(vectors, space)
+        index = _empty(span, links)
+        index.hnsw.efConstruction = ef_construction
+        index.hnsw.rng = _faiss.library().RandomGenerator(seed)
+        progress = Progress(len(vectors), "graph")
+        # What recall is measured on comes last: it has to be new to the graph until then.
+        _add(index, vectors, held.others, space, progress)
+        searcher = _grown.Searcher(vectors, held.others, metric, space, _finder(index), 1, 1)
+        chosen = _built.adjust(searcher, held, wish, efforts=_EFFORTS, most=int)
+        _add(index, vectors, held.rows, space, progress)
+        progress.close()
+    return {
+        **_arrays(index),
+        "range": span,
+        "entry": np.array([index.hnsw.entry_point, links], np.int64),
+        "rows": np.concatenate([held.others, held.rows]),
+        "longest": np.array([longest]),
+        **chosen,
+    }
 
 
 def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, **_: Any) -> _grown.Searcher:
@@ -122,25 +140,17 @@ def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, **_: Any
     rows = _grown.rows_of(payload, len(vectors))
     effort, rerank = _built.effort(payload)
     codes = _faiss.number(payload, "codes", (len(rows), space.width), "u1")
-    index = _empty(faiss, space.width, int(_faiss.number(payload, "entry", (2,), "i8")[1]), payload)
+    index = _empty(
+        _faiss.number(payload, "range", (2, space.width), "f4"), int(_faiss.number(payload, "entry", (2,), "i8")[1])
+    )
     offsets, levels, neighbors, entry = _checked(payload, index.hnsw, len(rows))
     hnsw, storage = index.hnsw, faiss.downcast_index(index.storage)
     faiss.copy_array_to_vector(levels, hnsw.levels)
     faiss.copy_array_to_vector(offsets.view(np.uint64), hnsw.offsets)
-    hnsw.neighbors = _faiss.view(neighbors)
-    storage.codes = _faiss.view(codes)
+    hnsw.neighbors, storage.codes = _faiss.view(neighbors), _faiss.view(codes)
     storage.ntotal = index.ntotal = len(rows)
     hnsw.entry_point, hnsw.max_level = entry, int(levels.max(initial=0)) - 1
-    kept = (codes, neighbors)  # faiss looks at them
-
-    def find(probes: ndarray, count: int, effort: int, selector: Any) -> ndarray:
-        assert kept
-        count = min(count, len(rows))
-        wide = min(max(effort, count), len(rows))
-        parameters = faiss.SearchParametersHNSW(efSearch=wide, sel=selector)
-        return index.search(probes, count, params=parameters)[1]
-
-    return _grown.Searcher(vectors, rows, metric, space, find, effort, rerank)
+    return _grown.Searcher(vectors, rows, metric, space, _finder(index, neighbors, codes), effort, rerank)
 
 
 def measured(payload: dict[str, ndarray]) -> dict[str, Any]:
@@ -148,42 +158,55 @@ def measured(payload: dict[str, ndarray]) -> dict[str, Any]:
     return _built.measured(payload, "ef_search", links=int(payload["entry"][1]))
 
 
-def _empty(faiss: Any, width: int, links: int, payload: dict[str, ndarray]) -> Any:
-    """An index of faiss without vectors, that has what codes span."""
-    if not 2 <= links <= 2**15:
-        raise ShapeError(f"entry of the payload: expected links from 2 to {2**15}, found {links}")
-    index = faiss.IndexHNSWSQ(width, faiss.ScalarQuantizer.QT_8bit, links)
+def _empty(span: ndarray, links: int) -> Any:
+    """An index of faiss without vectors, that knows what codes span."""
+    faiss = _faiss.library()
+    if not 2 <= links <= _MOST_LINKS:
+        raise ShapeError(f"entry of the payload: expected links from 2 to {_MOST_LINKS}, found {links}")
+    index = faiss.IndexHNSWSQ(span.shape[1], faiss.ScalarQuantizer.QT_8bit, links)
     storage = faiss.downcast_index(index.storage)
-    faiss.copy_array_to_vector(_faiss.number(payload, "range", (2, width), "f4").ravel(), storage.sq.trained)
+    faiss.copy_array_to_vector(span.ravel(), storage.sq.trained)
     storage.is_trained = index.is_trained = True
     return index
 
 
-def _graph(vectors: ndarray, space: _faiss.Space, links: int, ef_construction: int, seed: int) -> dict[str, ndarray]:
-    faiss = _faiss.library()
-    lowest, highest = np.zeros((2, space.width), np.float32)
-    for start, _, block in space.blocks(vectors):
-        low, high = block.min(axis=0), block.max(axis=0)
-        lowest, highest = (np.minimum(lowest, low), np.maximum(highest, high)) if start else (low, high)
-    span = _faiss.train_range(lowest, highest)
-    index = _empty(faiss, space.width, links, {"range": span})
-    hnsw, storage = index.hnsw, faiss.downcast_index(index.storage)
-    hnsw.efConstruction = ef_construction
-    hnsw.rng = faiss.RandomGenerator(seed)
-    progress = Progress(len(vectors), "graph")
-    for start, stop, block in space.blocks(vectors):
+def _span(vectors: ndarray, space: _faiss.Space) -> ndarray:
+    lowest, highest = np.full((2, space.width), np.inf, np.float32)
+    highest *= -1
+    for _, _, block in space.blocks(vectors, np.arange(len(vectors))):
+        lowest, highest = np.minimum(lowest, block.min(axis=0)), np.maximum(highest, block.max(axis=0))
+    return _faiss.span(lowest, highest)
+
+
+def _add(index: Any, vectors: ndarray, rows: ndarray, space: _faiss.Space, progress: Progress) -> None:
+    for start, stop, block in space.blocks(vectors, rows):
         index.add(block)
         progress.advance(stop - start)
-    progress.close()
-    count = len(vectors)
-    neighbors = faiss.rev_swig_ptr(hnsw.neighbors.data(), hnsw.neighbors.size()) if count else np.empty(0)
-    codes = faiss.rev_swig_ptr(storage.codes.data(), storage.codes.size()) if count else np.empty(0)
+
+
+def _finder(index: Any, *kept: ndarray) -> _grown.Find:
+    """What searches an index; keeps the arrays that faiss looks at."""
+    faiss = _faiss.library()
+
+    def find(probes: ndarray, count: int, effort: int, selector: _faiss.Selector | None) -> ndarray:
+        assert kept is not None
+        count = min(count, index.ntotal)
+        wide = min(max(effort, count), index.ntotal)
+        parameters = faiss.SearchParametersHNSW(efSearch=wide, sel=selector.faiss if selector else None)
+        return index.search(probes, count, params=parameters)[1]
+
+    return find
+
+
+def _arrays(index: Any) -> dict[str, ndarray]:
+    """Copies of the codes and links of an index."""
+    faiss = _faiss.library()
+    neighbors, codes = index.hnsw.neighbors, faiss.downcast_index(index.storage).codes
+    views = [faiss.rev_swig_ptr(v.data(), v.size()) if v.size() else _NOTHING for v in (neighbors, codes)]
     return {
-        "codes": codes.astype(np.uint8).reshape(count, space.width),
-        "range": span,
-        "neighbors": neighbors.astype(np.int32),
-        "levels": faiss.vector_to_array(hnsw.levels).astype(np.uint8),
-        "entry": np.array([hnsw.entry_point, links], np.int64),
+        "neighbors": views[0].astype(np.int32),
+        "codes": views[1].astype(np.uint8).reshape(-1, index.d),
+        "levels": faiss.vector_to_array(index.hnsw.levels).astype(np.uint8),
     }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli.index import _built, _faiss, _grown, _lists, exact
+from cbir_cli.index import _built, _effort, _faiss, _grown, _lists, exact
 
 METRICS = _faiss.METRICS
 
@@ -35,7 +35,7 @@ def build(
     nprobe: int = 0,
     rerank: int = 0,
     sample: int = 500,
-    seed: int = 1,
+    seed: int = 0,
     threads: int | None = None,
 ) -> dict[str, ndarray]:
     """Sort vectors into lists, and choose how many of them a search scans.
@@ -85,8 +85,8 @@ def build(
     with _faiss.threads(threads):
         points = _lists.centroids(vectors, space, nlist, seed)
         lists = _lists.Sorted(vectors, space, points)
-        span = _faiss.train_range(lists.lowest, lists.highest)
-        index, _kept = _empty(points, span)
+        span = _faiss.span(lists.lowest, lists.highest)
+        index = _empty(points, span)
         payload = {
             "centroids": points,
             "sizes": lists.sizes,
@@ -95,9 +95,10 @@ def build(
             "range": span,
             "longest": np.array([longest]),
         }
-        return _built.adjusted(
-            vectors, parts, payload, wish, metric=metric, open=open, efforts=_lists.efforts(nlist), most=_MOST
-        )
+        searcher = open(vectors, {**payload, "effort": np.array([1, 1])}, metric=metric)
+        held = _effort.Sample(vectors, parts, metric=metric, size=sample, seed=seed)
+        chosen = _built.adjust(searcher, held, wish, efforts=_lists.efforts(nlist), most=lambda _: _MOST)
+    return {**payload, **chosen}
 
 
 def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, **_: Any) -> _grown.Searcher:
@@ -123,7 +124,7 @@ def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, **_: Any
     rows = _grown.rows_of(payload, len(vectors))
     effort, rerank = _built.effort(payload)
     points = _lists.checked_points(payload, space.width)
-    index, quantizer = _empty(points, _faiss.number(payload, "range", (2, space.width), "f4"))
+    index = _empty(points, _faiss.number(payload, "range", (2, space.width), "f4"))
     find = _lists.finder(index, payload, len(rows))
     return _grown.Searcher(vectors, rows, metric, space, find, effort, rerank)
 
@@ -133,12 +134,12 @@ def measured(payload: dict[str, ndarray]) -> dict[str, Any]:
     return _built.measured(payload, "nprobe", nlist=len(payload["centroids"]))
 
 
-def _empty(points: ndarray, span: ndarray) -> tuple[Any, Any]:
-    """An index of faiss without vectors, and its quantizer, which has to be kept."""
+def _empty(points: ndarray, span: ndarray) -> Any:
+    """An index of faiss without vectors."""
     faiss = _faiss.library()
     quantizer = _faiss.flat(faiss, points)
     count, width = points.shape
     index = faiss.IndexIVFScalarQuantizer(quantizer, width, count, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_L2, True)
     faiss.copy_array_to_vector(np.ascontiguousarray(span).ravel(), index.sq.trained)
     index.is_trained = True
-    return index, quantizer
+    return index
