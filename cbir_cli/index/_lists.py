@@ -41,7 +41,10 @@ def centroids(vectors: ndarray, space: _faiss.Space, nlist: int, seed: int) -> n
 def drawn(vectors: ndarray, space: _faiss.Space, size: int, seed: int) -> ndarray:
     """Return a part of the vectors, prepared, in ascending order of rows."""
     rows = np.random.default_rng(seed).choice(len(vectors), min(size, len(vectors)), replace=False)
-    return space.prepare(vectors[np.sort(rows)])
+    points = np.empty((len(rows), space.padded), np.float32)
+    for start, stop, block in space.blocks(vectors, np.sort(rows)):
+        points[start:stop] = block
+    return points
 
 
 class Sorted:
