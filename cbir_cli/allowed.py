@@ -25,21 +25,6 @@ class Allowed:
     only: ndarray | None = None
     without: ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def check(self, count: int) -> None:
-        """Refuse rows that an index of ``count`` rows does not have, or that are out of order.
-
-        Raises
-        ------
-        ShapeError
-        """
-        for rows in (self.only, self.without):
-            if rows is None:
-                continue
-            if rows.ndim != 1 or rows.dtype != np.int64:
-                raise ShapeError(f"expected rows of shape (M,) and type int64, found {rows.shape} {rows.dtype}")
-            if rows.size and (rows[0] < 0 or rows[-1] >= count or (np.diff(rows) <= 0).any()):
-                raise ShapeError(f"expected ascending rows from 0 to {count - 1}")
-
     def rows(self, count: int) -> ndarray:
         """Return the rows (K,) int64, ascending, of an index of ``count`` rows."""
         mask = np.ones(count, dtype=bool) if self.only is None else np.zeros(count, dtype=bool)
@@ -47,3 +32,16 @@ class Allowed:
             mask[self.only] = True
         mask[self.without] = False
         return np.flatnonzero(mask)
+
+
+def check(rows: ndarray, count: int) -> None:
+    """Refuse rows that an index of ``count`` rows does not have, or that are out of order.
+
+    Raises
+    ------
+    ShapeError
+    """
+    if rows.ndim != 1 or rows.dtype != np.int64:
+        raise ShapeError(f"expected rows of shape (M,) and type int64, found {rows.shape} {rows.dtype}")
+    if rows.size and (rows[0] < 0 or rows[-1] >= count or (np.diff(rows) <= 0).any()):
+        raise ShapeError(f"expected ascending rows from 0 to {count - 1}")

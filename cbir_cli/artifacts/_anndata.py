@@ -93,6 +93,25 @@ def column(group: h5py.Group, name: str) -> np.ndarray:
     length(group, name)
     item = group[name]
     if isinstance(item, h5py.Dataset):
-        return np.strings.decode(item[()], "utf-8")
+        return decoded(item[()])
     values = item["values"][()]
     return np.where(item["mask"][()], np.asarray(MISSING, values.dtype), values)
+
+
+def stored(group: h5py.Group, name: str) -> np.ndarray:
+    """Read a column of text as it is stored: UTF-8 in dtype S, which compares and sorts as the text does.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    length(group, name)
+    if not isinstance(group[name], h5py.Dataset):
+        raise ValueError(f"{name} is no column of text")
+    return group[name][()]
+
+
+def decoded(values: np.ndarray) -> np.ndarray:
+    """Return text of dtype S as dtype U."""
+    return np.strings.decode(values, "utf-8")

@@ -40,9 +40,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cbir_cli.artifacts import _anndata, files, items
+from cbir_cli.artifacts import _anndata, files, items, unreadable_images
 from cbir_cli.artifacts.history import Entry
-from cbir_cli.artifacts.saliency import read_unreadable, write_unreadable
 from cbir_cli.errors import ArtifactError
 
 KIND = "cbir-embedding"
@@ -138,7 +137,7 @@ def write_body(
     _anndata.text(uns, "input", json.dumps(space.input, sort_keys=True))
     _anndata.texts(uns, "outputs", space.outputs)
     _anndata.texts(uns, "targets", space.targets)
-    write_unreadable(uns, unreadable)
+    unreadable_images.write(uns, unreadable)
 
 
 def read(artifact: files.Artifact) -> Embedding:
@@ -152,8 +151,8 @@ def read(artifact: files.Artifact) -> Embedding:
     file = artifact.file
     with files.reading(artifact.name):
         vectors, table, uns = artifact.array("X"), items.read(file, artifact.name), file["uns"]
-        if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != len(table.ids):
-            raise ValueError(f"X of {vectors.shape} for {len(table.ids)} images")
+        if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != table.count:
+            raise ValueError(f"X of {vectors.shape} for {table.count} images")
         logits = artifact.array("obsm/logits") if "logits" in file["obsm"] else None
         if logits is not None and (logits.ndim != 2 or len(logits) != len(vectors) or logits.dtype != np.float32):
             raise ValueError(f"logits of {logits.shape} for {len(vectors)} vectors")
@@ -168,5 +167,5 @@ def read(artifact: files.Artifact) -> Embedding:
         )
         if not all(isinstance(getattr(space, name), str) for name in _TEXTS):
             raise ValueError("the space of its vectors is not told in text")
-        unreadable = read_unreadable(uns)
+        unreadable = unreadable_images.read(uns)
     return Embedding(vectors, table, space, logits, unreadable, artifact.fingerprint, artifact.history, artifact.name)

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli.artifacts import _anndata, files, items
+from cbir_cli.artifacts import files, items, unreadable_images
 from cbir_cli.artifacts.history import Entry
 from cbir_cli.artifacts.model import read_fitted, saliency_space, write_fitted
 from cbir_cli.maps import INPUTS, shape
@@ -99,7 +99,7 @@ def write(
             file.create_dataset("uncertainty_scale", data=np.asarray(uncertainty[1], np.float32))
         items.write(file, table)
         write_fitted(file, fitted)
-        write_unreadable(file, unreadable)
+        unreadable_images.write(file, unreadable)
 
 
 def _write_stack(file: Any, name: str, maps: np.ndarray) -> None:
@@ -140,7 +140,7 @@ def read(artifact: files.Artifact) -> Maps:
             artifact.text("model"),
             artifact.text("model-space"),
             int(file.attrs["flat-maps"]),
-            read_unreadable(file),
+            unreadable_images.read(file),
             artifact.text("source"),
             artifact.text("reader"),
             artifact.fingerprint,
@@ -159,16 +159,3 @@ def _read_uncertainty(file: Any, maps: Any) -> tuple[Any, np.ndarray | None]:
     if stack.shape != wanted or stack.dtype != np.float16 or scale.shape != wanted[:1] or scale.dtype != np.float32:
         raise ValueError(f"uncertainty of shape {stack.shape}, {stack.dtype} beside maps of shape {maps.shape}")
     return stack, scale[()]
-
-
-def read_unreadable(parent: Any) -> dict[str, str]:
-    """Return why each image that could not be decoded is not there."""
-    ids, reasons = (_anndata.column(parent["unreadable"], name).tolist() for name in ("id", "reason"))
-    return dict(zip(ids, reasons, strict=True))
-
-
-def write_unreadable(parent: Any, unreadable: Mapping[str, str]) -> None:
-    """List the images that could not be decoded, and why."""
-    group = _anndata.dictionary(parent, "unreadable")
-    _anndata.texts(group, "id", list(unreadable))
-    _anndata.texts(group, "reason", list(unreadable.values()))

@@ -23,24 +23,44 @@ class Nearest:
         self.distances = np.full((queries, k), np.inf, dtype=np.float32)
         self.rows = np.full((queries, k), -1, dtype=np.int64)
 
-    def add(self, query: int, distances: ndarray, rows: ndarray) -> None:
-        """Take in further rows of one query.
+    def add(self, asked: ndarray, distances: ndarray, rows: ndarray) -> None:
+        """Take in further rows.
 
         Parameters
         ----------
-        query : int
-            Number of the query in the block.
-        distances : ndarray (M,), float64
+        asked : ndarray (P,), int64
+            Number of the query in the block, of each pair.
+        distances : ndarray (P,), float64
             Finite.
-        rows : ndarray (M,), int64
+        rows : ndarray (P,), int64
             Not given before for this query.
         """
-        distances = np.concatenate([self.distances[query], distances.astype(np.float32)])
-        rows = np.concatenate([self.rows[query], rows])
-        order = np.lexsort((rows, distances))[: self.k]
-        self.distances[query] = distances[order]
-        self.rows[query] = rows[order]
+        if not len(rows):
+            return
+        every = np.repeat(np.arange(len(self.rows)), self.k)
+        distances = np.concatenate([self.distances.ravel(), distances.astype(np.float32)])
+        rows = np.concatenate([self.rows.ravel(), rows])
+        kept = first(np.concatenate([every, asked]), distances, self.k, rows)
+        self.distances, self.rows = distances[kept], rows[kept]
 
     def reach(self) -> ndarray:
         """Return the k-th distance of every query, (Q,) float64; inf where fewer than k rows have been met."""
         return self.distances[:, -1].astype(np.float64)
+
+
+def first(asked: ndarray, values: ndarray, k: int, ties: ndarray | None = None) -> ndarray:
+    """Places (Q, k) of the k smallest values of each query, ascending; each of 0 .. Q - 1 has at least k.
+
+    Parameters
+    ----------
+    asked : ndarray (P,), int64
+        Query of each value.
+    values : ndarray (P,)
+    k : int
+    ties : ndarray (P,), optional
+        Orders equal values.
+    """
+    order = np.lexsort((values, asked) if ties is None else (ties, values, asked))
+    counts = np.bincount(asked)
+    starts = np.cumsum(counts) - counts
+    return order[starts[:, None] + np.arange(k)]

@@ -13,43 +13,52 @@ difference of the two vectors in float64, summed in an order that depends on not
 answer is therefore that of a plain float64 loop, whichever way queries are batched, rows are blocked or the matrix
 library sums. In the worst case, all rows within the error of each other, all are measured: slower, never wrong.
 
+Before a block of rows is read at all, a first pass over a few coordinates of it (see ``_reduced``) gives lower bounds
+of the values. Where they leave few rows, those are measured and the block is not read.
+
 Reference
 ---------
 N. J. Higham. Accuracy and Stability of Numerical Algorithms. 2nd ed., SIAM 2002. Equation 3.5: an inner product of
 length D, summed in any order, is off by at most gamma_D sum|q_i x_i|, with gamma_D = D u / (1 - D u).
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
+from cbir_cli.index import _reduced
+from cbir_cli.index._blocks import Block, Closed, blocks, spans
+from cbir_cli.index._candidates import Candidates, lowest
 from cbir_cli.index._nearest import Nearest
+from cbir_cli.index._scores import Scores
 
 _SCORES = 2**20  # of one product: 4 MiB, few enough for the cache, and few calls where there is one query
+_PICKED = 2**24  # float32 numbers of rows that are picked from among others: 64 MiB
+_HELD = 2**20  # pairs that wait to be measured: 24 MiB
+_FEW = 4  # times k pairs of each query wait after the first pass: the sooner some are measured, the fewer come
+_HEAD = 4096  # rows of a first block that a first reach is taken from
 _WORK = 2**20  # float64 numbers in flight where vectors are measured directly: 8 MiB
-_UNIT = 2.0**-24  # unit roundoff of float32
-_TINY = float(np.finfo(np.float32).tiny)  # bounds what is lost where a product underflows
 _LONGEST = 1e18  # of a vector: beyond it a float32 score could overflow
-_SHORTEST = 1e-37  # of a vector: below it an inverse norm could, and the error bound is above any cosine anyway
 
 
-def build(vectors: ndarray) -> dict[str, ndarray]:
-    """Return ``squared_norms`` (N,) float64.
+def build(vectors: ndarray, coordinates: int, *, cosine: bool) -> dict[str, ndarray]:
+    """Return ``squared_norms`` (N,) float64 and what the first pass needs, if it helps.
 
     Raises
     ------
     ShapeError
         If a vector is not finite or is longer than 1e18.
     """
-    return {"squared_norms": squared_norms(vectors, "row")}
+    norms = squared_norms(vectors, "row")
+    return {"squared_norms": norms, **_reduced.build(vectors, norms, coordinates, cosine=cosine)}
 
 
 def squared_norms(vectors: ndarray, what: str) -> ndarray:
     """Squared Euclidean norms (N,) float64, computed a block at a time; ``what`` names a vector in the error."""
     norms = np.empty(len(vectors))
-    for start, stop in _blocks(len(vectors), max(1, _WORK // vectors.shape[1])):
+    for start, stop in spans(len(vectors), max(1, _WORK // vectors.shape[1])):
         norms[start:stop] = np.square(vectors[start:stop], dtype=np.float64).sum(axis=1)
     bad = np.flatnonzero(~(norms <= _LONGEST**2))
     if bad.size:
@@ -64,13 +73,21 @@ class Products:
         norms = np.asarray(payload["squared_norms"])
         if norms.shape != (len(vectors),) or not np.all(norms <= _LONGEST**2):
             raise ShapeError(f"squared norms do not belong to {len(vectors)} vectors")
-        self._vectors, self._norms, self._cosine = vectors, np.sqrt(norms), metric == "cosine"
+        self._vectors, self._cosine = vectors, metric == "cosine"
+        norms = np.sqrt(norms)
+        self._scores = Scores(vectors, norms, cosine=self._cosine)
+        self._few: tuple[Scores, ndarray] | None = None  # of the first pass, with its basis
+        if "basis" in payload:
+            basis, reduced = payload["basis"], payload["reduced"]
+            _reduced.check(basis, reduced, vectors.shape)
+            rounded = _reduced.ROUNDED
+            self._few = Scores(reduced, norms, cosine=self._cosine, scaled=self._cosine, rounded=rounded), basis
 
     def check(self, queries: ndarray) -> None:
         """Refuse queries that no distance can be given for."""
         squared_norms(queries, "query")
 
-    def scan(self, queries: ndarray, nearest: Nearest, masks: ndarray | None) -> None:
+    def scan(self, queries: ndarray, nearest: Nearest, only: ndarray | None, without: Sequence[ndarray]) -> None:
         """Put the nearest rows of each query into ``nearest``.
 
         Parameters
@@ -78,104 +95,106 @@ class Products:
         queries : ndarray (Q, D), float32
         nearest : Nearest
             Of Q queries.
-        masks : ndarray (Q, N), bool, or None
-            Rows that each query may be answered with.
+        only : ndarray (M,), int64, or None
+            The rows that may answer, ascending; None for all.
+        without : sequence of ndarray (E,), int64
+            Of each query the rows that may not, ascending.
         """
         lengths = np.sqrt(np.square(queries, dtype=np.float64).sum(axis=1))
         offset = np.ones(len(queries)) if self._cosine else lengths**2
-        probes = self._probes(queries, lengths)
-        for start, stop in _blocks(len(self._vectors), max(1, _SCORES // len(queries))):
-            scores = self._scores(probes, start, stop)
-            error = self._error(lengths, start, stop)
-            reach = nearest.reach() if self._cosine else nearest.reach() ** 2
-            hits = scores <= _limit(reach, offset, error)[:, None]
-            if masks is not None:
-                hits &= masks[:, start:stop]
-            for query in np.flatnonzero(hits.any(axis=1)):
-                near = np.flatnonzero(hits[query])
-                if near.size > nearest.k:
-                    found = scores[query, near]
-                    kth = float(np.partition(found, nearest.k - 1)[nearest.k - 1])
-                    near = near[found <= _limit(kth + offset[query] + error[query], offset[query], error[query])]
-                near += start
-                nearest.add(int(query), self.measure(queries[query], near), near)
+        probes = self._scores.probes(queries, lengths)
+        few, few_probes = self._first_pass(queries, lengths)
+        candidates, closed = Candidates(nearest.k, offset), Closed(without)
+        size = max(1, _SCORES // len(queries))
+        if only is not None:  # rows that are picked are copied
+            size = min(size, max(1, _PICKED // self._vectors.shape[1]))
+        for block in blocks(len(self._vectors), size, only):
+            reach = self._values(nearest.reach())
+            if few is not None:
+                scores, error = few.of(few_probes, lengths, block)
+                closed.close(scores, block)
+                if np.isinf(reach).any():
+                    reach = np.minimum(reach, self._first_reach(queries, scores, block, nearest.k))
+                if candidates.hold(scores, error, block, reach):
+                    if candidates.count > _FEW * nearest.rows.size:
+                        self._settle(candidates, queries, nearest)
+                    continue
+            scores, error = self._scores.of(probes, lengths, block)
+            closed.close(scores, block)
+            candidates.add(scores, error, block, reach)
+            if candidates.count > _HELD:
+                self._settle(candidates, queries, nearest)
+        self._settle(candidates, queries, nearest)
+
+    def _first_pass(self, queries: ndarray, lengths: ndarray) -> tuple[Scores | None, ndarray]:
+        if self._few is None:
+            return None, queries
+        few, basis = self._few
+        exact = queries.astype(np.float64)
+        if self._cosine:
+            exact /= np.where(lengths > 0, lengths, 1.0)[:, None]
+        return few, few.probes(_reduced.reduce(exact, basis), np.ones(len(lengths)))
+
+    def _first_reach(self, queries: ndarray, scores: ndarray, block: Block, k: int) -> ndarray:
+        """Values (Q,) within which k rows lie, of those at the head of a block that seem nearest; inf if unknown."""
+        head = scores[:, :_HEAD]
+        if head.shape[1] < k:
+            return np.full(len(scores), np.inf)
+        places = np.argpartition(head, k - 1, axis=1)[:, :k]
+        asked = np.repeat(np.arange(len(scores)), k)
+        distances = self.distances(queries, asked, block.rows(places.ravel())).reshape(places.shape).max(axis=1)
+        distances[np.isinf(np.take_along_axis(head, places, axis=1)).any(axis=1)] = np.inf
+        return self._values(distances)
+
+    def _settle(self, candidates: Candidates, queries: ndarray, nearest: Nearest) -> None:
+        """Measure the candidates, those that seem nearest first: most of the others are then out of reach."""
+        asked, rows, low = candidates.take(self._values(nearest.reach()))
+        some = nearest.k
+        while len(rows):
+            now, later = lowest(asked, low, some)
+            nearest.add(asked[now], self.distances(queries, asked[now], rows[now]), rows[now])
+            later = later[low[later] <= candidates.limit(self._values(nearest.reach()))[asked[later]]]
+            asked, rows, low = asked[later], rows[later], low[later]
+            some *= 2
+
+    def _values(self, distances: ndarray) -> ndarray:
+        """What is searched for, in place of distances."""
+        return distances if self._cosine else distances**2
 
     def measure(self, query: ndarray, rows: ndarray) -> ndarray:
-        """Distance of one query to some rows, from the difference of the vectors in float64.
+        """Distances (M,) float64 of one query (D,) to some rows (M,); see ``distances``."""
+        return self.distances(query[None], np.zeros(len(rows), np.int64), rows)
+
+    def distances(self, queries: ndarray, asked: ndarray, rows: ndarray) -> ndarray:
+        """Distances of pairs, from the difference of the vectors in float64.
 
         Parameters
         ----------
-        query : ndarray (D,), float32
-        rows : ndarray (M,), int64
+        queries : ndarray (Q, D), float32
+        asked, rows : ndarray (P,), int64
+            Query and row of each pair.
 
         Returns
         -------
-        ndarray (M,), float64
+        ndarray (P,), float64
             Exactly 0 for a vector identical to the query (cosine: unless they are zero).
         """
-        centre = query.astype(np.float64)
+        centres = queries.astype(np.float64)
         if self._cosine:
-            centre /= np.sqrt(np.square(centre).sum()) or 1.0
+            lengths = np.sqrt(np.square(centres).sum(axis=1))
+            centres /= np.where(lengths > 0, lengths, 1.0)[:, None]
         distances = np.empty(len(rows))
-        for start, stop in _blocks(len(rows), max(1, _WORK // len(query))):
+        for start, stop in spans(len(rows), max(1, _WORK // queries.shape[1])):
             part = self._vectors[rows[start:stop]].astype(np.float64)
             if self._cosine:
                 # Norms are taken afresh, not from the payload, so that equal vectors have bitwise equal directions.
                 norms = np.sqrt(np.square(part).sum(axis=1))
                 part /= np.where(norms > 0, norms, 1.0)[:, None]
-            part -= centre
+            part -= centres[asked[start:stop]]
             squares = np.square(part, out=part).sum(axis=1)
             if self._cosine:
                 # Half the squared difference of unit vectors is 1 - cos without its cancellation.
-                distances[start:stop] = np.where((norms > 0) & centre.any(), squares / 2, 1.0)
+                distances[start:stop] = np.where((norms > 0) & (lengths[asked[start:stop]] > 0), squares / 2, 1.0)
             else:
                 distances[start:stop] = np.sqrt(squares)
         return distances
-
-    def _probes(self, queries: ndarray, lengths: ndarray) -> ndarray:
-        """What rows are multiplied with, (Q, D) float32: -2 q (an exact scaling), or -q/|q|."""
-        if not self._cosine:
-            return queries * np.float32(-2)
-        return (queries / -np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
-
-    def _scores(self, probes: ndarray, start: int, stop: int) -> ndarray:
-        """Scores of a block of rows, (Q, stop - start) float32."""
-        scores = probes @ self._vectors[start:stop].T
-        norms = self._norms[start:stop]
-        if self._cosine:  # a zero vector scores 0, which is distance 1
-            scores *= np.where(norms > 0, 1 / np.maximum(norms, _SHORTEST), 0).astype(np.float32)
-        else:
-            scores += np.square(norms).astype(np.float32)
-        return scores
-
-    def _error(self, lengths: ndarray, start: int, stop: int) -> ndarray:
-        """Bound of ``|score + offset - value|`` in a block of rows, (Q,) float64.
-
-        The product is off by gamma_D |q||x| (Cauchy-Schwarz on Higham's bound). The few roundings besides (of norms,
-        of the probe, of the last sum or scaling) each cost one u of a term they touch; eight more terms cover them.
-        What underflows is below D times the smallest normal number, times what it is multiplied with.
-        """
-        terms = self._vectors.shape[1] + 8
-        gamma = terms * _UNIT / (1 - terms * _UNIT)
-        norms = self._norms[start:stop]
-        if self._cosine:
-            shortest = norms.min(initial=1.0, where=norms > 0)
-            return np.full(len(lengths), gamma + 2 * terms * _TINY / shortest)
-        longest = norms.max()
-        products = 2 * gamma * lengths * longest
-        return products + 4 * _UNIT * (lengths**2 + longest**2) + 2 * terms * _TINY * (1 + lengths + longest)
-
-
-def _limit(values: ndarray, offset: ndarray, error: ndarray) -> ndarray:
-    """Score above which a row is farther than ``values``, float32.
-
-    Values that round to the same float32 distance are ties, hence 2**-21 of room on the square; the limit itself is
-    rounded upwards.
-    """
-    scores = values * (1 + 2.0**-21) + _TINY - offset + error
-    return np.nextafter(scores.astype(np.float32), np.float32(np.inf))
-
-
-def _blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, count, size):
-        yield start, min(start + size, count)

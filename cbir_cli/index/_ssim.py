@@ -20,11 +20,13 @@ place of 11 x 11 Gaussian weights. As there, windows that reach over the border 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
+from cbir_cli.index._blocks import spans
 from cbir_cli.index._nearest import Nearest
 
 _SIDE = 7  # of a window
@@ -75,28 +77,25 @@ class Windows:
         """Refuse queries that are not whole pixel values from 0 to 255."""
         _check(queries, "query", 0)
 
-    def scan(self, queries: ndarray, nearest: Nearest, masks: ndarray | None) -> None:
+    def scan(self, queries: ndarray, nearest: Nearest, only: ndarray | None, without: Sequence[ndarray]) -> None:
         """Put the nearest rows of each query into ``nearest``; arguments as for matrix products.
 
         Every pair is measured in full: window sums give no bound that would leave many out.
         """
         sums, spreads = (values.astype(np.float64) for values in _windows(queries))
-        step = max(1, _WORK // queries.shape[1])
-        for start in range(0, len(self._vectors), step):
-            rows = np.arange(start, min(start + step, len(self._vectors)))
-            if masks is not None:
-                rows = rows[masks[:, rows].any(axis=0)]
-            if not rows.size:
-                continue
-            block = _Block(self._vectors[rows], self._sums[rows], self._spreads[rows])
+        if only is None:
+            only = np.arange(len(self._vectors))
+        for start, stop in spans(len(only), max(1, _WORK // queries.shape[1])):
+            rows = only[start:stop]
+            images = _Images(self._vectors[rows], self._sums[rows], self._spreads[rows])
             for query in range(len(queries)):
-                wanted = slice(None) if masks is None else np.flatnonzero(masks[query, rows])
-                if rows[wanted].size:
-                    similarity = block.similarity(queries[query], sums[query], spreads[query], wanted)
-                    nearest.add(query, np.maximum(1 - similarity, 0), rows[wanted])
+                wanted = np.flatnonzero(~np.isin(rows, without[query], assume_unique=True))
+                if wanted.size:
+                    similarity = images.similarity(queries[query], sums[query], spreads[query], wanted)
+                    nearest.add(np.full(wanted.size, query), np.maximum(1 - similarity, 0), rows[wanted])
 
 
-class _Block:
+class _Images:
     """Some images of the index, with all about them that every query needs."""
 
     def __init__(self, pixels: ndarray, sums: ndarray, spreads: ndarray) -> None:
@@ -105,7 +104,7 @@ class _Block:
         self._lights = np.square(self._sums) + _C1
         self._spreads = spreads + _C2
 
-    def similarity(self, pixels: ndarray, sums: ndarray, spreads: ndarray, wanted: slice | ndarray) -> ndarray:
+    def similarity(self, pixels: ndarray, sums: ndarray, spreads: ndarray, wanted: ndarray) -> ndarray:
         """Mean SSIM (M,) float64 of one image, given by pixels (D,) and windows (W,), with the wanted ones."""
         # Doubled at once here: both numerators use twice the product.
         crosses = _boxes(self._pixels[wanted] * (2 * pixels)).astype(np.float64)

@@ -19,23 +19,24 @@ Reference
 None: this is the definition that other backends are measured against.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy import ndarray
 
 from cbir_cli import registry
-from cbir_cli.allowed import Allowed
+from cbir_cli.allowed import Allowed, check
 from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.index import _products, _ssim
 from cbir_cli.index._nearest import Nearest
 
 METRICS = ("l2", "cosine", "ssim")
 
+_ALL = Allowed()
 _QUERIES = 128  # answered at once: enough for matrix products to run at full speed
 
 
-def build(vectors: ndarray, *, metric: str) -> dict[str, ndarray]:
+def build(vectors: ndarray, *, metric: str, coordinates: int = 64) -> dict[str, ndarray]:
     """Compute what is kept beside the vectors so that a search need not.
 
     Parameters
@@ -60,10 +61,12 @@ def build(vectors: ndarray, *, metric: str) -> dict[str, ndarray]:
         the metric needs one.
     """
     _check(vectors, metric)
-    return _ssim.build(vectors) if metric == "ssim" else _products.build(vectors)
+    if metric == "ssim":
+        return _ssim.build(vectors)
+    return _products.build(vectors, coordinates, cosine=metric == "cosine")
 
 
-def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str) -> "Searcher":
+def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, coordinates: int = 64) -> "Searcher":
     """Return the searcher over some vectors.
 
     Parameters
@@ -134,27 +137,31 @@ class Searcher:
                 f"expected queries of shape {wanted} and type float32, found {queries.shape} {queries.dtype}"
             )
         self._metric.check(queries)
-        parts = []
-        for start in range(0, len(queries), _QUERIES):
-            block = np.ascontiguousarray(queries[start : start + _QUERIES])
-            nearest = Nearest(len(block), k)
-            masks = None if allowed is None else self._masks(allowed, start, len(block))
-            self._metric.scan(block, nearest, masks)
+        parts = [Nearest(0, k)]
+        for start, stop, only, without in self._together(len(queries), allowed):
+            nearest = Nearest(stop - start, k)
+            self._metric.scan(np.ascontiguousarray(queries[start:stop]), nearest, only, without)
             parts.append(nearest)
-        if not parts:
-            parts.append(Nearest(0, k))
         return np.concatenate([p.distances for p in parts]), np.concatenate([p.rows for p in parts])
 
-    def _masks(self, allowed: Callable[[int], Allowed | None], start: int, count: int) -> ndarray:
-        masks = np.zeros((count, self._shape[0]), dtype=bool)
+    def _together(
+        self, count: int, allowed: Callable[[int], Allowed | None] | None
+    ) -> Iterator[tuple[int, int, ndarray | None, list[ndarray]]]:
+        """Yield queries that are answered at once, with the rows that may answer all, and may not answer each."""
+        start = 0
+        only, without = None, list[ndarray]()
         for number in range(count):
-            rows = allowed(start + number)
-            if rows is None:
-                masks[number] = True
-            else:
-                rows.check(self._shape[0])
-                masks[number, rows.rows(self._shape[0])] = True
-        return masks
+            rows = (allowed(number) if allowed else None) or _ALL
+            check(rows.without, self._shape[0])
+            if number - start == _QUERIES or (number > start and rows.only is not only):
+                yield start, number, only, without
+                start, without = number, []
+            if rows.only is not None and rows.only is not only:
+                check(rows.only, self._shape[0])
+            only = rows.only
+            without.append(rows.without)
+        if count:
+            yield start, count, only, without
 
 
 def _check(vectors: ndarray, metric: str) -> None:

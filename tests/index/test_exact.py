@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from cbir_cli.allowed import Allowed
 from cbir_cli.errors import ShapeError, UsageError
-from cbir_cli.index import _products, exact
+from cbir_cli.index import _candidates, _products, _reduced, _scores, exact
 
 
 def plain_distance(query, row, metric):
@@ -59,11 +59,25 @@ def assert_same_order(found, truth, vectors, queries, metric):
         assert one == pytest.approx(other, rel=3e-7, abs=1e-30)
 
 
+@pytest.fixture(autouse=True, params=["one pass", "two passes"])
+def passes(request, monkeypatch):
+    """All holds with and without the first pass, which the data here are too small for."""
+    if request.param == "two passes":
+        monkeypatch.setattr(_reduced, "_LEAST", 0)
+        monkeypatch.setattr(_reduced, "_SHARE", 1)
+        monkeypatch.setattr(_reduced, "_TOO_MANY", 1)
+        monkeypatch.setattr(_products, "_HEAD", 5)
+    return request.param
+
+
 @pytest.fixture
 def small_blocks(monkeypatch):
     """So that tiny data cross the borders of every block."""
     monkeypatch.setattr(_products, "_SCORES", 21)
     monkeypatch.setattr(_products, "_WORK", 40)
+    monkeypatch.setattr(_products, "_PICKED", 12)
+    monkeypatch.setattr(_products, "_HELD", 10)
+    monkeypatch.setattr(_candidates, "_HEAD", 2)
     monkeypatch.setattr(exact, "_QUERIES", 3)
 
 
@@ -131,20 +145,29 @@ def test_scores_are_within_the_bound_and_any_error_within_it_changes_nothing(met
     )
     queries = (2 + rng.standard_normal((6, 200))).astype(np.float32)
     truth = search(vectors, queries, 20, metric)
-    scores, error = _products.Products._scores, _products.Products._error
-    seen = []
+    scores, seen = _scores.Scores.of, []
+    directions = [v / np.linalg.norm(v.astype(np.float64), axis=1, keepdims=True) for v in (queries, vectors)]
 
-    def wrong(self, probes, start, stop):
-        lengths = np.sqrt(np.square(queries, dtype=np.float64).sum(axis=1))
-        bound = error(self, lengths, start, stop)
-        value = np.array([self.measure(q, np.arange(start, stop)) for q in queries])
-        exact_score = value - 1 if self._cosine else value**2 - lengths[:, None] ** 2
-        seen.append((np.abs(scores(self, probes, start, stop) - exact_score) / bound[:, None]).max())
+    def wrong(self, probes, lengths, block):
+        if probes.shape[1] != 200 or self._rounded:  # of the first pass
+            return scores(self, probes, lengths, block)
+        right, bound = scores(self, probes, lengths, block)
+        if metric == "cosine":
+            exact_score = -directions[0] @ directions[1][block.place].T
+        else:
+            exact_score = (
+                np.square(queries[:, None].astype(np.float64) - vectors[None, block.place].astype(np.float64)).sum(
+                    axis=2
+                )
+                - lengths[:, None] ** 2
+            )
+        seen.append((np.abs(right - exact_score) / bound[:, None]).max())
         sign = np.where(rng.random(exact_score.shape) < 0.5, -1, 1)  # the worst that the bound admits, either way
-        return (exact_score + 0.999 * sign * bound[:, None]).astype(np.float32)
+        return (exact_score + 0.999 * sign * bound[:, None]).astype(np.float32), bound
 
-    monkeypatch.setattr(_products.Products, "_scores", wrong)
+    monkeypatch.setattr(_scores.Scores, "of", wrong)
     monkeypatch.setattr(_products, "_SCORES", 6 * 128)
+    monkeypatch.setattr(_candidates, "_HEAD", 50)
     found = search(vectors, queries, 20, metric)
     assert max(seen) < 1
     np.testing.assert_array_equal(found[0], truth[0])
@@ -296,3 +319,83 @@ def test_a_memory_map_is_searched_in_bounded_memory(tmp_path):
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 80_000 * 8 * 2  # norms, and the square roots of them
     assert peaks[1] < 32 * 2**20
+
+
+def low_dimensional(rng, count, width=48, rank=5, noise=0.02):
+    values = rng.standard_normal((count, rank)) @ rng.standard_normal((rank, width))
+    return (values + noise * rng.standard_normal((count, width))).astype(np.float32)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("k", [1, 10, 400])
+def test_vectors_near_few_directions(metric, k, passes, monkeypatch):
+    """Where the first pass does its work: few rows are read, and the answer is that of the plain loop."""
+    rng = np.random.default_rng(8)
+    vectors, queries = low_dimensional(rng, 400), low_dimensional(rng, 7)
+    queries[0] = vectors[3]
+    monkeypatch.setattr(_products, "_SCORES", 7 * 90)
+    monkeypatch.setattr(_reduced, "_SHARE", 4)
+    pairs, measured = [], _products.Products.distances
+
+    def counted(self, queries, asked, rows):
+        pairs.append(len(rows))
+        return measured(self, queries, asked, rows)
+
+    monkeypatch.setattr(_products.Products, "distances", counted)
+    found = search(vectors, queries, k, metric)
+    assert_same_order(found, plain_search(vectors, queries, k, metric), vectors, queries, metric)
+    if k < 400:
+        assert sum(pairs) < 7 * (60 + 8 * k)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_the_first_pass_bounds_from_below(metric, monkeypatch):
+    rng = np.random.default_rng(9)
+    monkeypatch.setattr(_reduced, "_LEAST", 0)
+    monkeypatch.setattr(_reduced, "_SHARE", 4)
+    monkeypatch.setattr(_reduced, "_TOO_MANY", 1)
+    vectors = np.concatenate([low_dimensional(rng, 200), np.zeros((1, 48), np.float32)]) * np.float32(3)
+    queries = np.concatenate([rng.standard_normal((5, 48)), vectors[:2], np.zeros((1, 48))]).astype(np.float32)
+    payload = exact.build(vectors, metric=metric)
+    truth = np.array([[plain_distance(q, v, metric) for v in vectors] for q in queries])
+    reduced = payload["reduced"].astype(np.float64)
+    assert reduced.shape == (201, 12)
+    units = [
+        v / (np.linalg.norm(v, axis=1, keepdims=True) + (v == 0).all(axis=1, keepdims=True)) for v in (queries, vectors)
+    ]
+    asked = _reduced.reduce(np.float64(queries if metric == "l2" else units[0]), payload["basis"])
+    lengths = np.linalg.norm(vectors if metric == "l2" else units[1], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(reduced, axis=1), lengths, rtol=1e-6)  # a(x) is as long as x
+    apart = np.square(asked[:, None] - reduced[None]).sum(axis=2)
+    bound = np.sqrt(apart) if metric == "l2" else apart / 2
+    alone = (queries == 0).all(axis=1)[:, None] | (vectors == 0).all(axis=1)[None]
+    assert (bound <= truth * (1 + 1e-6) + 1e-5)[~alone].all()
+    assert (bound > 0.5 * truth)[:2].mean() > 0.5  # and it says something
+
+
+def test_directions_that_say_nothing_are_not_kept(monkeypatch):
+    monkeypatch.setattr(_reduced, "_LEAST", 0)
+    monkeypatch.setattr(_reduced, "_TOO_MANY", 1 / 64)
+    monkeypatch.setattr(_reduced, "_SHARE", 4)
+    noise = np.random.default_rng(10).standard_normal((3000, 64), dtype=np.float32)
+    assert set(exact.build(noise, metric="l2")) == {"squared_norms"}
+    near = low_dimensional(np.random.default_rng(10), 3000, 64)
+    assert set(exact.build(near, metric="l2")) == {"squared_norms", "basis", "reduced"}
+    assert set(exact.build(near, metric="l2", coordinates=0)) == {"squared_norms"}
+
+
+def test_a_first_pass_of_other_vectors_is_refused(monkeypatch):
+    monkeypatch.setattr(_reduced, "_LEAST", 0)
+    monkeypatch.setattr(_reduced, "_SHARE", 4)
+    vectors = low_dimensional(np.random.default_rng(11), 2000)
+    payload = exact.build(vectors, metric="l2")
+    for change in (
+        {"basis": payload["basis"] * 1.01},
+        {"basis": payload["basis"][:, :5]},
+        {"basis": payload["basis"][:40]},
+        {"basis": np.full_like(payload["basis"], np.nan)},
+        {"reduced": payload["reduced"][:-1]},
+        {"reduced": payload["reduced"].astype(np.float64)},
+    ):
+        with pytest.raises(ShapeError, match="reduced vectors do not belong"):
+            exact.open(vectors, payload | change, metric="l2")

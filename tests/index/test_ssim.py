@@ -52,7 +52,7 @@ def test_agrees_with_scikit_image(kind, side, monkeypatch):
 def test_the_similarity_itself_agrees_before_rounding(kind):
     items = images(kind, 4, 40)
     payload = exact.build(vectors(items), metric="ssim")
-    block = _ssim._Block(vectors(items), payload["window_sums"], payload["window_spreads"])
+    block = _ssim._Images(vectors(items), payload["window_sums"], payload["window_spreads"])
     sums, spreads = _ssim._windows(vectors(items[:1]))
     found = block.similarity(vectors(items)[0], sums[0], spreads[0], slice(None))
     np.testing.assert_allclose(found, [structural_similarity(items[0], i) for i in items], rtol=1e-10, atol=1e-11)
@@ -93,14 +93,14 @@ def test_ties_filters_and_padding():
 def test_pairs_that_are_filtered_out_are_not_computed(monkeypatch):
     items = vectors(images("noise", 50, 8))
     searcher = exact.open(items, exact.build(items, metric="ssim"), metric="ssim")
-    seen, similarity = [], _ssim._Block.similarity
+    seen, similarity = [], _ssim._Images.similarity
 
     def counted(*arguments):
         result = similarity(*arguments)
         seen.append(len(result))
         return result
 
-    monkeypatch.setattr(_ssim._Block, "similarity", counted)
+    monkeypatch.setattr(_ssim._Images, "similarity", counted)
     searcher.search(items[:2], 3, allowed=lambda q: Allowed(np.arange(q, 50, 10)))
     assert sum(seen) == 10
 
