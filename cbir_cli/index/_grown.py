@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli.allowed import Allowed
+from cbir_cli.allowed import Allowed, check
 from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.index import _products, exact
 from cbir_cli.index._faiss import Selector, Space, number
@@ -26,6 +26,7 @@ _QUERIES = 256  # asked at once
 _DIRECT = 10_000  # rows that may answer, up to which they are searched exactly
 _PIECE = 16_384  # rows whose vectors are copied at once
 _NONE = np.empty(0, np.int64)
+_ALL = Allowed()
 
 Find = Callable[[ndarray, int, int, Selector | None], ndarray]
 """Takes prepared queries (Q, D), how many to name, the effort, and which may be named; returns positions in the payload
@@ -112,12 +113,14 @@ class Searcher:
     ) -> Iterator[tuple[slice, ndarray | None, list[ndarray]]]:
         """Yield consecutive queries that share a filter: which, the rows of the filter, and each query's exceptions."""
         start, only, without = 0, None, []  # type: int, ndarray | None, list[ndarray]
-        for number_ in range(count):
-            rows = (allowed(number_) if allowed else None) or Allowed()
-            rows.check(len(self._vectors))
+        for query in range(count):
+            rows = (allowed(query) if allowed else None) or _ALL
+            check(rows.without, len(self._vectors))
             if without and (rows.only is not only or len(without) == _QUERIES):
-                yield slice(start, number_), only, without
-                start, without = number_, []
+                yield slice(start, query), only, without
+                start, without = query, []
+            if rows.only is not None and rows.only is not only:
+                check(rows.only, len(self._vectors))
             only = rows.only
             without.append(rows.without)
         if without:
@@ -134,8 +137,9 @@ class Searcher:
         nearest, far = Nearest(len(queries), k), self._space.far(queries)
         self._add_new(queries, nearest, only, without)
         probes = np.where(far[:, None], np.float32(0), queries)
-        for q, near in enumerate(self._near(probes, count, only, without)):
-            nearest.add(q, self._products.measure(queries[q], near), near)
+        named = list(self._near(probes, count, only, without))
+        asked, near = np.repeat(np.arange(len(queries)), [len(rows) for rows in named]), np.concatenate(named)
+        nearest.add(asked, self._products.distances(queries, asked, near), near)
         for q in np.flatnonzero((nearest.rows[:, -1] < 0) | far).tolist():
             exceptions = without[q] if only is None else np.intersect1d(without[q], only, assume_unique=True)
             if far[q] or (nearest.rows[q] >= 0).sum() < min(k, left - len(exceptions)):
@@ -181,7 +185,7 @@ class Searcher:
             self._search_few(queries, nearest, only, without)
             return nearest.distances, nearest.rows
         if self._whole is None:
-            parts = exact.build(self._vectors, metric=self._metric)
+            parts = exact.build(self._vectors, metric=self._metric, coordinates=0)
             self._whole = exact.open(self._vectors, parts, metric=self._metric)
         return self._whole.search(queries, k, allowed=lambda q: Allowed(only, without[q]))
 
@@ -190,12 +194,12 @@ class Searcher:
         if not rows.size:
             return
         vectors = np.ascontiguousarray(self._vectors[rows])
-        searcher = exact.open(vectors, exact.build(vectors, metric=self._metric), metric=self._metric)
+        parts = exact.build(vectors, metric=self._metric, coordinates=0)
+        searcher = exact.open(vectors, parts, metric=self._metric)
 
         def allowed(q: int) -> Allowed:
             return Allowed(without=np.flatnonzero(np.isin(rows, without[q])) if without[q].size else _NONE)
 
         distances, places = searcher.search(queries, nearest.k, allowed=allowed)
-        for q in range(len(queries)):
-            found = places[q][places[q] >= 0]
-            nearest.add(q, distances[q][: len(found)].astype(np.float64), rows[found])
+        asked, found = np.nonzero(places >= 0)
+        nearest.add(asked, distances[asked, found].astype(np.float64), rows[places[asked, found]])

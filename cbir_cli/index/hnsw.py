@@ -90,7 +90,7 @@ def build(
     _built.check(vectors, metric, wish, links=links, ef_construction=ef_construction, ef_search=ef_search)
     links = max(2, min(links, _MOST_LINKS)) if links else 16 if len(vectors) <= 10_000 else 32
     ef_construction = ef_construction or (80 if len(vectors) <= 100_000 else 120)
-    parts = exact.build(vectors, metric=metric)
+    parts = exact.build(vectors, metric=metric, coordinates=0)
     longest = np.sqrt(parts["squared_norms"].max(initial=0.0))
     space = _faiss.Space(metric, float(longest), vectors.shape[1])
     held = _effort.Sample(vectors, parts, metric=metric, size=sample, seed=seed)

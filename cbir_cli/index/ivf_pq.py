@@ -88,7 +88,7 @@ def build(
     """
     wish = _built.Wish(recall, nprobe, rerank, sample, seed)
     _built.check(vectors, metric, wish, nlist=nlist, pieces=pieces, nprobe=nprobe)
-    parts = exact.build(vectors, metric=metric)
+    parts = exact.build(vectors, metric=metric, coordinates=0)
     nlist = min(nlist, max(1, len(vectors))) or _lists.wanted(len(vectors))
     width = vectors.shape[1]
     pieces = min(width, pieces or max(8, -(-width // 8)))

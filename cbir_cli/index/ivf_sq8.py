@@ -78,7 +78,7 @@ def build(
     """
     wish = _built.Wish(recall, nprobe, rerank, sample, seed)
     _built.check(vectors, metric, wish, nlist=nlist, nprobe=nprobe)
-    parts = exact.build(vectors, metric=metric)
+    parts = exact.build(vectors, metric=metric, coordinates=0)
     nlist = min(nlist, max(1, len(vectors))) or _lists.wanted(len(vectors))
     longest = np.sqrt(parts["squared_norms"].max(initial=0.0))
     space = _faiss.Space(metric, float(longest), vectors.shape[1])
