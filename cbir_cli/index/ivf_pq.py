@@ -27,9 +27,9 @@ from cbir_cli.index import _built, _effort, _faiss, _grown, _lists, exact
 METRICS = _faiss.METRICS
 
 _MOST = 1024  # candidates
-_POINTS = 64 * 256  # vectors that code books are made from
+_POINTS = 32 * 256  # vectors that code books are made from
 _FEWEST = 4 * 256  # below, vectors are taken several times: a code book has 256 entries
-_ROUNDS = 12  # of k-means
+_ROUNDS = 8  # of k-means
 
 
 def build(

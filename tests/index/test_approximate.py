@@ -117,7 +117,7 @@ def test_distances_are_those_of_exact_to_the_bit(kind, metric):
 @each_kind
 @each_metric
 def test_recall_is_what_was_measured_and_wanted(kind, metric):
-    vectors, queries = clustered(6000), clustered(400, draw=1)
+    vectors, queries = clustered(4000), clustered(400, draw=1)
     truth, _ = exact.open(vectors, exact.build(vectors, metric=metric), metric=metric).search(queries, 50)
     efforts = []
     for wanted in (0.8, 0.99):
@@ -125,7 +125,7 @@ def test_recall_is_what_was_measured_and_wanted(kind, metric):
         assert payload["recall"][0] >= wanted
         for k, measured in zip((10, 50), payload["recall"], strict=True):
             found = searcher.search(queries, k)[0]
-            assert (found <= truth[:, k - 1 : k]).mean() == pytest.approx(measured, abs=0.02)
+            assert (found <= truth[:, k - 1 : k]).mean() == pytest.approx(measured, abs=0.05)
         efforts.append(payload["effort"])
         described = registry.load("index", kind).measured(payload)
         assert described["recall@10"] == round(payload["recall"][0], 4) and described["sample"] == 500
@@ -153,7 +153,7 @@ def test_recall_that_is_not_reached_is_said(kind, caplog):
 @each_kind
 @each_metric
 def test_threads_and_memory_maps_do_not_matter(kind, metric, tmp_path, monkeypatch):
-    vectors = clustered(2500)
+    vectors = clustered(1500)
     monkeypatch.setattr(_faiss, "_WORK", 32 * 600)
     vectors.tofile(tmp_path / "x")
     mapped = np.memmap(tmp_path / "x", np.float32, "r", shape=vectors.shape)
