@@ -137,7 +137,7 @@ class Searcher:
         nearest, far = Nearest(len(queries), k), self._space.far(queries)
         self._add_new(queries, nearest, only, without)
         probes = np.where(far[:, None], np.float32(0), queries)
-        named = list(self._near(probes, count, only, without))
+        named = self._near(probes, count, only, without)
         asked, near = np.repeat(np.arange(len(queries)), [len(rows) for rows in named]), np.concatenate(named)
         nearest.add(asked, self._products.distances(queries, asked, near), near)
         for q in np.flatnonzero((nearest.rows[:, -1] < 0) | far).tolist():
@@ -147,29 +147,38 @@ class Searcher:
                 nearest.distances[q], nearest.rows[q] = found[0][0], found[1][0]
         return nearest.distances, nearest.rows
 
-    def _near(self, queries: ndarray, count: int, only: ndarray | None, without: list[ndarray]) -> Iterator[ndarray]:
-        """Yield for each query the rows to measure: ascending, so that a file is read forwards."""
-        most = max(map(len, without))
-        if most > 4 * count:  # rather asked for than dropped
-            rows = np.arange(len(self._vectors)) if only is None else only
-            for q, exceptions in enumerate(without):
-                fewer = np.setdiff1d(rows, exceptions, assume_unique=True)
-                yield from self._near(queries[q : q + 1], count, fewer, [_NONE])
-            return
-        selector, effort = None, self.effort
-        if only is not None or self._gone:
-            mask = np.ones(len(self._vectors), bool)
-            if only is not None:
-                mask[:] = False
-                mask[only] = True
-                effort = int(effort * len(self._vectors) / max(1, len(only)))  # as many of them, among the others
-            selector = Selector(mask[self.rows] & (self.rows >= 0))
-        found = self.candidates(queries, count + most, effort, selector)
-        for named, exceptions in zip(found, without, strict=True):
-            near = named[named >= 0]
-            if exceptions.size:
-                near = near[~np.isin(near, exceptions)]
-            yield np.sort(near[:count])
+    def _near(self, queries: ndarray, count: int, only: ndarray | None, without: list[ndarray]) -> list[ndarray]:
+        """Return for each query the rows to measure: ascending, so that a file is read forwards.
+
+        More candidates are asked for than exceptions may take away: as many as the query itself needs, whatever other
+        queries there are.
+        """
+        near = [_NONE] * len(queries)
+        more = np.array([1 << (len(rows) - 1).bit_length() if len(rows) else 0 for rows in without])
+        selector, effort = self._selector(only)
+        for extra in np.unique(more).tolist():
+            asked = np.flatnonzero(more == extra)
+            if extra > 4 * count:  # rather asked for than dropped
+                rows = np.arange(len(self._vectors)) if only is None else only
+                for q in asked.tolist():
+                    fewer = np.setdiff1d(rows, without[q], assume_unique=True)
+                    near[q] = self._near(queries[q : q + 1], count, fewer, [_NONE])[0]
+                continue
+            named = self.candidates(queries[asked], count + extra, effort, selector)
+            for q, rows in zip(asked.tolist(), named, strict=True):
+                rows = rows[rows >= 0]
+                near[q] = np.sort((rows[~np.isin(rows, without[q])] if extra else rows)[:count])
+        return near
+
+    def _selector(self, only: ndarray | None) -> tuple[Selector | None, int]:
+        """What may be named, and the effort that it takes to find as many of them among the others."""
+        if only is None and not self._gone:
+            return None, self.effort
+        mask = np.full(len(self._vectors), only is None)
+        if only is not None:
+            mask[only] = True
+        share = 1.0 if only is None else max(1, len(only)) / len(self._vectors)
+        return Selector(mask[self.rows] & (self.rows >= 0)), int(self.effort / share)
 
     def _add_new(self, queries: ndarray, nearest: Nearest, only: ndarray | None, without: list[ndarray]) -> None:
         """Search what was added since the index was built."""

@@ -104,6 +104,17 @@ def test_sets(kind, data, metric, direct):
 
 
 @each_kind
+def test_other_queries_do_not_matter(kind):
+    vectors, payload = stock(kind, "l2")
+    searcher, queries = registry.load("index", kind).open(vectors, payload, metric="l2"), clustered(60, 12, draw=3)
+    without = [np.arange(0, 200, 1 + q * q) if q % 3 else np.empty(0, np.int64) for q in range(60)]
+    distances, rows = searcher.search(queries, 2, allowed=lambda q: Allowed(without=without[q]))
+    for q in range(60):
+        alone = searcher.search(queries[q : q + 1], 2, allowed=lambda _, q=q: Allowed(without=without[q]))
+        assert alone[0].tobytes() == distances[q].tobytes() and alone[1].tobytes() == rows[q].tobytes()
+
+
+@each_kind
 @each_metric
 def test_distances_are_those_of_exact_to_the_bit(kind, metric):
     vectors, queries = clustered(500), clustered(20, draw=1)
