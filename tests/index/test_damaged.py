@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from cbir_cli.errors import ShapeError
+from cbir_cli.index import hnsw
 
 ROUNDS = """
 import sys
@@ -62,3 +66,23 @@ def test_no_damage_ends_the_interpreter(kind):
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert 100 < int(done.stdout) < 400  # some damage is found, and some only costs recall
+
+
+def test_links_of_a_graph_that_lead_out_of_it_are_refused():
+    vectors = np.random.default_rng(1).standard_normal((900, 8), dtype=np.float32)
+    payload = hnsw.build(vectors, metric="l2", sample=20)
+    levels, links = payload["levels"].astype(int), payload["entry"][1]
+    ends = np.cumsum(2 * links + (levels - 1) * links)
+    higher, lower = np.flatnonzero(levels > 1)[0], np.flatnonzero(levels == 1)[0]
+    wrong = payload["neighbors"].copy()
+    wrong[ends[higher] - links] = lower
+    longer = np.append(payload["neighbors"], np.int32(0))
+    entry = np.array([lower, links])
+    for name, values, why in (
+        ("neighbors", wrong, "not in its layer"),
+        ("neighbors", longer, "expected"),
+        ("entry", entry, "highest layer"),
+    ):
+        with pytest.raises(ShapeError, match=why):
+            hnsw.open(vectors, {**payload, name: values}, metric="l2")
+    hnsw.open(vectors, payload, metric="l2")
