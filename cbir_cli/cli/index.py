@@ -16,6 +16,11 @@ def run(
         typer.Option("--kind", help="How to search; a module of index/. Default: exact, or what an index is already."),
     ] = None,
     output: options.Output = "-",
+    recall: Annotated[
+        float | None, typer.Option("--recall", help="Wanted recall@10 of an approximate kind; .98 by default.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.")] = None,
+    threads: options.Threads = None,
     settings: options.Set = None,
     add: Annotated[
         list[str] | None,
@@ -41,6 +46,10 @@ def run(
     one step. An id to be removed that is not there is named, and the status is 3. An image that is there already is
     passed over; another image under its id is refused, unless the id is removed in the same call. Copies under another
     id are named and kept.
+
+    The kinds hnsw, ivf-sq8 and ivf-pq are approximate: faster among many images, and now and then a near image is
+    missed. Distances are true in any case. They are built for the recall@10 that is wanted; what was reached, on a
+    sample of the images, is in the index (cbir info).
     """
     from contextlib import ExitStack
 
@@ -60,8 +69,8 @@ def run(
         old = index.read(base) if base.kind == index.KIND else None
         if old is None:
             files.check_output(output, embedding)
-        elif not compact and (settings or kind not in (None, old.kind)):
-            raise UsageError("--kind and --set belong to a new build: give --compact too")
+        elif not compact and (settings or recall is not None or seed is not None or kind not in (None, old.kind)):
+            raise UsageError("--kind, --recall, --seed and --set belong to a new build: give --compact too")
         opened = [base, *(stack.enter_context(files.open_artifact(name, *kinds)) for name in added)]
         stored = [embeddings.read(artifact) for artifact in opened]
         for part in stored:
@@ -72,14 +81,21 @@ def run(
                 )
         kind = kind or (old.kind if old else "exact")
         backend = registry.load("index", kind)
+        similarity = stored[0].space.similarity
+        if similarity not in backend.METRICS:
+            raise UsageError(
+                f"{base.name}: its images are compared by {similarity}, which --kind {kind} cannot; use --kind exact"
+            )
         known = registry.parameters(backend.build)
-        if old and kind == old.kind:
-            known |= old.parameters
-        parameters = {
-            "metric": stored[0].space.similarity,
-            **known,
-            **registry.settings(settings or [], registry.parameters(backend.build), f"index kind {kind}"),
-        }
+        for name, value in {"recall": recall, "seed": seed, "threads": threads}.items():
+            if value is not None and name not in known:
+                raise UsageError(f"--{name} does not go with --kind {kind}, which has no such parameter")
+        how = {"threads": options.cores(threads)} if "threads" in known else {}  # the result does not depend on it
+        known = {name: value for name, value in known.items() if name != "threads"}
+        chosen = {name: value for name, value in {"recall": recall, "seed": seed}.items() if value is not None}
+        before = old.parameters if old and kind == old.kind else {}
+        set_ = registry.settings(settings or [], known, f"index kind {kind}")
+        parameters = {"metric": similarity, **known, **before, **chosen, **set_}
         catalogue, kept, absent, done = stored[0], None, 0, {}
         if changes:
             ids = growing.read_ids(remove) if remove is not None else []
@@ -99,7 +115,8 @@ def run(
             catalogue,
             kind,
             parameters,
-            lambda vectors: backend.build(vectors, **parameters) if kept is None else kept,
+            lambda vectors: backend.build(vectors, **parameters, **how) if kept is None else kept,
             history=history.join(*(artifact.history for artifact in opened), [entry]),
+            measured=getattr(backend, "measured", None),
         )
     return 3 if absent else 0

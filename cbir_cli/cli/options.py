@@ -12,8 +12,8 @@ spelling            commands
 ``--device``        train saliency finetune-ig embed query explain
 ``--batch-size``    train saliency finetune-ig embed explain
 ``--workers``       train saliency finetune-ig embed
-``--threads``       train saliency finetune-ig embed query explain
-``--seed``          train saliency finetune-ig explain phantom
+``--threads``       train saliency finetune-ig embed index query explain
+``--seed``          train saliency finetune-ig index explain phantom
 ``--image-size``    train embed
 ``--format``        query evaluate info split
 ``--where``           query explain
