@@ -103,7 +103,7 @@ class Growing:
 
     def _compare(self, rows: ndarray, queries: list[int]) -> None:
         """Join each query to those of some rows that are near, of those it may have and has not seen."""
-        rows = rows[self._unseen[np.ix_(queries, rows)].any(axis=0)]
+        rows = rows[np.any([self._unseen[query, rows] for query in queries], axis=0)]
         for start in range(0, len(rows), _BLOCK):
             part = rows[start : start + _BLOCK]
             vectors = self._stored.vectors[part]
@@ -138,11 +138,8 @@ class Growing:
         total = stored.total + 2 * degree or 1.0
         gains = gain(edges, degree, strengths, total)
         chosen = np.lexsort((rows, far, -gains, edges == 0))[: self._size]
-        between = np.zeros(len(stored.sums))
-        if len(chosen) < self._k:
-            others, weights = stored.edges(nodes[chosen])
-            labels = stored.labels[others]
-            between = np.bincount(labels, weights, minlength=len(stored.sums))
+        others, weights = stored.edges(nodes[chosen][:0] if len(chosen) >= self._k else nodes[chosen])
+        between = np.bincount(stored.labels[others], weights, minlength=len(stored.sums))
         whole = degree + strengths[chosen].sum()
         return far[chosen], rows[chosen], gain(between, whole, stored.community_strengths, total)
 
