@@ -108,8 +108,7 @@ class Growing:
             part = rows[start : start + _BLOCK]
             vectors = self._stored.vectors[part]
             squares = np.einsum("ij,ij->i", vectors, vectors)
-            with np.errstate(divide="ignore"):
-                inverse = 1 / np.sqrt(squares)
+            inverse = 1 / np.sqrt(np.maximum(squares, np.float32(_TINY)))
             for query in queries:
                 scores = np.where(squares < _TINY, np.inf, (vectors @ self._probes[query]) * inverse)
                 new = self._unseen[query, part]
@@ -139,7 +138,8 @@ class Growing:
         gains = gain(edges, degree, strengths, total)
         chosen = np.lexsort((rows, far, -gains, edges == 0))[: self._size]
         others, weights = stored.edges(nodes[chosen][:0] if len(chosen) >= self._k else nodes[chosen])
-        between = np.bincount(stored.labels[others], weights, minlength=len(stored.sums))
+        there = self._may_have(query, stored.rows[others])
+        between = np.bincount(stored.labels[others][there], weights[there], minlength=len(stored.sums))
         whole = degree + strengths[chosen].sum()
         return far[chosen], rows[chosen], gain(between, whole, stored.community_strengths, total)
 
@@ -147,5 +147,8 @@ class Growing:
         """Rows that the region has edges to, which the query may have and has not seen."""
         others, _ = self._stored.edges(self._stored.nodes[region])
         rows = self._stored.rows[others]
-        rows = rows[rows >= 0]
-        return np.unique(rows[self._unseen[query, rows]])
+        return np.unique(rows[self._may_have(query, rows)])
+
+    def _may_have(self, query: int, rows: ndarray) -> ndarray:
+        """Which of some rows, -1 for those that are gone, are left for a query."""
+        return (rows >= 0) & self._unseen[query, rows]

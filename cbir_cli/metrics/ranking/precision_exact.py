@@ -1,7 +1,7 @@
 """precision-exact@k: the share of the first k results whose labels all agree with the query's.
 
-``results among the first k with all labels as in the query / k``, where positive and negative labels count alike. From
-0 to 1.
+``results among the first k with all labels as in the query / k``; positive and negative labels count alike.
+From 0 to 1.
 
 Ties: the order within the first k does not matter.
 Empty: 0 for an empty list. Queries that state no label are left out before; never masked.
