@@ -85,7 +85,7 @@ def test_sets_of_a_split_table():
     ]
     assert scores[0].values == pytest.approx(scores[0].chance)  # the lists are the whole catalogues
     assert scores[0].values == scores[1].values and scores[0].chance == scores[1].chance
-    with pytest.raises(UsageError, match="set [1-9] of seed 1 is not in it"):
+    with pytest.raises(UsageError, match=r"set [1-9] of seed 1 is not in it"):
         LabelTruth(moved, NAMES, Policy(), labels=labels, split=split[:6]).cases("agreement")
 
 
