@@ -1,34 +1,41 @@
 """Communities of a graph of similar images: a query is compared with those that its region grows into.
 
 Built once: images are joined to similar ones (``_graph``), and the graph falls into communities of high weighted
-modularity (``_clustering``). A query starts at the communities whose centres are nearest to it, is joined to the
-nearest of their images, and grows a region from there. Results are the nearest of the region, nearest first, by their
-true cosine distance, ties by row.
+modularity (``_clustering``). A query is compared with the community whose centre is nearest to it, is joined to the
+nearest of its images, and grows a region from there, over the edges of the graph into other communities too. Results
+are the nearest of the region, nearest first, by their true cosine distance, ties by row.
 
 Algorithm 1 of the paper, line by line, and what becomes of it:
 
-====  ==========================================================  ====================================================
-line  printed                                                     here
-====  ==========================================================  ====================================================
-2     the query gets edges to all images                          edges as the graph's others have them: to its nearest
-                                                                  of those looked at so far. The stored graph is not
-                                                                  touched: degrees and total are adjusted in passing
-3     R = I_f, any image of the database                          R = {I}, as the text has it
-4     while |R| < K, the query being counted: ends with K - 1     the query is not counted
+====  =======================================================  =======================================================
+line  printed                                                  here
+====  =======================================================  =======================================================
+2     the query gets edges to all images                       it is joined as the graph's own images are: to the
+                                                               nearest of those looked at, as many as the region
+                                                               holds and at least ``neighbours`` (or as are similar
+                                                               enough). The stored graph is not touched: degrees and
+                                                               total are adjusted in passing
+3     R = I_f, an image of the database                        R = {I}, the query, as the text has it
+4     while |R| < K, the query being counted: ends with K - 1  the query is not counted
       images, or with none for K = 1
-5     the community that R gains most by. One whose images are    only communities not yet opened; while one gains, that
-      all in R can stay the best one: an endless loop             is, has more of R's edges than chance would give it.
-                                                                  Else, while there are too few results, the nearest
-6     up to K images of it, whatever R holds by now: up to        the region is chosen afresh from all that was looked
-      2K - 3 images                                               at, and never has more than it should
-7     the image that the query (not R) gains most by; ties open   the same; ties by distance, then row. Images that the
-                                                                  query has no edge to come after all others
-====  ==========================================================  ====================================================
+5     the community that R gains most modularity by. One       first the community with the nearest centre: a gain sums
+      whose images are all in R can stay the best one: an      over all of a community, so that the largest attract
+      endless loop                                             most queries. Further ones while k are not found: of
+                                                               those not yet opened the one with the largest gain,
+                                                               if it is above zero, else the nearest
+6     up to K images of it, whatever R holds by now: up to     the region is chosen afresh from all that was looked
+      2K - 2 images in all                                     at, and never holds more than it should
+7     the image that the query, not R, gains most by; ties     the same; ties by distance, then row. Images without an
+      are open                                                 edge to the query come after all others
+8     R grows by it                                            images that R's are joined to are looked at too, whatever
+                                                               their community, until R stays as it is. With
+                                                               ``across=false`` they are not, as in the paper
+====  =======================================================  =======================================================
 
-The region has ``reserve`` images more than are asked for, and the k nearest of them are the answer: gain takes a little
-off the weight of images that are joined to many, so that the region's last ones need not be the nearest. With
+The region holds ``reserve`` images more than are asked for, and the k nearest of them are the answer: gain takes a
+little off the weight of images that are joined to many, so that a region's last images need not be the nearest. With
 ``reserve=0`` all of the region is given. A filter leaves out images before anything is chosen, so k are given wherever
-k may be.
+there are k.
 
 ``algorithm=literal`` is the algorithm as printed (but for R = {I}), on the paper's full graph: see ``_literal``. Lists
 may be shorter than k. A query whose loop would not end gets what its region held by then, and a warning says how many
@@ -120,6 +127,8 @@ def build(
         ``repaired`` or ``literal``: how a query is answered.
     entries : int
         Communities that every query is compared with, nearest centres first; at least 1. More are opened as needed.
+    across : bool
+        Whether a region grows over the edges of the graph into other communities; the paper's does not.
     reserve : int
         Images that a region has beyond those asked for; at least 0.
     seed : int
