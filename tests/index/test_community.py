@@ -72,7 +72,7 @@ def twin_literal(vectors, labels, query, k):
     return region[1:], False
 
 
-def twin_repaired(vectors, labels, stored, query, k, *, entries, across, reserve, neighbours, allowed):
+def twin_repaired(vectors, labels, stored, query, k, *, entries, across, reserve, neighbours, threshold, allowed):
     """The repaired algorithm, every modularity summed afresh. Returns the region and all that were looked at."""
     n = len(vectors)
     cosines = np.array([cosine(query, v) for v in vectors])
@@ -86,7 +86,8 @@ def twin_repaired(vectors, labels, stored, query, k, *, entries, across, reserve
     while True:
         near = sorted(seen, key=lambda j: (far[j], j))[: max(k + reserve, neighbours)]
         edges = np.zeros(n)
-        edges[near] = np.maximum(1 - far[near].astype(np.float64), 0)
+        likeness = 1 - far[near].astype(np.float64)
+        edges[near] = np.where(likeness >= threshold, np.maximum(likeness, 0), 0)
         graph = with_query(stored, edges)
         alone = plain(graph, [None] * (n + 1))
         gains = {j: plain(graph, partition([{n, j}], n + 1)) - alone for j in near}
@@ -155,19 +156,22 @@ def test_literal_shows_the_defects_that_are_repaired(caplog):
     assert endless > 0 and min(counts[15]) < 15
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=60)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 12),
     st.integers(1, 3),
     st.booleans(),
     st.sampled_from([0, 0, 4]),
+    st.sampled_from([3, 14]),
+    st.sampled_from(["knn", "threshold"]),
     st.booleans(),
     st.booleans(),
 )
-def test_repaired_is_its_plain_twin(seed, k, entries, across, reserve, filtered, positive):
+def test_repaired_is_its_plain_twin(seed, k, entries, across, reserve, neighbours, graph, filtered, positive):
     vectors, queries = data(seed, 30, positive=positive), data(seed + 1, 3, positive=positive)
-    limits = {"entries": entries, "across": across, "reserve": reserve, "neighbours": 3}
+    limits = {"entries": entries, "across": across, "reserve": reserve, "neighbours": neighbours}
+    limits |= {"graph": graph, "threshold": 0.7}
     payload = community.build(vectors, metric="cosine", **limits)
     stored = np.zeros((30, 30))
     for i in range(30):
@@ -176,6 +180,7 @@ def test_repaired_is_its_plain_twin(seed, k, entries, across, reserve, filtered,
     searcher = community.open(vectors, payload, metric="cosine", **limits)
     kept = np.flatnonzero(np.random.default_rng(seed).random(30) < 0.5) if filtered else np.arange(30)
     distances, rows = searcher.search(queries, k, allowed=lambda _: Allowed(kept) if filtered else None)
+    limits["threshold"] = 0.7 if limits.pop("graph") == "threshold" else 0
     for q, (query, found) in enumerate(zip(queries, rows_of(rows), strict=True)):
         region, seen = twin_repaired(vectors, payload["labels"], stored, query, k, **limits, allowed=kept.tolist())
         nearest = sorted(region, key=lambda j: (np.float32(1 - cosine(query, vectors[j])), j))[:k]
