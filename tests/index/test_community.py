@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_modularity import plain
 
@@ -156,7 +156,15 @@ def test_literal_shows_the_defects_that_are_repaired(caplog):
     assert endless > 0 and min(counts[15]) < 15
 
 
-@settings(deadline=None, max_examples=60)
+# Where each term of the gain decides what is found.
+@example(0, 1, 2, True, 0, 3, "knn", False, True)
+@example(2, 4, 2, True, 0, 14, "knn", False, False)
+@example(2, 8, 2, True, 0, 14, "knn", False, False)
+@example(4, 4, 2, True, 0, 14, "knn", False, True)
+@example(6, 8, 2, True, 0, 14, "threshold", False, True)
+@example(12, 12, 2, True, 0, 14, "knn", False, False)
+@example(13, 4, 2, True, 0, 14, "knn", False, False)
+@settings(deadline=None, max_examples=40)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 12),
