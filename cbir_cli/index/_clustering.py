@@ -11,17 +11,21 @@ cnm        igraph       GPL           Clauset, Newman and Moore: merges the two 
 NetworKit runs on one thread: on several it gives another partition each time. So a seed has one answer on any machine.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy import ndarray
-from scipy.sparse import csr_array, triu
 
 from cbir_cli.errors import CbirError
 from cbir_cli.registry import unknown
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 CLUSTERINGS = ("louvain", "leiden", "cnm")
 
 
-def communities(graph: csr_array, *, clustering: str, seed: int) -> ndarray:
+def communities(graph: "csr_array", *, clustering: str, seed: int) -> ndarray:
     """Find the communities of a graph.
 
     Parameters
@@ -50,6 +54,8 @@ def communities(graph: csr_array, *, clustering: str, seed: int) -> ndarray:
     labels = np.full(graph.shape[0], -1, dtype=np.int32)
     joined = np.flatnonzero(np.diff(graph.indptr))
     if joined.size:
+        from scipy.sparse import triu
+
         upper = triu(graph, 1, format="coo")
         found = _igraph(upper) if clustering == "cnm" else _networkit(upper, clustering, seed)
         labels[joined] = _by_size(found[joined])

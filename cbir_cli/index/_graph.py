@@ -16,13 +16,16 @@ memory, and an HNSW that is built by several threads is another one each time.)
 """
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy import ndarray
-from scipy.sparse import coo_array, csr_array
 
 from cbir_cli.errors import CbirError, UsageError
 from cbir_cli.registry import unknown
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Edges = tuple[ndarray, ndarray, ndarray]
 """First and second row of each, int32, and its weight, float32."""
@@ -47,7 +50,7 @@ def build(
     cells: int,
     around: int,
     seed: int,
-) -> csr_array:
+) -> "csr_array":
     """Join similar images.
 
     Parameters
@@ -178,7 +181,9 @@ def _largest(scores: ndarray, count: int) -> ndarray:
     return np.argpartition(scores, -count, axis=1)[:, -count:]
 
 
-def _symmetric(first: ndarray, second: ndarray, weights: ndarray, count: int) -> csr_array:
+def _symmetric(first: ndarray, second: ndarray, weights: ndarray, count: int) -> "csr_array":
+    from scipy.sparse import coo_array, csr_array  # a query needs none of it
+
     one_way = csr_array(coo_array((weights, (first, second)), shape=(count, count)))
     both = csr_array(one_way.maximum(one_way.T))
     both.sort_indices()

@@ -23,18 +23,22 @@ Haq et al. refer to a weighted modularity of their own (Pattern Recognition Lett
 does not write out; this is Newman's.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy import ndarray
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
-def degrees(graph: csr_array) -> ndarray:
+def degrees(graph: "csr_array") -> ndarray:
     """Weighted degrees (N,) float64 of a symmetric graph."""
     rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
     return np.bincount(rows, graph.data, minlength=graph.shape[0])
 
 
-def modularity(graph: csr_array, labels: ndarray) -> float:
+def modularity(graph: "csr_array", labels: ndarray) -> float:
     """Weighted modularity of a partition; 0 for a graph without edges.
 
     Parameters
