@@ -15,7 +15,10 @@ a fifteenth of all pairs at 224,000 vectors. (An inverted file of faiss does the
 memory, and an HNSW that is built by several threads is another one each time.)
 """
 
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,14 +89,32 @@ def build(
     inverse = np.divide(1, norms, out=np.zeros(count), where=norms > 0).astype(np.float32)
     every = pairs == "all" or (pairs == "auto" and count <= _ALL)
     blocks = _all(count) if every else _cells(vectors, inverse, cells or max(1, round(count**0.5)), around, seed)
-    scored = (
-        (rows, candidates, _cosines(vectors, inverse, rows, candidates))
-        for rows, candidates in blocks
-        if len(rows) and len(candidates)
-    )
+    scored = _scored(vectors, inverse, blocks)
     if graph == "knn":
         return _symmetric(*_nearest(scored, count, neighbours), count)
     return _symmetric(*_above(scored, count, threshold), count)
+
+
+def _scored(
+    vectors: ndarray, inverse: ndarray, blocks: Iterator[tuple[ndarray, ndarray]]
+) -> Iterator[tuple[ndarray, ndarray, ndarray]]:
+    """Yield blocks with their cosines, in order.
+
+    A product on several threads is rounded otherwise than on one. So each runs on one, and several at once.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    workers = len(os.sched_getaffinity(0))
+    waiting: deque[tuple[ndarray, ndarray, Future[ndarray]]] = deque()
+    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+        for rows, candidates in blocks:
+            if len(rows) and len(candidates):
+                waiting.append((rows, candidates, pool.submit(_cosines, vectors, inverse, rows, candidates)))
+            if len(waiting) > workers:
+                first, second, found = waiting.popleft()
+                yield first, second, found.result()
+        for first, second, found in waiting:
+            yield first, second, found.result()
 
 
 def _cosines(vectors: ndarray, inverse: ndarray, rows: ndarray, candidates: ndarray) -> ndarray:
@@ -149,12 +170,15 @@ def _cells(vectors: ndarray, inverse: ndarray, cells: int, around: int, seed: in
         raise CbirError(
             "index kind community needs faiss for so many images: pip install 'cbir-cli[community]'"
         ) from error
+    from threadpoolctl import threadpool_limits
+
     count, size = vectors.shape
     sample = np.sort(np.random.default_rng(seed).permutation(count)[: cells * _SAMPLE])
     kmeans = faiss.Kmeans(
         size, cells, niter=8, seed=seed, spherical=True, min_points_per_centroid=1, max_points_per_centroid=_SAMPLE
     )
-    kmeans.train(vectors[sample] * inverse[sample, None])
+    with threadpool_limits(1):  # as in _scored
+        kmeans.train(vectors[sample] * inverse[sample, None])
     centres = np.asarray(kmeans.centroids)
     cell = np.empty(count, dtype=np.int32)
     asked = np.empty((count, min(around, cells)), dtype=np.int32)

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from cbir_cli.errors import CbirError, UsageError
 from cbir_cli.index import _clustering, _graph, _modularity
@@ -73,6 +74,17 @@ def test_cells_miss_few_edges_and_invent_none(graph):
         assert not (some.toarray()[every == 0]).any()
     whole = build(vectors, graph=graph, pairs="cells", cells=40, around=40, threshold=0.92)
     np.testing.assert_allclose(whole.toarray(), every, atol=2e-6)
+
+
+@pytest.mark.parametrize("pairs", ["all", "cells"])
+def test_any_number_of_threads_gives_the_same_bytes(pairs):
+    pytest.importorskip("faiss")
+    vectors, _ = clusters(3000, 128)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(build(vectors, pairs=pairs, neighbours=20))
+    assert all((getattr(found[0], n) == getattr(found[1], n)).all() for n in ("data", "indices", "indptr"))
 
 
 @pytest.mark.parametrize(
