@@ -316,7 +316,7 @@ def test_command_line_parses(path, line):
     if command in ("train", "finetune-ig"):
         known = tasks.load(values.get("task") or "pleural").settings()
     elif command == "evaluate":
-        known = ["sign", "tolerance"]
+        known = ["sign", "tolerance", "uncertain", "blank", "labels"]
     elif values.get("settings") and command in generate.CHOICES:
         (folder,) = generate.CHOICES[command]
         name = (
