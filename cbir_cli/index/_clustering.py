@@ -64,7 +64,7 @@ def communities(graph: "csr_array", *, clustering: str, seed: int) -> ndarray:
 
 def _networkit(upper, name: str, seed: int) -> ndarray:  # type: ignore[no-untyped-def]  # a coo_array
     try:
-        import networkit  # type: ignore[import-untyped]
+        import networkit
     except ImportError as error:
         raise CbirError("index kind community needs networkit: pip install 'cbir-cli[community]'") from error
     threads = networkit.getMaxNumberOfThreads()
@@ -85,7 +85,7 @@ def _networkit(upper, name: str, seed: int) -> ndarray:  # type: ignore[no-untyp
 
 def _igraph(upper) -> ndarray:  # type: ignore[no-untyped-def]
     try:
-        import igraph  # type: ignore[import-untyped]
+        import igraph
     except ImportError as error:
         raise CbirError("clustering=cnm needs igraph (GPL): pip install 'cbir-cli[cnm]'") from error
     graph = igraph.Graph(n=upper.shape[0], edges=np.column_stack([upper.row, upper.col]))

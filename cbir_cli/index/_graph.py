@@ -102,7 +102,7 @@ def _scored(
 
     A product on several threads is rounded otherwise than on one. So each runs on one, and several at once.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     workers = len(os.sched_getaffinity(0))
     waiting: deque[tuple[ndarray, ndarray, Future[ndarray]]] = deque()

@@ -81,7 +81,7 @@ class Growing:
         answers = Nearest(len(every), self._k)
         for query in every:
             far, rows = self._grow(query, order[query])
-            answers.add(query, far, rows)
+            answers.add_to(query, far, rows)
         return answers.distances, answers.rows
 
     def _grow(self, query: int, order: ndarray) -> tuple[ndarray, ndarray]:
@@ -122,7 +122,7 @@ class Growing:
             limit = max(limit, np.partition(scores, -self._edges.k)[-self._edges.k] - 2 * self._margin)
         near = rows[scores >= limit]
         if near.size:
-            self._edges.add(query, distances(self._queries[query], self._stored.vectors, near), near)
+            self._edges.add_to(query, distances(self._queries[query], self._stored.vectors, near), near)
 
     def _region(self, query: int) -> tuple[ndarray, ndarray, ndarray]:
         """Return distances and rows of the region as it stands, and what it would gain by each community, (C,)."""

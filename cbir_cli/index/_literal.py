@@ -51,7 +51,7 @@ def search(
         looked_at[query] += len(far)
         endless += stuck
         kept = rows >= 0
-        every.add(query, far[kept], rows[kept])
+        every.add_to(query, far[kept], rows[kept])
     return every.distances, every.rows, endless
 
 
