@@ -34,6 +34,7 @@ FUNCTIONS = {
     "saliency": "explain",
     "similarity": "explain",
     "index": "build",
+    "stores": "open",
     "metrics/ranking": "score",
     "metrics/explanation": "score",
     "metrics/classification": "score",

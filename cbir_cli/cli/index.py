@@ -9,8 +9,10 @@ from cbir_cli.cli import options
 
 def run(
     embedding: Annotated[str, typer.Argument(metavar="EMB", help="Embedding artifact; - for a pipe.")],
-    kind: Annotated[str, typer.Option("--kind", help="How to search; a module of index/.")] = "exact",
+    kind: Annotated[str, typer.Option("--kind", help="How to search; a module of index/ or stores/.")] = "exact",
     output: options.Output = "-",
+    uri: options.Uri = None,
+    collection: options.Collection = "cbir",
     settings: options.Set = None,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Warn where an image is there under the names of two patients.")
@@ -21,12 +23,21 @@ def run(
     The index holds the vectors, sorted by id, with everything known of their images: a query needs nothing else. No
     index is made where the same image has two patients (--allow-leaks): one of them would be found for himself. How
     many of the images show patients that the network was trained on is said.
+
+    With --kind milvus or pgvector the vectors go into a collection of the engine at --uri instead of a file. A load
+    that was interrupted goes on with the same command; cbir query refuses the collection until it is complete.
     """
     from cbir_cli import registry
     from cbir_cli.artifacts import embeddings, files, history, index
-    from cbir_cli.errors import ArtifactError
+    from cbir_cli.cli import stores
+    from cbir_cli.errors import ArtifactError, UsageError
     from cbir_cli.stages import leaks
 
+    if registry.canonical(kind) in registry.names("stores"):
+        stores.load(embedding, kind, uri, collection, output=output, settings=settings, allow_leaks=allow_leaks)
+        return
+    if uri:
+        raise UsageError(f"--uri does not go with --kind {kind}, which makes a file")
     files.check_output(output, embedding)
     backend = registry.load("index", kind)
     parameters = registry.settings(settings or [], registry.parameters(backend.build), f"index kind {kind}")

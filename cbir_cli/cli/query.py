@@ -10,8 +10,10 @@ from cbir_cli.cli import options
 def run(
     index: Annotated[str, typer.Argument(metavar="IDX", help="Index artifact; - for a pipe.")],
     query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="Image, images, or an embedding artifact of the same model.")
-    ],
+        str | None, typer.Argument(metavar="QUERY", help="Image, images, or an embedding artifact of the same model.")
+    ] = None,
+    uri: options.Uri = None,
+    collection: options.Collection = "cbir",
     model: options.ModelOption = None,
     k: options.NeighboursOrAll = None,
     split: options.SplitFile = None,
@@ -38,29 +40,40 @@ def run(
     With --set compat=silva2020 the maps of an interpretability-guided model are fed 255 times smaller for a query than
     they were for the catalogue, as the script of the 2020 paper does by a slip.
     """
+    from contextlib import ExitStack
+
     from cbir_cli import registry
     from cbir_cli.artifacts import files
     from cbir_cli.artifacts import index as indexes
     from cbir_cli.artifacts import run as runs
     from cbir_cli.artifacts import split as split_tables
-    from cbir_cli.cli import asking, sources, terminal
+    from cbir_cli.cli import asking, sources, stores, terminal
+    from cbir_cli.errors import UsageError
     from cbir_cli.stages import query as retrieval
 
-    asking.check_one_stdin(index, query, split or "")
+    if uri and (query or split):
+        raise UsageError(f"with --uri expected QUERY alone, found {'--split' if split else f'{index} and {query}'}")
+    if not uri and query is None:
+        raise UsageError("expected IDX and QUERY, or --uri URI and QUERY")
+    asked_for = index if query is None else query
+    asking.check_one_stdin(index if query else "", asked_for, split or "")
     compat = registry.settings(settings or [], {"compat": "none"}, "cbir query").get("compat", "none")
     table = split_tables.read_split(split) if split else None
     if same and table is not None:
-        from cbir_cli.errors import UsageError
-
         raise UsageError("--include-same does not go with --split")
-    with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as asked:
-        stored = retrieval.asked_as(indexes.read(artifact), compat)
-        ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value, same)
-        queries, unreadable = asked.queries(stored, index, ask)
-        if table is not None:
-            answers = retrieval.search_split(stored, queries, k, table)
+    ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value, same)
+    with ExitStack() as stack:
+        asked = stack.enter_context(asking.Asked(asked_for))
+        if uri:
+            stored, queries, answers, unreadable = stores.query(uri, collection, asked, ask, k or 10, compat)
         else:
-            answers = retrieval.search(stored, queries, k or 10, same=same)
+            artifact = stack.enter_context(files.open_artifact(index, indexes.KIND))
+            stored = retrieval.asked_as(indexes.read(artifact), compat)
+            queries, unreadable = asked.queries(stored, index, ask)
+            if table is not None:
+                answers = retrieval.search_split(stored, queries, k, table)
+            else:
+                answers = retrieval.search(stored, queries, k or 10, same=same)
         rows = retrieval.run_rows(stored, queries, answers)
         chosen = options.table_format(format)
         if chosen == "tsv":
