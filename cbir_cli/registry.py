@@ -34,6 +34,7 @@ FUNCTIONS = {
     "saliency": "explain",
     "similarity": "explain",
     "index": "build",
+    "fusion": "fuse",
     "stores": "open",
     "metrics/ranking": "score",
     "metrics/explanation": "score",

@@ -2,24 +2,28 @@
 
 Schema, an AnnData ``dataframe`` group named ``obs``:
 
-==============  =======  ==========================================================================================
-column          type     content
-==============  =======  ==========================================================================================
-``_index``      text     id, unique in the artifact
-``path``        text     path below the source, with forward slashes
-``patient``     text     pseudonym, or the identifier itself under ``--keep-ids``; empty where unknown
-``study``       text     as patient
-``view``        text     AP, PA, LATERAL or as the data set spells it; empty where unknown
-``source``      text     hospital or collection, where the data set says so
-``split``       text     the data set's own split
-``sex``         text     F, M or empty
-``age``         integer  years, or missing
-``part``        integer  frame or slice of the file, from 0; -1 where the file is one image
-``content``     text     first 16 hexadecimal digits of the file's sha256: the same image under another name
-``phash``       text     perceptual hash, 16 hexadecimal digits; empty for a flat image. Older tables do not have it
-``seen``        text     the model's set of this patient: train, validation, test, or empty where it never saw him
-``label:NAME``  integer  raw code: 1 positive, 0 negative, -1 uncertain, or missing
-==============  =======  ==========================================================================================
+===============  =======  ==========================================================================================
+column           type     content
+===============  =======  ==========================================================================================
+``_index``       text     id, unique in the artifact
+``path``         text     path below the source, with forward slashes
+``patient``      text     pseudonym, or the identifier itself under ``--keep-ids``; empty where unknown
+``study``        text     as patient
+``view``         text     AP, PA, LATERAL or as the data set spells it; empty where unknown
+``source``       text     hospital or collection, where the data set says so
+``split``        text     the data set's own split
+``sex``          text     F, M or empty
+``age``          integer  years, or missing
+``part``         integer  frame or slice of the file, from 0; -1 where the file is one image
+``content``      text     first 16 hexadecimal digits of the file's sha256: the same image under another name
+``phash``        text     perceptual hash, 16 hexadecimal digits; empty for a flat image. Older tables do not have it
+``seen``         text     the model's set of this patient: train, validation, test, or empty where it never saw him
+``label:NAME``   integer  raw code: 1 positive, 0 negative, -1 uncertain, or missing
+``series``       text     as patient; the series of a slice. Only where the source says so, as the next two
+``position``     integer  place of a slice in its series, from 0, or missing
+``examination``  integer  place of the study among those of its patient in time, from 0, or missing: counted in one
+                          source, and told instead of a date
+===============  =======  ==========================================================================================
 
 The group's attribute ``pseudonyms`` tells which key the stand-ins were made with (not the key), or ``kept``: patients
 of two artifacts can be compared only where it is the same.
@@ -36,7 +40,7 @@ from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.records import MISSING, Record
 
 TEXT = ("path", "patient", "study", "view", "source", "split", "sex", "content", "seen")
-_OPTIONAL = ("phash",)
+_OPTIONAL = ("phash", "series")
 _LABEL = "label:"
 _WHOLE = -1
 
@@ -148,6 +152,10 @@ def from_records(
         **({} if hashes is None else {"phash": _text(hashes)}),
         "seen": _text("" for _ in records),
     }
+    if any(r.series or r.position is not None or r.examination is not None for r in records):
+        columns["series"] = _text(pseudonyms(r.series) for r in records)
+        columns["position"] = _numbers((r.position for r in records), np.int32)
+        columns["examination"] = _numbers((r.examination for r in records), np.int32)
     names = dict.fromkeys(name for r in records for name in r.labels)
     for name in names:
         columns[_LABEL + name.replace("/", "-")] = np.array(
@@ -189,3 +197,7 @@ def read(parent: h5py.Group, name: str) -> Items:
 
 def _text(values: Iterable[str]) -> np.ndarray:
     return np.array([*values], dtype=np.str_)
+
+
+def _numbers(values: Iterable[int | None], kind: type[np.signedinteger]) -> np.ndarray:
+    return np.array([MISSING if value is None else value for value in values], dtype=kind)

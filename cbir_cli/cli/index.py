@@ -12,7 +12,7 @@ def run(
     kind: Annotated[str, typer.Option("--kind", help="How to search; a module of index/ or stores/.")] = "exact",
     output: options.Output = "-",
     uri: options.Uri = None,
-    collection: options.Collection = "cbir",
+    collection: options.Collection = None,
     settings: options.Set = None,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Warn where an image is there under the names of two patients.")
@@ -36,8 +36,8 @@ def run(
     if registry.canonical(kind) in registry.names("stores"):
         stores.load(embedding, kind, uri, collection, output=output, settings=settings, allow_leaks=allow_leaks)
         return
-    if uri:
-        raise UsageError(f"--uri does not go with --kind {kind}, which makes a file")
+    if uri or collection:
+        raise UsageError(f"--{'uri' if uri else 'collection'} does not go with --kind {kind}, which makes a file")
     files.check_output(output, embedding)
     backend = registry.load("index", kind)
     parameters = registry.settings(settings or [], registry.parameters(backend.build), f"index kind {kind}")

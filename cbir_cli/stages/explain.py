@@ -21,7 +21,7 @@ from cbir_cli.stages.encoding import Encoder
 from cbir_cli.stages.explainers import Method
 from cbir_cli.stages.pairs import Pairs
 from cbir_cli.stages.pictures import Pictures
-from cbir_cli.stages.query import Queries
+from cbir_cli.stages.query import Queries, Wanted
 
 _MEASURE = "measure."
 """Before the parameters of the measures, for ``--set``."""
@@ -107,6 +107,7 @@ def explain(
     *,
     k: int = 4,
     split: Sequence[SplitRow] | None = None,
+    wanted: Wanted | None = None,
     themselves: bool = False,
 ) -> Explanation:
     """Find the results of some queries, explain them, and measure the maps.
@@ -125,6 +126,8 @@ def explain(
         Results a query.
     split : sequence of SplitRow, optional
         Each query is ranked within its own catalogue.
+    wanted : Wanted, optional
+        What results are to be, besides near.
     themselves : bool
         Explain each query with itself, in place of results.
 
@@ -141,9 +144,10 @@ def explain(
     if themselves:
         pairs = to_explain.of_themselves(queries, pictures)
     elif split is not None:
-        pairs = to_explain.of_answers(index, queries, retrieval.search_split(index, queries, k, split), pictures)
+        answers = retrieval.search_split(index, queries, k, split, wanted)
+        pairs = to_explain.of_answers(index, queries, answers, pictures)
     else:
-        pairs = to_explain.of_answers(index, queries, retrieval.search(index, queries, k), pictures)
+        pairs = to_explain.of_answers(index, queries, retrieval.search(index, queries, k, wanted), pictures)
     if method:
         method = explainers.with_references(method, index, pairs, pictures, source=queries.source)
     made = explain_pairs(pairs, encoder, method, index.embedding.space, fingerprint)

@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli import registry
+from cbir_cli import registry, where_grammar
 from cbir_cli.artifacts.embeddings import Embedding, Space
 from cbir_cli.artifacts.history import Entry
 from cbir_cli.artifacts.index import Index
 from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import ArtifactError, CbirError, UsageError
 from cbir_cli.progress import Progress
-from cbir_cli.stages.query import Answer, Queries
+from cbir_cli.stages.guards import Filters
+from cbir_cli.stages.query import Answer, Found, Queries, Wanted, finish
 from cbir_cli.stages.store_guard import StoreGuard
-from cbir_cli.stores._columns import ID, Column, check_known, of_table
-from cbir_cli.where import Tree
+from cbir_cli.stores._columns import ID, Column, of_table
 
 log = logging.getLogger("cbir")
 
@@ -32,16 +32,18 @@ _SPARE = 16  # candidates beyond those that are wanted: an engine rounds otherwi
 _TOGETHER = 64  # queries without a filter of their own that are sent at once
 
 
-def kind_of(uri: str) -> str:
+def kind_of(uri: str, kind: str | None = None) -> str:
     """Return the module of ``stores/`` that a URI belongs to.
 
     Raises
     ------
     UsageError
-        If it is none's.
+        If it is none's, or not that of the kind that is named.
     """
     for name in registry.names("stores"):
         if registry.load("stores", name).recognise(uri):
+            if kind and registry.canonical(kind) != name:
+                raise UsageError(f"--kind {kind}: the URI is one of {name}")
             return name
     raise UsageError(
         "--uri: expected FILE.db or http://HOST:PORT for Milvus, or postgresql://HOST/DATABASE for pgvector"
@@ -59,10 +61,7 @@ def connect(uri: str, collection: str, *, kind: str | None = None, make: bool = 
     make : bool
         Make what a first load needs: the file, or the extension.
     """
-    found = kind_of(uri)
-    if kind and registry.canonical(kind) != found:
-        raise UsageError(f"--kind {kind}: the URI is one of {found}")
-    return registry.load("stores", found).open(uri, collection, make=make)
+    return registry.load("stores", kind_of(uri, kind)).open(uri, collection, make=make)
 
 
 def check(stored: Embedding) -> None:
@@ -128,6 +127,7 @@ def load(
             "space": asdict(space),
             "pseudonyms": items.pseudonyms,
             "patients": bool((items["patient"] != "").any()),
+            "parts": bool((items.parts >= 0).any()),
             "history": history,
         }
         store.create(record, columns, stored.vectors.shape[1], **parameters)
@@ -193,16 +193,20 @@ def opened(store: Any) -> Index:
     return Index(embedding, "exact", {"metric": space.similarity}, {})
 
 
-def search(
-    store: Any,
-    index: Index,
-    queries: Queries,
-    k: int,
-    *,
-    where: Tree | None = None,
-    level: str = "patient",
-    only: str | None = None,
-) -> tuple[Index, list[Answer]]:
+def check_filters(store: Any, index: Index, filters: Filters) -> None:
+    """Refuse filters that cannot be, before anything is computed.
+
+    Raises
+    ------
+    UsageError
+        As ``Filters.check`` does.
+    """
+    if filters.only == "series" and store.record()["parts"]:  # the slices of a file are one
+        filters = replace(filters, exclude=filters.level, only="study")
+    filters.check(index.embedding.items)
+
+
+def search(store: Any, index: Index, queries: Queries, k: int, wanted: Wanted) -> Found:
     """Find the k nearest images of each query.
 
     Parameters
@@ -212,51 +216,45 @@ def search(
         As ``opened`` gave it.
     queries : Queries
     k : int
-    where : Tree, optional
-        What a result has to be.
-    level : str
-        What of the query's own is left out, as ``StoreGuard`` has it.
-    only : str or None
-        Nothing but the same ``patient``, ``study`` or ``series``, or the patient's ``earlier`` examinations.
+    wanted : Wanted
+        All but diversity.
 
     Returns
     -------
-    index : Index
-        That of the results alone.
-    answers : list of Answer
-        With rows of that index.
+    Found
+        With a table of the results alone.
 
     Raises
     ------
     CbirError
-        If the engine fails.
-    ShapeError
-        If the vectors of queries have another width than the collection's.
+        If the engine fails, or the queries are of another width than the collection.
     """
-    check_known(where, store.columns(), store.where)
-    width, found_width = index.embedding.vectors.shape[1], queries.vectors.shape[1]
-    if width != found_width:
-        raise CbirError(f"{store.where}: holds vectors of {width} values, the query has {found_width}")
-    guard = StoreGuard(store, index, queries, level=level, only=only, where=where)
-    found = _Found(store, index)
+    width, asked = index.embedding.vectors.shape[1], queries.vectors.shape[1]
+    if width != asked:
+        raise CbirError(f"{store.where}: holds vectors of {width} values, the query has {asked}")
+    filters = wanted.filters
+    tree = None if filters.where is None else where_grammar.parse(filters.where, index.embedding.items)
+    if tree is not None:
+        log.info("--where: %d of %d images", store.count(tree), store.record()["count"])
+    guard = StoreGuard(store, index, queries, level=filters.level, only=filters.only, where=tree)
+    results = _Results(store, index)
     trees = [guard.tree(row) for row in range(len(queries.items.ids))]
-    wanted = k if k > store.largest_k else min(store.largest_k, k + _SPARE)
+    wide = k if k > store.largest_k else min(store.largest_k, k + _SPARE)
     start = 0
     while start < len(trees):
         stop = start + 1
-        while stop < len(trees) and trees[stop] == trees[start] and stop - start < _TOGETHER:
+        while stop < len(trees) and stop - start < _TOGETHER and trees[stop] == trees[start]:
             stop += 1
-        vectors = np.ascontiguousarray(queries.vectors[start:stop], dtype=np.float32)
-        for row, candidates in enumerate(store.search(vectors, wanted, trees[start]), start=start):
-            found.add(row, np.asarray(queries.vectors[row]), k, *candidates)
+        vectors = np.ascontiguousarray(queries.vectors[start:stop])
+        for row, candidates in enumerate(store.search(vectors, wide, trees[start]), start=start):
+            results.add(row, vectors[row - start], k, *candidates)
         start = stop
     guard.say()
-    if empty := sum(not len(answer.rows) for answer in found.answers):
-        log.warning("%d of %d queries have no result: nothing is left that may answer them", empty, len(found.answers))
-    return found.index(), found.answers
+    items = results.items()
+    return Found(items, index.embedding.space.targets, finish(items, results.answers, wanted))
 
 
-class _Found:
+class _Results:
     """The results of all queries, each image once."""
 
     def __init__(self, store: Any, index: Index) -> None:
@@ -285,12 +283,10 @@ class _Found:
                     cells.append(columns[name][row])
         self.answers.append(Answer(query, np.array([self._rows[ids[r]] for r in rows], np.int64), distances))
 
-    def index(self) -> Index:
-        """Return an index of what was found, without vectors."""
-        embedding = self._index.embedding
+    def items(self) -> Items:
+        """Return the table of what was found."""
         columns = {name: _column(self._cells[name], column) for name, column in _described(self._store)}
-        items = Items(np.array(list(self._rows), dtype=np.str_), columns, embedding.items.pseudonyms)
-        return replace(self._index, embedding=replace(embedding, items=items))
+        return Items(np.array(list(self._rows), dtype=np.str_), columns, self._index.embedding.items.pseudonyms)
 
 
 def _described(store: Any) -> list[tuple[str, Column]]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli.errors import CbirError, UsageError
-from cbir_cli.where import LABEL, Tree, used
+from cbir_cli.errors import UsageError
+from cbir_cli.where import LABEL
 
 ID, VECTOR = "id", "vector"
 
@@ -54,12 +54,6 @@ def of_table(ids: ndarray, columns: Mapping[str, ndarray]) -> dict[str, Column]:
             taken.add(field)
         fields[name] = _column(field, values)
     return fields
-
-
-def check_known(tree: Tree | None, columns: Mapping[str, Column], where: str) -> None:
-    """Refuse an expression over columns that a collection does not have."""
-    if tree is not None and (lacking := sorted(used(tree) - set(columns))):
-        raise CbirError(f"{where}: the collection has no column {lacking[0]}")
 
 
 def check_name(name: str) -> None:

@@ -3,6 +3,8 @@
 import re
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from cbir_cli.errors import UsageError
+
 
 def shown(uri: str) -> str:
     """Return a URI without user, password and parameters: what messages may say."""
@@ -14,14 +16,27 @@ def shown(uri: str) -> str:
 
 
 def without_user(uri: str) -> tuple[str, str, str]:
-    """Return a URI without user and password, and these two, decoded; empty where there are none."""
-    parts = urlsplit(uri)
-    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), unquote(user), unquote(password)
+    """Return a URI without user and password, and these two, decoded; empty where there are none.
+
+    Raises
+    ------
+    UsageError
+        If it is no URI.
+    """
+    try:
+        parts = urlsplit(uri)
+        host = parts.netloc.rpartition("@")[2]
+        user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+        return urlunsplit(parts._replace(netloc=host)), unquote(user), unquote(password)
+    except ValueError:
+        raise UsageError(f"--uri {shown(uri)}: is no URI") from None
 
 
 def scrubbed(message: str, uri: str, *secrets: str) -> str:
-    """Return what an engine said in one line, without secrets and with the URI only as it is shown."""
-    for secret in sorted({uri, *secrets} - {""}, key=len, reverse=True):
-        message = message.replace(secret, shown(uri) if secret == uri else "...")
+    """Return what an engine said in one line, without secrets, and with the URI only as it is shown."""
+    user = uri.partition("://")[2].rpartition("@")[0]
+    hidden = {*secrets, *re.findall(r"[?&]password=([^&#]*)", uri), user.partition(":")[2]}
+    message = message.replace(uri, shown(uri))
+    for secret in sorted({*hidden, *map(unquote, hidden)} - {""}, key=len, reverse=True):
+        message = message.replace(secret, "...")
     return " ".join(message.split())

@@ -92,7 +92,7 @@ class Store:
     largest_k = 16_384  # results of one query; and rows of one answer
 
     def __init__(self, client: Any, uri: str, name: str) -> None:
-        self._client, self._uri, self._name = client, uri, name
+        self._client, self._uri, self.name = client, uri, name
         self._known: dict[str, Any] | None = None
         self._loaded = False
         self.where = f"{name} at {_uris.shown(uri)}"
@@ -111,9 +111,9 @@ class Store:
             If there is a collection of this name that cbir did not make.
         """
         with _told(self._uri):
-            if not self._client.has_collection(self._name, timeout=30):
+            if not self._client.has_collection(self.name, timeout=30):
                 return None
-            found = self._client.describe_collection(self._name, timeout=30).get("properties") or {}
+            found = self._client.describe_collection(self.name, timeout=30).get("properties") or {}
         try:
             self._known = {**json.loads(found[_RECORD]), "whole": found.get(_STATE) == _WHOLE}
             return dict(self._known["record"])
@@ -183,7 +183,7 @@ class Store:
         }
         with _told(self._uri):
             self._client.create_collection(
-                self._name,
+                self.name,
                 schema=schema,
                 index_params=indexes,
                 consistency_level="Strong",
@@ -206,13 +206,13 @@ class Store:
         names, cells = [ID, *fields], zip(ids.tolist(), *(f.tolist() for f in fields.values()), strict=True)
         rows = [{**dict(zip(names, row, strict=True)), VECTOR: v} for row, v in zip(cells, vectors, strict=True)]
         with _told(self._uri):
-            self._client.upsert(self._name, rows, timeout=60)
+            self._client.upsert(self.name, rows, timeout=60)
 
     def finish(self) -> None:
         """Write out what is in memory, which has the last rows indexed, and note that the collection is whole."""
         with _told(self._uri):
-            self._client.flush(self._name, timeout=600)
-            self._client.alter_collection_properties(self._name, {_STATE: _WHOLE}, timeout=60)
+            self._client.flush(self.name, timeout=600)
+            self._client.alter_collection_properties(self.name, {_STATE: _WHOLE}, timeout=60)
         self._known = {**self._state(), "whole": True}
 
     def whole(self) -> bool:
@@ -229,7 +229,7 @@ class Store:
         with _told(self._uri):
             self._load()
             pages = self._client.query_iterator(
-                self._name,
+                self.name,
                 batch_size=_PAGE,
                 filter=self._condition(tree),
                 output_fields=fields,
@@ -254,7 +254,7 @@ class Store:
         with _told(self._uri):
             self._load()
             answered = self._client.search(
-                self._name,
+                self.name,
                 [vector.tolist() for vector in vectors],
                 limit=k,
                 filter=self._condition(tree),
@@ -279,7 +279,7 @@ class Store:
     def drop(self) -> None:
         """Remove the collection."""
         with _told(self._uri):
-            self._client.drop_collection(self._name, timeout=60)
+            self._client.drop_collection(self.name, timeout=60)
         self._known, self._loaded = None, False
 
     def close(self) -> None:
@@ -318,7 +318,7 @@ class Store:
         with _told(self._uri):
             self._load()
             return self._client.query(
-                self._name,
+                self.name,
                 filter=condition,
                 output_fields=list(fields),
                 consistency_level=self._seen(),
@@ -330,9 +330,9 @@ class Store:
         """Have the collection in the memory of the server, which forgets it when it starts again."""
         if self._loaded:
             return
-        self._client.load_collection(self._name, timeout=300)
+        self._client.load_collection(self.name, timeout=300)
         # Waits until all that was ever written is seen; once, since a strong read takes a server a fifth of a second.
-        self._client.query(self._name, filter="", output_fields=["count(*)"], consistency_level="Strong", timeout=60)
+        self._client.query(self.name, filter="", output_fields=["count(*)"], consistency_level="Strong", timeout=60)
         self._loaded = True
 
     def _seen(self) -> str:
@@ -349,8 +349,7 @@ def _told(uri: str) -> Iterator[None]:
     try:
         yield
     except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
-        _, _, password = _uris.without_user(uri)
-        said = _uris.scrubbed(_first(error), uri, password, os.environ.get("MILVUS_TOKEN", ""))
+        said = _uris.scrubbed(_first(error), uri, os.environ.get("MILVUS_TOKEN", ""))
         raise CbirError(f"{_uris.shown(uri)}: {said}") from None
 
 

@@ -16,6 +16,7 @@ Small World graphs. TPAMI 2020. arXiv:1603.09320. (The index; the extension is p
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -93,7 +94,7 @@ class Store:
     largest_k = 1 << 31  # results of one query
 
     def __init__(self, connection: Any, uri: str, name: str) -> None:
-        self._connection, self._uri, self._name = connection, uri, name
+        self._connection, self._uri, self.name = connection, uri, name
         self._table = _quoted(name)
         self._known: dict[str, Any] | None = None
         self.where = f"{name} at {_uris.shown(uri)}"
@@ -205,7 +206,7 @@ class Store:
             "SELECT atttypmod FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s", [self._table, VECTOR]
         )[0][0]
         if index == "auto" and count > _FEW and width > _WIDEST:
-            log.warning("pgvector indexes at most %s dimensions: %s is searched without index", _WIDEST, self._name)
+            log.warning("pgvector indexes at most %s dimensions: %s is searched without index", _WIDEST, self.name)
         if index == "auto":
             index = "hnsw" if count > _FEW and width <= _WIDEST else "none"
         with self._transaction():
@@ -306,7 +307,7 @@ class Store:
         from psycopg import sql
 
         text = sql.Literal(_MARK + json.dumps(known))
-        self._connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(sql.Identifier(self._name), text))
+        self._connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(sql.Identifier(self.name), text))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -330,11 +331,7 @@ def _told(uri: str) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         said = re.sub(r"\b(?:HINT|DETAIL|CONTEXT|LINE \d+):.*", "", str(error), flags=re.S)
-        try:
-            _, _, password = _uris.without_user(uri)
-        except ValueError:
-            password = ""
-        raise CbirError(f"{_uris.shown(uri)}: {_uris.scrubbed(said, uri, password)}") from None
+        raise CbirError(f"{_uris.shown(uri)}: {_uris.scrubbed(said, uri, os.environ.get('PGPASSWORD', ''))}") from None
 
 
 def check(*, metric: str, index: str, m: int, ef_construction: int, ef: int) -> None:

@@ -1,0 +1,144 @@
+"""What an item table has of the image, study or patient of an image of another table.
+
+Nothing is compared row by row for each query: the first few values of a column are looked for directly, which for one
+query is the faster way; for more of them its rows are grouped once.
+"""
+
+import itertools
+
+import numpy as np
+from numpy import ndarray
+
+from cbir_cli.artifacts.items import Items
+
+NO_ROWS = np.empty(0, np.int64)
+
+_FEW = 16  # values that are looked for before a column is grouped, which takes as long as some thirty comparisons
+
+
+class Relatives:
+    """Finds the relatives of images of other tables.
+
+    Parameters
+    ----------
+    items : Items
+        Sorted by id.
+    """
+
+    def __init__(self, items: Items) -> None:
+        self._items = items
+        self._columns: dict[str, _Column] = {}
+
+    def of(self, others: Items, row: int, level: str, *, same_ids: bool) -> ndarray:
+        """Return the rows (M,) int64, ascending, of an image of another table, and of what it belongs to.
+
+        Parameters
+        ----------
+        others : Items
+            Patients and studies are compared where both tables were hidden with the same key.
+        row : int
+            Of the other table.
+        level : str
+            ``none``, ``image``, ``study`` or ``patient``, as ``guards`` says; ``source`` is as ``patient``, since all
+            images of a source are too many to be listed for each query.
+        same_ids : bool
+            Whether an id names the same image in both.
+        """
+        if level == "none":
+            return NO_ROWS
+        copies = found = self._copies(others, row)
+        if level == "image":
+            found = copies[self._items.parts[copies] == others.parts[row]] if len(copies) else copies
+        if level in ("patient", "source"):
+            found = union(found, self.having("patient", self.values(others, row, "patient")))
+        if level in ("study", "patient", "source"):
+            studies = {*self.values(others, row, "study"), *self._stated("study", found)}
+            found = union(found, self.having("study", studies))
+        if same_ids and (place := place_of(self._items.ids, others.ids[row])) is not None:
+            found = union(found, np.array([place], np.int64))
+        return found
+
+    def values(self, others: Items, row: int, column: str) -> tuple[str, ...]:
+        """Return the patients, studies, series or sources of an image: as its table says, and its copies here."""
+        comparable = column == "source" or self._items.pseudonyms == others.pseudonyms
+        own = others[column][[row]] if comparable and column in list(others) else NO_ROWS
+        copies = self._copies(others, row)
+        return (*sorted({*_stated(own), *(self._stated(column, copies) if column in list(self._items) else ())}),)
+
+    def having(self, column: str, values: "set[str] | tuple[str, ...]") -> ndarray:
+        """Return the rows with one of some values, ascending."""
+        found = NO_ROWS
+        for value in values if column in list(self._items) else ():
+            found = union(found, self.rows(column, value))
+        return found
+
+    def rows(self, column: str, value: str) -> ndarray:
+        """Return the rows with a value, ascending."""
+        if column not in self._columns:
+            self._columns[column] = _Column(self._items[column])
+        return self._columns[column].rows(value)
+
+    def _copies(self, others: Items, row: int) -> ndarray:
+        content = _stated(others["content"][[row]])
+        return self.rows("content", content[0]) if content else NO_ROWS
+
+    def _stated(self, column: str, rows: ndarray) -> list[str]:
+        return _stated(self._items[column][rows]) if len(rows) else []
+
+
+class _Column:
+    """The rows of each value of a column."""
+
+    def __init__(self, values: ndarray) -> None:
+        self._values = values
+        self._asked = 0
+        self._first: dict[str | bytes, int] = {}
+
+    def rows(self, value: str) -> ndarray:
+        wanted = value.encode() if self._values.dtype.kind == "S" else value
+        self._asked += 1
+        if self._asked <= _FEW:
+            return np.flatnonzero(self._values == wanted)
+        if not self._first and len(self._values):
+            self._group()
+        first = self._first.get(wanted)
+        if first is None:
+            return NO_ROWS
+        start, stop = np.searchsorted(self._codes, (first, first + 1))
+        return self._order[start:stop]
+
+    def _group(self) -> None:
+        """Name each value by the row where it is first, and sort the rows by that."""
+        codes = np.fromiter(map(self._first.setdefault, self._values.tolist(), itertools.count()), np.int64)
+        self._order = np.argsort(codes, kind="stable")
+        self._codes = codes[self._order]
+
+
+def place_of(ids: ndarray, key: str) -> int | None:
+    """Return the row of an id in a sorted column, None if it is not there."""
+    if 4 * len(key) > ids.dtype.itemsize:  # NumPy would widen the whole column
+        return None
+    place = int(np.searchsorted(ids, key))
+    return place if place < len(ids) and ids[place] == key else None
+
+
+def union(first: ndarray, second: ndarray) -> ndarray:
+    """Return the rows that are in either of two ascending lists."""
+    if not len(first) or not len(second):
+        return first if len(first) else second
+    return np.union1d(first, second)
+
+
+def common(first: ndarray, second: ndarray) -> ndarray:
+    """Return the rows that are in both of two ascending lists: quick where one of them is short."""
+    few, many = sorted((first, second), key=len)
+    if not len(few):
+        return few
+    places = np.minimum(np.searchsorted(many, few), len(many) - 1)
+    return few[many[places] == few]
+
+
+def _stated(values: ndarray) -> list[str]:
+    """Return the values that are known, each once."""
+    found = {value.decode() if isinstance(value, bytes) else value for value in values.tolist()}
+    return sorted(found - {""})
