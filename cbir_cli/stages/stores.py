@@ -250,8 +250,8 @@ def search(store: Any, index: Index, queries: Queries, k: int, wanted: Wanted) -
             results.add(row, vectors[row - start], k, *candidates)
         start = stop
     guard.say()
-    items = results.items()
-    return Found(items, index.embedding.space.targets, finish(items, results.answers, wanted))
+    items, answers = results.sorted()
+    return Found(items, index.embedding.space.targets, finish(items, answers, wanted))
 
 
 class _Results:
@@ -262,7 +262,7 @@ class _Results:
         self._rows: dict[str, int] = {}
         self._cells: dict[str, list[Any]] = {name: [] for name in index.embedding.items}
         self._backend = registry.load("index", "exact")
-        self.answers: list[Answer] = []
+        self._answers: list[Answer] = []
 
     def add(
         self, query: int, vector: np.ndarray, k: int, ids: list[str], vectors: np.ndarray, columns: dict[str, list[Any]]
@@ -281,12 +281,16 @@ class _Results:
                 self._rows[ids[row]] = len(self._rows)
                 for name, cells in self._cells.items():
                     cells.append(columns[name][row])
-        self.answers.append(Answer(query, np.array([self._rows[ids[r]] for r in rows], np.int64), distances))
+        self._answers.append(Answer(query, np.array([self._rows[ids[r]] for r in rows], np.int64), distances))
 
-    def items(self) -> Items:
-        """Return the table of what was found."""
+    def sorted(self) -> tuple[Items, list[Answer]]:
+        """Return the table of what was found, sorted by id as that of an index is, and the answers with its rows."""
+        ids = np.array(list(self._rows), dtype=np.str_)
         columns = {name: _column(self._cells[name], column) for name, column in _described(self._store)}
-        return Items(np.array(list(self._rows), dtype=np.str_), columns, self._index.embedding.items.pseudonyms)
+        order = np.argsort(ids, kind="stable")
+        places = np.argsort(order)
+        items = Items(ids, columns, self._index.embedding.items.pseudonyms).take(order)
+        return items, [replace(answer, rows=places[answer.rows]) for answer in self._answers]
 
 
 def _described(store: Any) -> list[tuple[str, Column]]:

@@ -12,6 +12,7 @@ Reference
 J. Wang et al. Milvus: A Purpose-Built Vector Data Management System. SIGMOD 2021. doi:10.1145/3448016.3457550.
 """
 
+import importlib.util
 import json
 import logging
 import os
@@ -69,10 +70,10 @@ def open(uri: str, name: str, *, make: bool = False, timeout: float = 10.0) -> "
     if "://" not in uri:
         if not make and not os.path.exists(uri):
             raise CbirError(f"{uri}: there is no such file")
+        if importlib.util.find_spec("milvus_lite") is None:
+            raise CbirError("a file of Milvus Lite needs milvus-lite: pip install 'cbir-cli[milvus]'")
         try:
             client = MilvusClient(uri, timeout=timeout)
-        except ImportError:
-            raise CbirError("a file of Milvus Lite needs milvus-lite: pip install 'cbir-cli[milvus]'") from None
         except Exception as error:  # of several libraries, some with no class of their own
             raise CbirError(
                 f"{uri}: Milvus Lite cannot open it: another process has it open, or it is no file of Milvus Lite "
@@ -285,6 +286,10 @@ class Store:
     def close(self) -> None:
         """Leave the engine."""
         self._client.close()
+        if "://" not in self._uri:  # else its server would have the file until this process ends
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(self._uri)
 
     def _all_of(
         self, tree: Tree | None, there: int, fields: Sequence[str], found: list[list[Any]], k: int

@@ -262,7 +262,9 @@ class Store:
                     found = self._fetched(f"{start}, id LIMIT %s", [*values, vector, k])
             cells = list(zip(*found, strict=True)) if found else [()] * (1 + len(columns))
             there = dict(zip(columns, map(list, cells[1:]), strict=True))
-            near = np.array([cell.to_numpy() for cell in cells[0]], dtype=np.float32).reshape(len(found), -1)
+            near = np.array([cell.to_numpy() for cell in cells[0]], dtype=np.float32).reshape(
+                len(found), vectors.shape[1]
+            )
             answers.append((there[ID], near, there))
         return answers
 

@@ -6,7 +6,7 @@ from cbir_cli.artifacts import embeddings
 from cbir_cli.artifacts.items import Items
 from cbir_cli.records import MISSING
 
-LABELS = ("Effusion", "Pleural Effusion", "Pleural-Effusion", "COVID 19/ärztlich'\"; drop table x; --")
+LABELS = ("Effusion", "Pleural Effusion", "Pleural-Effusion", "COVID 19 ärztlich'\"; drop table x; --")
 ODD = ("a'b", 'a"b', "a\\b", "a b\tc", "100%", "{x}", "ü😀", "%s", '"; 1 == 1', "' or '1'='1")
 
 
