@@ -227,8 +227,11 @@ class Store:
     def rows(self, tree: Tree, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Yield some columns of the rows that an expression holds for."""
         fields = [self.columns()[name].field for name in columns]
+        page = self._query(self._condition(tree), fields, limit=self.largest_k)
+        if len(page) < self.largest_k:
+            yield from (tuple(row[field] for field in fields) for row in page)
+            return
         with _told(self._uri):
-            self._load()
             pages = self._client.query_iterator(
                 self.name,
                 batch_size=_PAGE,

@@ -132,4 +132,6 @@ def test_more_results_than_milvus_gives(_lite, small, cbir, good):
 def test_the_default_collection(_lite, small, good):
     good("index", small / "emb.h5", "--allow-leaks", "--kind", "milvus", "--uri", _lite.uri)
     good("query", "--uri", _lite.uri, small / "q.h5")
-    assert command.COLLECTION in _lite.at(command.COLLECTION).names()
+    store = _lite.at(command.COLLECTION)
+    assert command.COLLECTION in store.names()
+    store.close()
