@@ -109,14 +109,14 @@ def query(
         Why each image that could not be read is not among them.
     """
     from cbir_cli.stages import asked as spaces
-    from cbir_cli.stages import stores
+    from cbir_cli.stages import store_search, stores
 
     store = stores.connect(uri, collection or COLLECTION)
     try:
-        index = spaces.asked_as(stores.opened(store), compat)
-        stores.check_filters(store, index, wanted.filters)
+        index = spaces.asked_as(store_search.opened(store), compat)
+        store_search.check_filters(store, index, wanted.filters)
         beside = uri if "://" not in uri else store.name  # where the model may lie beside
         queries, unreadable = asked.queries(index, beside, ask)
-        return stores.search(store, index, queries, k, wanted), queries, unreadable
+        return store_search.search(store, index, queries, k, wanted), queries, unreadable
     finally:
         store.close()

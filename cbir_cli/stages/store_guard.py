@@ -26,7 +26,7 @@ class StoreGuard:
     ----------
     store : Store
     index : Index
-        As ``stages.stores.opened`` gives it.
+        As ``stages.store_search.opened`` gives it.
     queries : Queries
     level : str
         What of the query's own is left out: ``none``, ``image``, ``study``, ``patient`` or ``source``, each with the
