@@ -2,8 +2,7 @@
 
 How one is written is in ``where_grammar``. Every comparison with a missing value is false, ``!=`` and ``not in`` too;
 ``not`` turns true into false and false into true, so ``not age > 50`` holds where the age is missing. Missing are an
-empty text, an age, examination or label that is not stated, and the ``part`` of a file that is one image. Texts are
-compared by code point.
+empty text, a number that is not stated, and the ``part`` of a file that is one image. Texts are compared by code point.
 
 Whoever translates a tree for another engine, where a comparison with NULL is neither true nor false, writes each
 comparison as "is known, and compares".
@@ -18,7 +17,7 @@ from numpy import ndarray
 from cbir_cli.records import MISSING
 
 TEXTS = ("id", "path", "patient", "study", "series", "view", "source", "split", "sex", "seen")
-NUMBERS = ("age", "part", "examination")
+NUMBERS = ("age", "part", "position", "examination")
 LABEL = "label:"
 """Columns that can be asked for; labels, which are numbers, are ``label:NAME``."""
 

@@ -8,7 +8,7 @@
 ``not``, ``and``, ``or``, ``( )``     the first is the strongest, as in Python
 ====================================  ==================================================================
 
-Columns: ``id path patient study series view source split sex seen`` are texts, and case counts; ``age part
+Columns: ``id path patient study series view source split sex seen`` are texts, and case counts; ``age part position
 examination`` and ``label:NAME`` are numbers. A label's name of other characters than letters, digits and ``_ . -`` is
 quoted: ``label:"Pleural Effusion"``. In quotes a backslash makes the next character plain. Patients, studies and series
 are compared as the table holds them: stand-ins, unless identifiers were kept. Labels are raw codes: 1 positive, 0

@@ -64,10 +64,10 @@ def run(
     The columns are query, rank, id, distance, query_labels and labels; with --split also seed and set, and each query
     is ranked within its own catalogue. The same image, study and patient are left out.
 
-    --where takes columns of the item table (id path patient study series view source split sex seen; age part
-    examination label:NAME), == != < <= > >=, in (...), is missing, and, or, not and parentheses. What is missing
-    compares as false. With --only-same patient the results are other examinations of the query's patient, which
-    --order position puts in the order of their slices.
+    --where takes columns of the item table (id path patient study series view source split sex seen; the numbers age
+    part position examination label:NAME), == != < <= > >=, in (...), is missing, and, or, not and parentheses. What is
+    missing compares as false. With --only-same patient the results are other examinations of the query's patient, with
+    earlier those before the query's; --order position puts them in the order of their slices.
 
     --with asks several indexes, and --fuse makes one list of theirs: rrf by places, combsum by distances. The distance
     that is printed is then that of the list, as docs/querying.md says. Each index finds its own model beside it; -m is

@@ -64,7 +64,7 @@ def chosen(liked: Sequence[str], unliked: Sequence[str], values: Mapping[str, An
         return None
     feedback = Feedback(liked=liked, unliked=unliked, **{key: values[key] for key in ("alpha", "beta", "gamma")})
     weights = feedback.alpha, feedback.beta, feedback.gamma
-    if not (min(weights) >= 0 and max(weights) < np.inf and feedback.alpha > feedback.gamma):
+    if not (all(0 <= weight < np.inf for weight in weights) and feedback.alpha > feedback.gamma):
         raise UsageError(
             "alpha={:g}, beta={:g}, gamma={:g}: expected numbers of at least 0, and alpha above gamma".format(*weights)
         )

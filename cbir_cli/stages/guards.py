@@ -30,7 +30,7 @@ from cbir_cli.allowed import Allowed
 from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import ArtifactError, UsageError
 from cbir_cli.records import MISSING
-from cbir_cli.stages.relatives import Relatives, common, union
+from cbir_cli.stages.relatives import Relatives, common, joined
 from cbir_cli.where import evaluate, used
 
 log = logging.getLogger("cbir")
@@ -155,7 +155,7 @@ class Guard:
             self._count += before - self._size(only)
         own = self._relatives.of(asked, query, level, same_ids=self._same_source)
         self._count += len(own if only is None else common(own, only))
-        return Allowed(only, union(own, self._judged))
+        return Allowed(only, joined([own, self._judged]))
 
     def say(self) -> None:
         """Say how many were kept away."""
@@ -209,7 +209,7 @@ class Guard:
         name = only, values, files, before
 
         def find() -> ndarray:
-            rows = union(self._relatives.having(kind, values), self._relatives.having("content", files))
+            rows = joined([self._relatives.having(kind, values), self._relatives.having("content", files)])
             return rows if before is None else self._earlier(rows, before)
 
         return name, self._once(name, find)

@@ -5,6 +5,7 @@ query is the faster way; for more of them its rows are grouped once.
 """
 
 import itertools
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy import ndarray
@@ -46,31 +47,33 @@ class Relatives:
         """
         if level == "none":
             return NO_ROWS
-        copies = found = self._copies(others, row)
+        copies = self._copies(others, row)
         if level == "image":
-            found = copies[self._items.parts[copies] == others.parts[row]] if len(copies) else copies
-        if level in ("patient", "source"):
-            found = union(found, self.having("patient", self.values(others, row, "patient")))
-        if level in ("study", "patient", "source"):
+            found = [copies[self._items.parts[copies] == others.parts[row]]] if len(copies) else []
+        else:
+            found = [copies]
+            if level != "study":
+                found += self._having("patient", self.values(others, row, "patient"))
             studies = {*self.values(others, row, "study"), *self._stated("study", found)}
-            found = union(found, self.having("study", studies))
+            found += self._having("study", studies)
         if same_ids and (place := place_of(self._items.ids, others.ids[row])) is not None:
-            found = union(found, np.array([place], np.int64))
-        return found
+            found.append(np.array([place], np.int64))
+        return joined(found)
 
     def values(self, others: Items, row: int, column: str) -> tuple[str, ...]:
         """Return the patients, studies, series or sources of an image: as its table says, and its copies here."""
         comparable = column == "source" or self._items.pseudonyms == others.pseudonyms
-        own = others[column][[row]] if comparable and column in list(others) else NO_ROWS
-        copies = self._copies(others, row)
-        return (*sorted({*_stated(own), *(self._stated(column, copies) if column in list(self._items) else ())}),)
+        found = {_text(others[column][row])} if comparable and column in others else set()
+        if column in self._items:
+            found |= self._stated(column, [self._copies(others, row)])
+        return tuple(sorted(found - {""}))
 
-    def having(self, column: str, values: "set[str] | tuple[str, ...]") -> ndarray:
+    def having(self, column: str, values: Iterable[str]) -> ndarray:
         """Return the rows with one of some values, ascending."""
-        found = NO_ROWS
-        for value in values if column in list(self._items) else ():
-            found = union(found, self.rows(column, value))
-        return found
+        return joined(self._having(column, values))
+
+    def _having(self, column: str, values: Iterable[str]) -> list[ndarray]:
+        return [self.rows(column, value) for value in values] if column in self._items else []
 
     def rows(self, column: str, value: str) -> ndarray:
         """Return the rows with a value, ascending."""
@@ -79,11 +82,12 @@ class Relatives:
         return self._columns[column].rows(value)
 
     def _copies(self, others: Items, row: int) -> ndarray:
-        content = _stated(others["content"][[row]])
-        return self.rows("content", content[0]) if content else NO_ROWS
+        content = _text(others["content"][row])
+        return self.rows("content", content) if content else NO_ROWS
 
-    def _stated(self, column: str, rows: ndarray) -> list[str]:
-        return _stated(self._items[column][rows]) if len(rows) else []
+    def _stated(self, column: str, rows: Iterable[ndarray]) -> set[str]:
+        values = self._items[column]
+        return {_text(value) for some in rows for value in values[some].tolist()} - {""}
 
 
 class _Column:
@@ -102,16 +106,16 @@ class _Column:
         if not self._first and len(self._values):
             self._group()
         first = self._first.get(wanted)
-        if first is None:
-            return NO_ROWS
-        start, stop = np.searchsorted(self._codes, (first, first + 1))
-        return self._order[start:stop]
+        return NO_ROWS if first is None else self._order[self._starts[first] : self._stops[first]]
 
     def _group(self) -> None:
         """Name each value by the row where it is first, and sort the rows by that."""
-        codes = np.fromiter(map(self._first.setdefault, self._values.tolist(), itertools.count()), np.int64)
-        self._order = np.argsort(codes, kind="stable")
-        self._codes = codes[self._order]
+        firsts = np.fromiter(map(self._first.setdefault, self._values.tolist(), itertools.count()), np.int64)
+        self._order = np.argsort(firsts, kind="stable")
+        self._stops = np.cumsum(
+            np.bincount(firsts, minlength=len(firsts))
+        )  # of the rows that are first: others are empty
+        self._starts = np.concatenate([[0], self._stops[:-1]])
 
 
 def place_of(ids: ndarray, key: str) -> int | None:
@@ -122,11 +126,12 @@ def place_of(ids: ndarray, key: str) -> int | None:
     return place if place < len(ids) and ids[place] == key else None
 
 
-def union(first: ndarray, second: ndarray) -> ndarray:
-    """Return the rows that are in either of two ascending lists."""
-    if not len(first) or not len(second):
-        return first if len(first) else second
-    return np.union1d(first, second)
+def joined(some: Sequence[ndarray]) -> ndarray:
+    """Return the rows that are in one of some lists at least, ascending."""
+    there = [rows for rows in some if len(rows)]
+    if len(there) < 2:
+        return there[0] if there else NO_ROWS
+    return np.unique(np.concatenate(there))
 
 
 def common(first: ndarray, second: ndarray) -> ndarray:
@@ -138,7 +143,5 @@ def common(first: ndarray, second: ndarray) -> ndarray:
     return few[many[places] == few]
 
 
-def _stated(values: ndarray) -> list[str]:
-    """Return the values that are known, each once."""
-    found = {value.decode() if isinstance(value, bytes) else value for value in values.tolist()}
-    return sorted(found - {""})
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
