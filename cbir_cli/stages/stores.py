@@ -119,6 +119,7 @@ def load(
             "space": asdict(space),
             "pseudonyms": items.pseudonyms,
             "patients": bool((items["patient"] != "").any()),
+            "sources": bool((items["source"] != "").any()),
             "parts": bool((items.parts >= 0).any()),
             "history": history,
         }

@@ -23,17 +23,22 @@ def items(count, seed=1, prefix="img"):
         return np.where(draw.random(count) < unknown, MISSING, draw.integers(low, high, count)).astype(kind)
 
     odd = [ODD[i] for i in draw.integers(0, len(ODD), count)]
+    study = text([f"s{p}-{i}" for p, i in zip(person, draw.integers(0, 3, count), strict=True)])
+    patient = np.where(np.char.str_len(study) > 0, [f"p{p}" for p in person], "")  # a study is of one patient
+    visit = [int(s[-1]) if s else MISSING for s in study.tolist()]
     columns = {
         "path": np.char.add(ids, ".png"),
-        "patient": text([f"p{p}" for p in person]),
-        "study": text([f"s{p}-{i}" for p, i in zip(person, draw.integers(0, 2, count), strict=True)]),
+        "patient": patient,
+        "study": study,
+        "series": text([f"{s}-{i}" if s else "" for s, i in zip(study, draw.integers(0, 2, count), strict=True)]),
+        "examination": np.array(visit, dtype=np.int16),
         "view": text(draw.choice(["PA", "AP"], count)),
         "source": text(odd),
         "split": text(draw.choice(["train", "test"], count)),
         "sex": text(draw.choice(["F", "M"], count)),
         "age": number(0, 100, np.int16),
         "part": np.where(draw.random(count) < 0.5, -1, draw.integers(0, 5, count)).astype(np.int32),
-        "content": np.array([f"{i:016x}" for i in draw.integers(0, max(1, count - count // 10), count)]),
+        "content": np.array([f"{p:012x}{i:04x}" for p, i in zip(person, draw.integers(0, 12, count), strict=True)]),
         "seen": text(draw.choice(["train", ""], count)),
     }
     columns |= {f"label:{name}": number(-1, 2, np.int8) for name in LABELS}

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbir_cli.artifacts import embeddings, files
+from cbir_cli.artifacts.items import Items
 from cbir_cli.records import MISSING
 from cbir_cli.where import Among, And, Compare, Missing, Not, Or, evaluate
 
@@ -24,6 +25,7 @@ QUERIES = {
     "only patient": ["--only-same", "patient", "--order", "position"],
     "only study": ["--only-same", "study"],
     "only series": ["--only-same", "series"],
+    "only earlier": ["--only-same", "earlier", "--order", "position"],
     "near": ["--max-distance", "4.5"],
     "age": ["--where", "age > 40.5 and not (label:'Pleural Effusion' == 1 or view is missing)"],
     "few": ["--where", "age in (3, 7.5, 9e30, 50)"],
@@ -39,6 +41,18 @@ def test_the_same_bytes_as_a_file(loaded, small, good, name):
     there = good("query", small / "idx.h5", small / "q.h5", *QUERIES[name])
     assert here.out == there.out
     assert here.err == there.err
+
+
+@pytest.mark.parametrize("more", [[], ["--exclude-same", "source"], ["--only-same", "patient"]])
+def test_patients_of_another_key_are_not_compared(loaded, small, tmp_path, good, more):
+    table = catalogues.items(400).take(range(12))
+    unknown = {"source": table["source"].astype("U0")} if "source" in more else {}
+    other = Items(table.ids, {name: unknown.get(name, table[name]) for name in table}, "another key")
+    query = catalogues.write(tmp_path / "q.h5", 12, 16, seed=5, table=other, source="elsewhere")
+    here, there = good(*loaded.query("small", query, *more)), good("query", small / "idx.h5", query, *more)
+    assert here.out == there.out
+    assert here.err == there.err
+    assert "hidden with different keys" in here.err
 
 
 @pytest.mark.parametrize("similarity", ["l2", "cosine"])
