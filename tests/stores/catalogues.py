@@ -24,7 +24,8 @@ def items(count, seed=1, prefix="img"):
 
     odd = [ODD[i] for i in draw.integers(0, len(ODD), count)]
     study = text([f"s{p}-{i}" for p, i in zip(person, draw.integers(0, 3, count), strict=True)])
-    patient = np.where(np.char.str_len(study) > 0, [f"p{p}" for p in person], "")  # a study is of one patient
+    # A study is of one patient, who is not always told.
+    patient = np.where((study != "") & (draw.random(count) > 0.15), [f"p{p}" for p in person], "")
     visit = [int(s[-1]) if s else MISSING for s in study.tolist()]
     columns = {
         "path": np.char.add(ids, ".png"),
@@ -38,7 +39,7 @@ def items(count, seed=1, prefix="img"):
         "sex": text(draw.choice(["F", "M"], count)),
         "age": number(0, 100, np.int16),
         "part": np.where(draw.random(count) < 0.5, -1, draw.integers(0, 5, count)).astype(np.int32),
-        "content": np.array([f"{p:012x}{i:04x}" for p, i in zip(person, draw.integers(0, 12, count), strict=True)]),
+        "content": text([f"{p:012x}{i:04x}" for p, i in zip(person, draw.integers(0, 12, count), strict=True)]),
         "seen": text(draw.choice(["train", ""], count)),
     }
     columns |= {f"label:{name}": number(-1, 2, np.int8) for name in LABELS}
