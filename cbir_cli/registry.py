@@ -35,6 +35,7 @@ FUNCTIONS = {
     "similarity": "explain",
     "index": "build",
     "fusion": "fuse",
+    "stores": "open",
     "metrics/ranking": "score",
     "metrics/explanation": "score",
     "metrics/classification": "score",

@@ -7,7 +7,19 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cbir_cli"
 FOLDERS = ("cli", "stages", "artifacts", "tasks")
-METHODS = ("data", "models", "objectives", "saliency", "similarity", "index", "fusion", "metrics", "reports", "phantom")
+METHODS = (
+    "data",
+    "models",
+    "objectives",
+    "saliency",
+    "similarity",
+    "index",
+    "fusion",
+    "stores",
+    "metrics",
+    "reports",
+    "phantom",
+)
 SHARED = (
     "allowed",
     "errors",

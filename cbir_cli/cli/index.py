@@ -13,15 +13,15 @@ def run(
     ],
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="How to search; a module of index/. Default: exact, or what an index is already."),
+        typer.Option(
+            "--kind",
+            help="How to search; a module of index/ or stores/. Default: exact, or what an index is already.",
+        ),
     ] = None,
     output: options.Output = "-",
     recall: Annotated[
         float | None, typer.Option("--recall", help="Wanted recall@10 of an approximate kind; .98 by default.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.")] = None,
-    threads: options.Threads = None,
-    settings: options.Set = None,
     add: Annotated[
         list[str] | None,
         typer.Option("--add", metavar="EMB", help="Images to put in: an embedding or an index of the same model."),
@@ -32,6 +32,11 @@ def run(
     compact: Annotated[
         bool, typer.Option("--compact", help="Build anew what --add and --remove only amend, with --kind and --set.")
     ] = False,
+    uri: options.Uri = None,
+    collection: options.Collection = None,
+    settings: options.Set = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.")] = None,
+    threads: options.Threads = None,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Warn where an image is there under the names of two patients.")
     ] = False,
@@ -50,73 +55,33 @@ def run(
     The kinds hnsw, ivf-sq8 and ivf-pq are approximate: faster among many images, and now and then a near image is
     missed. Distances are true in any case. They are built for the recall@10 that is wanted; what was reached, on a
     sample of the images, is in the index (cbir info).
+
+    With --kind milvus or pgvector the vectors go into a collection of the engine at --uri instead of a file. A load
+    that was interrupted goes on with the same command; cbir query refuses the collection until it is complete.
     """
     from contextlib import ExitStack
 
     from cbir_cli import registry
-    from cbir_cli.artifacts import embeddings, files, history, index
-    from cbir_cli.cli import asking
-    from cbir_cli.errors import ArtifactError, UsageError
-    from cbir_cli.stages import growing, leaks
+    from cbir_cli.artifacts import embeddings, files, index
+    from cbir_cli.cli import asking, stores
+    from cbir_cli.errors import UsageError
+    from cbir_cli.stages import growing, indexing
 
-    added = add or []
-    changes = bool(added or compact or remove is not None)
-    asking.check_one_stdin(embedding, *added, remove or "")
-    files.check_output(output, *added, remove, *([] if changes else [embedding]))
+    changes = growing.Changes(tuple(add or ()), remove, compact)
+    build = indexing.Build(kind, recall, seed, threads, tuple(settings or ()))
+    if kind and registry.canonical(kind) in registry.names("stores"):
+        if changes or recall is not None or seed is not None:
+            raise UsageError(f"--add, --remove, --compact, --recall and --seed do not go with --kind {kind}")
+        stores.load(embedding, kind, uri, collection, output=output, settings=settings, allow_leaks=allow_leaks)
+        return 0
+    if uri or collection:
+        raise UsageError(f"--{'uri' if uri else 'collection'} is for the kinds {', '.join(registry.names('stores'))}")
+    asking.check_one_stdin(embedding, *changes.add, remove or "")
+    files.check_output(output, *changes.add, remove)
     with ExitStack() as stack:
-        kinds = [embeddings.KIND, index.KIND]
-        base = stack.enter_context(files.open_artifact(embedding, *kinds[: 2 if changes else 1]))
-        old = index.read(base) if base.kind == index.KIND else None
-        if old is None:
+        kinds = (embeddings.KIND, index.KIND)
+        base = stack.enter_context(files.open_artifact(embedding, *(kinds if changes else kinds[:1])))
+        if base.kind == embeddings.KIND:
             files.check_output(output, embedding)
-        elif not compact and (settings or recall is not None or seed is not None or kind not in (None, old.kind)):
-            raise UsageError("--kind, --recall, --seed and --set belong to a new build: give --compact too")
-        opened = [base, *(stack.enter_context(files.open_artifact(name, *kinds)) for name in added)]
-        stored = [embeddings.read(artifact) for artifact in opened]
-        for part in stored:
-            if part.space.compat != "none":
-                raise ArtifactError(
-                    f"{part.name}: embedded with compat={part.space.compat}, which is for queries; "
-                    "a catalogue is embedded without it"
-                )
-        kind = kind or (old.kind if old else "exact")
-        backend = registry.load("index", kind)
-        similarity = stored[0].space.similarity
-        if similarity not in backend.METRICS:
-            raise UsageError(
-                f"{base.name}: its images are compared by {similarity}, which --kind {kind} cannot; use --kind exact"
-            )
-        known = registry.parameters(backend.build)
-        for name, value in {"recall": recall, "seed": seed, "threads": threads}.items():
-            if value is not None and name not in known:
-                raise UsageError(f"--{name} does not go with --kind {kind}, which has no such parameter")
-        how = {"threads": options.cores(threads)} if "threads" in known else {}  # the result does not depend on it
-        known = {name: value for name, value in known.items() if name != "threads"}
-        chosen = {name: value for name, value in {"recall": recall, "seed": seed}.items() if value is not None}
-        before = old.parameters if old and kind == old.kind else {}
-        set_ = registry.settings(settings or [], known, f"index kind {kind}")
-        parameters = {"metric": similarity, **known, **before, **chosen, **set_}
-        catalogue, kept, absent, done = stored[0], None, 0, {}
-        if changes:
-            ids = growing.read_ids(remove) if remove is not None else []
-            absent = growing.missing(catalogue, ids, remove or "")
-            grown = growing.grow(catalogue, stored[1:], ids)
-            catalogue, done = grown.embedding, grown.counts
-            kept = growing.payload(old, grown) if old and not compact else None
-        leaks.of_catalogue(catalogue.items, catalogue.space.model_name, allow=allow_leaks)
-        roles = ["index" if old else "embedding", *(f"added-{number}" for number in range(1, len(opened)))]
-        entry = history.entry(
-            "index",
-            {"kind": kind, **parameters, **done, **({"compact": True} if compact else {})},
-            inputs={role: artifact.fingerprint for role, artifact in zip(roles, opened, strict=True)},
-        )
-        index.write(
-            output,
-            catalogue,
-            kind,
-            parameters,
-            lambda vectors: backend.build(vectors, **parameters, **how) if kept is None else kept,
-            history=history.join(*(artifact.history for artifact in opened), [entry]),
-            measured=getattr(backend, "measured", None),
-        )
-    return 3 if absent else 0
+        added = [stack.enter_context(files.open_artifact(name, *kinds)) for name in changes.add]
+        return indexing.write(output, base, added, build, changes, allow_leaks=allow_leaks)

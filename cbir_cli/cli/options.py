@@ -29,6 +29,8 @@ spelling            commands
 ``--frame``         train saliency embed query explain split
 ``--keep-ids``      train saliency embed query explain split
 ``-0 --null``       train saliency embed query split
+``--uri``           index query
+``--collection``    index query
 ``-q -v --debug``   all (added by ``with_common``)
 ==================  ====================================================================
 """
@@ -253,6 +255,24 @@ KeepIds = Annotated[
     typer.Option("--keep-ids", help="Store patient identifiers as they are instead of pseudonyms."),
 ]
 Null = Annotated[bool, typer.Option("-0", "--null", help="Paths on standard input end with NUL, as from find -print0.")]
+Uri = Annotated[
+    str | None,
+    typer.Option(
+        "--uri",
+        metavar="URI",
+        help="Engine that holds the vectors: FILE.db or http://HOST:PORT (Milvus), or postgresql://HOST/DATABASE.",
+        show_default=False,
+    ),
+]
+Collection = Annotated[
+    str | None,
+    typer.Option(
+        "--collection",
+        metavar="NAME",
+        help="With --uri: the catalogue's name in the engine; cbir by default.",
+        show_default=False,
+    ),
+]
 FormatOption = Annotated[
     TableFormat | None,
     typer.Option("--format", help="How to print; a table on a terminal, TSV elsewhere."),

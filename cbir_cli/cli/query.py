@@ -10,8 +10,15 @@ from cbir_cli.cli import options
 def run(
     index: Annotated[str, typer.Argument(metavar="IDX", help="Index artifact; - for a pipe.")],
     query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="Image, images, or an embedding artifact of the same model.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="QUERY",
+            help="Image, images, or an embedding artifact of the same model; with --uri the only argument.",
+            show_default=False,
+        ),
+    ] = None,
+    uri: options.Uri = None,
+    collection: options.Collection = None,
     model: options.ModelOption = None,
     k: options.NeighboursOrAll = None,
     split: options.SplitFile = None,
@@ -69,6 +76,9 @@ def run(
     --like and --unlike move the query as Rocchio did; --set alpha=1, beta=.75 and gamma=.15 are his weights. The
     images that are named are left out.
 
+    With --uri the catalogue is a collection of an engine, and QUERY the only argument. Filters and guards are evaluated
+    there; --split, --diverse, --with, --like and --unlike need a file.
+
     With --set compat=silva2020 the maps of an interpretability-guided model are fed 255 times smaller for a query than
     they were for the catalogue, as the script of the 2020 paper does by a slip.
     """
@@ -79,11 +89,12 @@ def run(
     from cbir_cli.artifacts import index as indexes
     from cbir_cli.artifacts import run as runs
     from cbir_cli.artifacts import split as split_tables
-    from cbir_cli.cli import asking, sources, terminal
+    from cbir_cli.cli import asking, sources, stores, terminal
     from cbir_cli.stages import asked as spaces
     from cbir_cli.stages import feedback, fusion
     from cbir_cli.stages import query as retrieval
 
+    index, query = stores.arguments(index, query, uri, collection)
     others = [asking.index_and_queries(text) for text in more or []]
     asking.check_one_stdin(index, query, split or "", *(name for pair in others for name in pair))
     printed = options.table_format(format)
@@ -94,6 +105,16 @@ def run(
         ("--diverse", diverse is not None, "--with", bool(others)),
         ("--diverse", diverse is not None, "--format trec, which is sorted by distance", printed == "trec"),
         ("--order position", order == "position", "--format trec, which is sorted by distance", printed == "trec"),
+        *(
+            (f"--{name}", given, "--uri", uri is not None)
+            for name, given in (
+                ("split", split is not None),
+                ("diverse", diverse is not None),
+                ("with", bool(others)),
+                ("like", bool(like)),
+                ("unlike", bool(unlike)),
+            )
+        ),
         ("--fuse", fuse is not None, "one index: name another --with IDX", not others),
     )
     known = {
@@ -117,21 +138,24 @@ def run(
     table = split_tables.read_split(split) if split else None
     ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
     with ExitStack() as stack, asking.Asked(query) as asked:
-        opened = []
-        for path in (index, *(path for path, _ in others)):
-            artifact = stack.enter_context(files.open_artifact(path, indexes.KIND))
-            opened.append(spaces.asked_as(indexes.read(artifact), compat=values["compat"]))
-            wanted.filters.check(opened[-1].embedding.items)
-        rows = feedback.rows_of(opened, judged)
-        queries, unreadable = asked.queries(opened[0], index, ask)
-        every = [queries]
-        for stored, (path, embedding) in zip(opened[1:], others, strict=True):
-            every.append(fusion.aligned(asked.again(stored, path, ask, embedding), queries, embedding or query))
-        parts = [feedback.refined(*part, judged) for part in zip(opened, every, rows, strict=True)]
-        if how:
-            found = fusion.search_all(parts, how, k or (None if table else 10), wanted, table)
+        if uri:
+            found, queries, unreadable = stores.query(uri, collection, asked, ask, k or 10, wanted, values["compat"])
         else:
-            found = retrieval.search_part(parts[0], k or (None if table else 10), wanted, table)
+            opened = []
+            for path in (index, *(path for path, _ in others)):
+                artifact = stack.enter_context(files.open_artifact(path, indexes.KIND))
+                opened.append(spaces.asked_as(indexes.read(artifact), compat=values["compat"]))
+                wanted.filters.check(opened[-1].embedding.items)
+            rows = feedback.rows_of(opened, judged)
+            queries, unreadable = asked.queries(opened[0], index, ask)
+            every = [queries]
+            for stored, (path, embedding) in zip(opened[1:], others, strict=True):
+                every.append(fusion.aligned(asked.again(stored, path, ask, embedding), queries, embedding or query))
+            parts = [feedback.refined(*part, judged) for part in zip(opened, every, rows, strict=True)]
+            if how:
+                found = fusion.search_all(parts, how, k or (None if table else 10), wanted, table)
+            else:
+                found = retrieval.search_part(parts[0], k or (None if table else 10), wanted, table)
         if printed == "tsv":
             runs.check_names(retrieval.names(found.items, queries, found.answers))
         lines = retrieval.run_rows(found.items, found.targets, queries, found.answers)

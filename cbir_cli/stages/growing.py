@@ -35,6 +35,28 @@ _GONE = 0.2
 
 
 @dataclass(frozen=True)
+class Changes:
+    """What is to become of an index, as the options say it.
+
+    Attributes
+    ----------
+    add : tuple of str
+        Artifacts whose images are put in.
+    remove : str or None
+        List of ids that are taken out; see ``read_ids``.
+    compact : bool
+        Build anew.
+    """
+
+    add: tuple[str, ...] = ()
+    remove: str | None = None
+    compact: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.compact or self.remove is not None)
+
+
+@dataclass(frozen=True)
 class Grown:
     """What a catalogue has become.
 
