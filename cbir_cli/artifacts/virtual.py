@@ -161,7 +161,7 @@ def open_rows(file: h5py.File, name: str, path: str | None) -> Rows | None:
             reason = str(error) if isinstance(error, ArtifactError) else f"{shard} is damaged: {error}"
             raise ArtifactError(f"{name}: its shard {' '.join(reason.split())}") from error
         shards.append(found)
-    if len({shard.width for shard in shards}) > 1 or file["X"].shape[1:] != (shards[0].width,):
+    if {shard.width for shard in shards} != {file["X"].shape[1]}:
         raise ArtifactError(f"{name}: its shards have vectors of different widths")
     return Rows(shards)
 
