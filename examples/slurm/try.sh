@@ -66,6 +66,7 @@ restarts() { scontrol --oneliner show job "$1" | grep -c 'Restarts=[1-9]'; }
 # start_now JOB: SLURM holds a job that was put back for two minutes; a trial does not wait for that.
 start_now() {
     wait_for "job $1 in the queue" eval "scontrol --oneliner show job $1 | grep -q JobState=PENDING"
+    sleep 8  # until nothing of it is left on the nodes: the end of the old run would be taken for that of the new one
     scontrol update jobid="$1" starttime=now
 }
 array() {  # NAME OPTIONS...: submits the array and the merge that waits for it
