@@ -65,7 +65,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli.allowed import Allowed, check
+from cbir_cli.allowed import Allowed
 from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.index import _clustering, _graph, _literal, _modularity
 from cbir_cli.index._growing import Growing
@@ -298,9 +298,7 @@ class Searcher:
             filters = [None if allowed is None else allowed(number) for number in range(part.start, part.stop)]
             for one in filters:
                 if one is not None:
-                    check(one.without, count)
-                    if one.only is not None:
-                        check(one.only, count)
+                    one.check(count)
             if self._literal:
                 distances[part], rows[part], stuck = _literal.search(
                     self._stored, queries[part], filters, k, self.looked_at[part]

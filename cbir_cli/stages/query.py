@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir_cli import registry
 from cbir_cli.allowed import Allowed
 from cbir_cli.artifacts.index import Index
 from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.run import RunRow
 from cbir_cli.errors import SourceError
 from cbir_cli.splits import SplitRow
+from cbir_cli.stages import searchers
 from cbir_cli.stages.diversity import Diversity, diverse
 from cbir_cli.stages.guards import Filters, Guard
 from cbir_cli.where import TEXTS
@@ -261,10 +261,10 @@ def _found(
     vectors = queries.vectors if order == [*range(len(queries.vectors))] else queries.vectors[order]
     depth = max(k, wanted.diversity.pool) if wanted.diversity else k
     depth = min(depth, max(1, index.embedding.items.count))
-    backend = registry.load("index", index.kind)
-    searcher = backend.open(index.embedding.vectors, index.payload, **index.parameters)
-    distances, rows = searcher.search(np.ascontiguousarray(vectors), depth, allowed=None if free else allowed)
+    opened = searchers.searcher(index)
+    distances, rows = opened.search(np.ascontiguousarray(vectors), depth, allowed=None if free else allowed)
     guard.say()
+    searchers.say(opened, index.embedding.items.count)
     answers = [
         Answer(one.query, rows[i][there], distances[i][there], one.seed, one.set)
         for i, one in enumerate(asked)

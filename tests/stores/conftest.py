@@ -15,10 +15,6 @@ from cbir_cli.stages import stores
 COUNT, WIDTH = 10_000, 64
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "server: starts a Milvus or a PostgreSQL, or opens a file of Milvus Lite")
-
-
 @dataclass
 class Engine:
     """One engine: where it is, what ``--kind`` is, and its process if it may be killed."""
