@@ -9,10 +9,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: help install demo test check format man golden clean
+.PHONY: help install demo test test-servers check format man golden clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 # The stamp carries what was installed: an environment of another constraints file is brought up to date.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -27,6 +27,11 @@ demo: install ## synthetic chest set, the whole pipeline, a table and report.htm
 
 test: install ## run the tests
 	$(BIN)/python -m pytest
+
+test-servers: install ## run the tests that start a Milvus, a PostgreSQL, and SLURM where it is installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[dev,milvus,pgvector,servers]'
+	$(BIN)/python -m pytest -m 'server or slurm' tests/stores tests/slurm
 
 check: install ## format, lint, types, documents and tests
 	$(BIN)/ruff format --check .

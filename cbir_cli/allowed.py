@@ -25,6 +25,12 @@ class Allowed:
     only: ndarray | None = None
     without: ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
+    def check(self, count: int) -> None:
+        """Refuse rows that an index of ``count`` rows does not have, or that are out of order; as ``check`` below."""
+        for rows in (self.only, self.without):
+            if rows is not None:
+                check(rows, count)
+
     def rows(self, count: int) -> ndarray:
         """Return the rows (K,) int64, ascending, of an index of ``count`` rows."""
         mask = np.ones(count, dtype=bool) if self.only is None else np.zeros(count, dtype=bool)

@@ -87,13 +87,22 @@ class Encoder(Protocol):
 def cpu_threads() -> int:
     """Return how many CPU threads this process may use: what SLURM gave the task, within its CPU affinity.
 
-    The processes that torchrun starts on one machine share them.
+    Without ``--cpus-per-task`` the tasks of a step share what SLURM gave the job on this node. The processes that
+    torchrun starts on one machine share what they are given.
     """
     # Not the machine's CPU count: on a shared node that starts far more threads than there are cores for them.
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    available = min(available, int(granted)) if granted.isdecimal() and int(granted) > 0 else available
+    if granted := _number("SLURM_CPUS_PER_TASK"):
+        available = min(available, granted)
+    elif granted := _number("SLURM_CPUS_ON_NODE"):
+        available = min(available, granted // max(1, _number("SLURM_STEP_TASKS_PER_NODE")))
     return max(1, available // launched().neighbours)
+
+
+def _number(variable: str) -> int:
+    """Return the number that SLURM has in a variable, as in ``4`` or ``4(x2)``; 0 if it has none."""
+    number, _, _ = os.environ.get(variable, "").partition("(")
+    return int(number) if number.isdecimal() else 0
 
 
 def choose_device(device: str = "auto") -> str:

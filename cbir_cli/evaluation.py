@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cbir_cli import registry, relevance
+from cbir_cli import registry, relevance, shared_labels
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import Key, RunRow
 from cbir_cli.errors import ShapeError, SourceError, UsageError
+from cbir_cli.label_truth import LabelTruth
 from cbir_cli.scores import Score, summarise
 from cbir_cli.truth import Case, Catalogue, Lacking, Truth
 
@@ -162,6 +163,50 @@ def evaluate_run(
     return scores
 
 
+def of_label_sets(metric: Metric) -> bool:
+    """Whether a metric looks at sets of labels, not at one."""
+    return metric.folder == RANKING and metric.module.RELEVANCE in shared_labels.WORDS
+
+
+def evaluate_label_sets(truth: LabelTruth, *, metrics: Sequence[str], method: str = "") -> list[Score]:
+    """Score a run by sets of labels.
+
+    Parameters
+    ----------
+    truth : LabelTruth
+        The run, and the labels of its images.
+    metrics : sequence of str
+        As on the command line, each of sets of labels.
+    method : str
+        Name of the result, such as the run's file.
+
+    Returns
+    -------
+    list of Score
+        One a metric, in the order asked for.
+
+    Raises
+    ------
+    UsageError
+        If a metric is unknown or looks at something else, lists are too short for it, no query has labels that count,
+        or run and catalogues do not belong together.
+    """
+    scores = []
+    for metric in parse_metrics(metrics):
+        if not of_label_sets(metric):
+            raise UsageError(f"metric {metric} does not look at sets of labels")
+        kind = metric.module.RELEVANCE
+        cases = truth.cases(kind)
+        _check_depth(metric, cases)
+        values, chance = _values(metric, cases)
+        left_out = len(truth.lists) - len(values)
+        against = f"{truth}: {shared_labels.WORDS[kind]}"
+        scores.append(summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out))
+        if left_out:
+            _LOG.info("%s: %d of %d queries left out", metric, left_out, len(truth.lists))
+    return scores
+
+
 def classification(
     logits: ArrayLike,
     truth: ArrayLike,
@@ -272,7 +317,7 @@ def _values(metric: Metric, cases: Iterable[Case]) -> tuple[dict[Key, float], di
     chance: dict[Key, float] = {}
     for (_, _, unknown), group in groups.items():
         given: dict[str, Any] = {"k": metric.k}
-        for name in ("relevance", "ideal", "relevant", "size"):
+        for name in ("relevance", "ideal", "relevant", "size", "total"):
             given[name] = np.asarray([getattr(case, name) for case in group])
         score = _call(metric.module.score, given)
         baseline = np.ma.masked_all(len(group)) if unknown else _call(metric.module.expected, given)

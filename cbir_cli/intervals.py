@@ -1,8 +1,9 @@
-"""How far a mean may be off: Student's t interval.
+"""How far a mean may be off: Student's t interval, the test that goes with it, and Holm's correction for many tests.
 
 Reference
 ---------
 Student. The probable error of a mean. Biometrika 6, 1908.
+S. Holm. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics 6, 1979.
 
 Why not the bootstrap
 ---------------------
@@ -68,3 +69,58 @@ def interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float] |
         return None
     half = stdtrit(len(found) - 1, (1 + level) / 2) * found.std(ddof=1) / np.sqrt(len(found))
     return float(found.mean() - half), float(found.mean() + half)
+
+
+def p_value(low: float, high: float, count: int, *, level: float = 0.95) -> float:
+    """Two-sided p of Student's t test that a mean is zero, from its interval.
+
+    Parameters
+    ----------
+    low, high : float
+        As ``interval`` gives them.
+    count : int
+        Values that the interval is of, at least two.
+    level : float
+        That of the interval.
+
+    Returns
+    -------
+    float
+        From 0 to 1; below ``1 - level`` where the interval leaves out zero.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    half = (high - low) / 2
+    if not half:
+        return float(not high)
+    return float(2 * stdtr(count - 1, -abs((low + high) / 2 / half) * stdtrit(count - 1, (1 + level) / 2)))
+
+
+def holm(values: ArrayLike) -> np.ndarray:
+    """Adjust p-values for how many they are, by Holm's step-down.
+
+    Of twenty families of tests in which all below .05 are taken for real, one at most holds an error, however the tests
+    of a family hang together.
+
+    Parameters
+    ----------
+    values : array (N,) of float
+        From 0 to 1.
+
+    Returns
+    -------
+    ndarray (N,) of float64
+        The smallest times N, the next times N - 1, and so on; none below a smaller one's, and at most 1.
+
+    Raises
+    ------
+    ShapeError
+        If values are not (N,) and from 0 to 1.
+    """
+    found = np.asarray(values, np.float64)
+    if found.ndim != 1 or not ((found >= 0) & (found <= 1)).all():
+        raise ShapeError(f"expected p-values (N,) from 0 to 1, found {found.shape}")
+    order = np.argsort(found)
+    adjusted = np.empty_like(found)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(found[order] * np.arange(len(found), 0, -1)))
+    return adjusted

@@ -23,6 +23,10 @@ from cbir_cli.registry import unknown
 KINDS = ("relax", "rise")
 
 _DRAWN = 1024  # masks at a time; the numbers drawn do not depend on it
+_MOST = 10**6
+"""Masks of a set: a hundred times what the papers take."""
+_CELLS = 2**28
+"""Cells of all masks of a set, a byte each: bounds memory where masks are fine."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ def draw(kind: str, size: tuple[int, int], count: int, *, cells: int, probabilit
     size : tuple of int
         H, W of the images.
     count : int
-        Masks. Those of a smaller count are the first of those of a larger.
+        Masks, at most a million, and fewer where they have more than 16 cells on each side: all cells together are at
+        most 2^28. Those of a smaller count are the first of those of a larger.
     cells : int
         Cells on each side, from 2 to the image's side.
     probability : float
@@ -121,10 +126,11 @@ def draw(kind: str, size: tuple[int, int], count: int, *, cells: int, probabilit
     """
     if kind not in KINDS:
         raise unknown("generator of masks", kind, KINDS)
-    if count < 1:
-        raise UsageError(f"masks: expected at least 1, found {count}")
     if not 2 <= cells <= min(size):
         raise UsageError(f"cells: expected from 2 to the {min(size)} pixels of an image, found {cells}")
+    most = min(_MOST, _CELLS // cells**2)
+    if not 1 <= count <= most:
+        raise UsageError(f"masks: expected from 1 to {most} of {cells} x {cells} cells, found {count}")
     if not 0 < probability < 1:
         raise UsageError(f"probability: expected between 0 and 1, found {probability}")
     if seed < 0:

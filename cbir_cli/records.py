@@ -36,6 +36,12 @@ class Record:
     part : int or None
         Which image of a file that holds several, from 0: the frame of a multi-frame file, or the slice along the third
         axis of a volume after its reorientation. None for a file that is one image.
+    series : str
+        As patient and study: the series of slices that a file of one slice is of. Empty where unknown.
+    position : int or None
+        The place of a slice in its series, from 0.
+    examination : int or None
+        The place of the study among those of its patient in time, from 0: told instead of a date.
     mask : Path or None
         Mask of the lesion beside the data set, an image or a volume; of a volume the slice ``part`` counts.
     boxes : tuple of tuple of 4 floats
@@ -56,6 +62,9 @@ class Record:
     part: int | None = None
     mask: Path | None = None
     boxes: tuple[tuple[float, float, float, float], ...] = ()
+    series: str = ""
+    position: int | None = None
+    examination: int | None = None
 
     @property
     def place(self) -> str:

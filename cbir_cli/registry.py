@@ -34,6 +34,8 @@ FUNCTIONS = {
     "saliency": "explain",
     "similarity": "explain",
     "index": "build",
+    "fusion": "fuse",
+    "stores": "open",
     "metrics/ranking": "score",
     "metrics/explanation": "score",
     "metrics/classification": "score",

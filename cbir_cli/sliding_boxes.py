@@ -26,7 +26,8 @@ def sliding(height: int, width: int, *, box: int, stride: int) -> Iterator[tuple
     height, width : int
         Of the image, in pixels.
     box : int
-        Side of a box, in pixels.
+        Side of a box, in pixels; at most twice the longer side of the image, all of which such a box hides in most
+        places.
     stride : int
         From one box to the next, in pixels; at most ``box``, so that every pixel is covered.
 
@@ -38,13 +39,16 @@ def sliding(height: int, width: int, *, box: int, stride: int) -> Iterator[tuple
     Raises
     ------
     UsageError
-        If ``stride`` is not from 1 to ``box``.
+        If ``box`` is not from 1 to that, or ``stride`` not from 1 to ``box``.
 
     Examples
     --------
     >>> list(sliding(2, 3, box=2, stride=2))
     [(0, 2, 0, 2), (0, 2, 2, 3)]
     """
+    most = 2 * max(height, width)
+    if not 1 <= box <= most:
+        raise UsageError(f"expected a box from 1 to {most} pixels, twice the image's side, found {box}")
     rows, columns = _spans(height, box, stride), _spans(width, box, stride)
     return ((*row, *column) for row in rows for column in columns)
 

@@ -73,6 +73,7 @@ class Case:
     ideal: NDArray[np.float64] | None = None
     relevant: int | None = None
     size: int | None = None
+    total: float | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ FOLDERS = {
     "saliency": "Saliency methods",
     "similarity": "Similarity explainers",
     "index": "Index kinds",
+    "fusion": "Fusion of ranked lists",
     "metrics/ranking": "Metrics of ranked lists",
     "metrics/classification": "Metrics of classifiers",
     "metrics/explanation": "Metrics of saliency maps",
@@ -53,13 +54,14 @@ FOLDERS = {
 }
 """Every method folder, and what its modules are called."""
 
-SETTABLE = ("saliency", "similarity", "index")
+SETTABLE = ("saliency", "similarity", "index", "fusion")
 """Folders whose method parameters ``--set`` reaches."""
 
 CHOICES = {
     "saliency": ("saliency",),
     "explain": ("similarity",),
     "index": ("index",),
+    "query": ("fusion",),
     "phantom": ("phantom",),
     "evaluate": ("metrics/ranking", "metrics/classification", "metrics/explanation"),
 }
@@ -441,7 +443,7 @@ def _methods() -> str:
 # --- schemas ----------------------------------------------------------------------------------------------------------
 
 SCHEMAS = {
-    "Artifacts": ("files", "_payload", "model", "saliency", "embeddings", "index", "explanation"),
+    "Artifacts": ("files", "_payload", "model", "saliency", "embeddings", "virtual", "index", "explanation"),
     "What several artifacts share": ("items", "pseudonyms", "history"),
     "Text tables": ("run", "split", "ranks"),
     "Unfinished work": ("partial",),

@@ -13,7 +13,7 @@ import pytest
 
 from cbir_cli import registry, tasks
 from cbir_cli.cli.main import COMMANDS, main
-from cbir_cli.stages import encoders, measuring, split
+from cbir_cli.stages import encoders, fusion, measuring, split
 
 ROOT = Path(__file__).parent.parent
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "DESIGN.md", "CHANGELOG.md")]
@@ -302,23 +302,26 @@ def test_command_line_parses(path, line):
     assert command in COMMANDS
     context = CONTEXTS[command].command.make_context(command, arguments)
     values = context.params
-    for key, folder in (("method", "saliency"), ("method", "similarity"), ("kind", "index"), ("kind", "phantom")):
+    chosen_from = [("method", "saliency"), ("method", "similarity"), ("kind", "index"), ("kind", "phantom")]
+    for key, folder in (*chosen_from, ("fuse", "fusion")):
         if folder in generate.CHOICES.get(command, ()) and values.get(key) not in (None, "none"):
             assert registry.canonical(values[key]) in registry.names(folder)
     known = {
         "saliency": ["input", "fit_images"],
         "embed": encoders.known_settings("imagenet"),
-        "query": ["compat"],
+        "query": ["compat", "pool", "alpha", "beta", "gamma", *fusion.defaults("rrf", 2)],
         "explain": [f"measure.{name}" for name in registry.parameters(measuring.plan)],
         "split": split.SELECTION,
     }.get(command, [])
     if command in ("train", "finetune-ig"):
         known = tasks.load(values.get("task") or "pleural").settings()
     elif command == "evaluate":
-        known = ["sign", "tolerance"]
+        known = ["sign", "tolerance", "uncertain", "blank", "labels"]
     elif values.get("settings") and command in generate.CHOICES:
         (folder,) = generate.CHOICES[command]
-        name = values.get("method") or values.get("kind") or "ig"
+        name = (
+            values.get("method") or values.get("kind") or values.get("fuse") or ("rrf" if command == "query" else "ig")
+        )
         method = next(m for m in generate.methods(folder) if m.name == registry.canonical(name))
         known = [*known, *(parameter.name for parameter in method.parameters)]
     assert {pair.partition("=")[0] for pair in values.get("settings") or []} <= set(known)

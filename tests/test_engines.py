@@ -183,6 +183,20 @@ def test_the_cpu_path_imports_no_torch_and_says_nothing():
 def test_threads_are_those_granted(monkeypatch, granted, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 5, 7})
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", granted)
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
+    assert engines.cpu_threads() == expected
+
+
+@pytest.mark.parametrize(
+    ("node", "tasks", "expected"),
+    [("3", "", 3), ("3", "1", 3), ("3", "3(x2)", 1), ("16", "4", 4), ("16", "8", 2), ("2", "4", 1), ("x", "2", 4)],
+)
+def test_threads_without_cpus_per_task(monkeypatch, node, tasks, expected):
+    """What the job has on the node, shared by the tasks of the step."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 5, 7})
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", node)
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", tasks)
     assert engines.cpu_threads() == expected
 
 

@@ -1,9 +1,11 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.intervals import FEWEST, interval
+from cbir_cli.intervals import FEWEST, holm, interval, p_value
 
 
 @pytest.mark.parametrize("count", [6, 9, 60])
@@ -51,3 +53,43 @@ def test_few_values_and_equal_values_have_none():
 def test_what_is_not_values_is_refused(wrong):
     with pytest.raises(ShapeError, match="expected finite values"):
         interval(wrong)
+
+
+@pytest.mark.parametrize("shift", [-3, -0.4, 0, 0.4, 3])
+@pytest.mark.parametrize("level", [0.95, 0.5])
+def test_p_is_that_of_a_t_test(shift, level):
+    values = np.random.default_rng(0).normal(shift, size=9)
+    ends = interval(values, level=level)
+    assert p_value(*ends, 9, level=level) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=1e-9)
+
+
+def test_p_of_an_interval_without_width():
+    assert (p_value(0.0, 0.0, 6), p_value(0.5, 0.5, 6)) == (1, 0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 8])
+def test_holm_is_closed_testing_by_bonferroni(count):
+    """A test's p is the worst, over all sets that it is in, of the smallest p there times their number."""
+    rng = np.random.default_rng(count)
+    for _ in range(20):
+        p = rng.random(count) ** 3
+        expected = [
+            max(
+                min(1, size * min(p[list(some)]))
+                for size in range(1, count + 1)
+                for some in combinations(range(count), size)
+                if one in some
+            )
+            for one in range(count)
+        ]
+        assert holm(p) == pytest.approx(expected, rel=1e-12)
+
+
+def test_holm_of_ties_in_any_order():
+    assert holm([0.02, 0.01, 0.01, 0.9]).tolist() == pytest.approx([0.04, 0.04, 0.04, 0.9])
+
+
+@pytest.mark.parametrize("values", [[0.1, np.nan], [-0.1], [1.1], [[0.1]]])
+def test_holm_refuses_what_is_no_p(values):
+    with pytest.raises(ShapeError, match="p-values"):
+        holm(values)

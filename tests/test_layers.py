@@ -7,7 +7,19 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cbir_cli"
 FOLDERS = ("cli", "stages", "artifacts", "tasks")
-METHODS = ("data", "models", "objectives", "saliency", "similarity", "index", "metrics", "reports", "phantom")
+METHODS = (
+    "data",
+    "models",
+    "objectives",
+    "saliency",
+    "similarity",
+    "index",
+    "fusion",
+    "stores",
+    "metrics",
+    "reports",
+    "phantom",
+)
 SHARED = (
     "allowed",
     "errors",
@@ -24,9 +36,12 @@ SHARED = (
     "vectors",
     "names",
     "relevance",
+    "shared_labels",
     "progress",
     "dicom",
     "volumes",
+    "where",
+    "where_grammar",
     "windows",
     "label_policy",
     "npz",
@@ -58,7 +73,9 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "classes",
     "curves",
     "evaluation",
+    "hubness",
     "intervals",
+    "label_truth",
     "leaks",
     "phash",
     "randomisation",

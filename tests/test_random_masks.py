@@ -104,3 +104,14 @@ def test_a_mask_more_costs_a_hundred_bytes():
 def test_what_is_no_mask(wrong):
     with pytest.raises(UsageError, match={"kind": "generator", "count": "masks"}.get(*wrong, next(iter(wrong)))):
         draw(**wrong)
+
+
+@pytest.mark.parametrize(("cells", "most"), [(2, 10**6), (7, 10**6), (16, 10**6), (17, 2**28 // 289), (64, 65536)])
+def test_more_masks_than_memory_holds_are_refused_before_any_is_drawn(cells, most):
+    with pytest.raises(UsageError, match=rf"^masks: expected from 1 to {most} of {cells} x {cells} cells, found "):
+        random_masks.draw("rise", (64, 64), most + 1, cells=cells, probability=0.5, seed=0)
+
+
+def test_no_masks_are_refused():
+    with pytest.raises(UsageError, match="masks: expected from 1 to"):
+        random_masks.draw("relax", (64, 64), 0, cells=7, probability=0.5, seed=0)

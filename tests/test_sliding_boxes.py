@@ -21,7 +21,7 @@ def test_positions_of_the_paper():
 
 
 @given(
-    st.integers(1, 20),
+    st.integers(6, 20),
     st.integers(1, 20),
     st.integers(1, 12).flatmap(lambda box: st.tuples(st.just(box), st.integers(1, box))),
 )
@@ -47,7 +47,17 @@ def test_rectangular_images_keep_rows_and_columns_apart():
     assert sliding_boxes.coverage(2, 3, box=1, stride=1).shape == (2, 3)
 
 
-@pytest.mark.parametrize(("box", "stride"), [(4, 0), (4, 5), (4, -1), (0, 0)])
+@pytest.mark.parametrize(("box", "stride"), [(4, 0), (4, 5), (4, -1)])
 def test_a_stride_that_leaves_gaps_or_never_ends_is_refused_at_once(box, stride):
     with pytest.raises(UsageError, match="stride"):
         sliding_boxes.sliding(8, 8, box=box, stride=stride)
+
+
+@pytest.mark.parametrize("box", [-5, 0, 101, 10**9])
+def test_boxes_beyond_twice_the_image_are_refused_before_any_is_made(box):
+    with pytest.raises(UsageError, match=rf"a box from 1 to 100 pixels, twice the image's side, found {box}$"):
+        sliding_boxes.sliding(50, 30, box=box, stride=1)
+
+
+def test_the_widest_box():
+    assert len(list(sliding_boxes.sliding(5, 5, box=10, stride=10))) == 1

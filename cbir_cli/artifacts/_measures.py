@@ -149,7 +149,7 @@ def read_randomisation(file: h5py.File, maps: int) -> Randomisation | None:
     if "randomisation" not in file:
         return None
     group = file["randomisation"]
-    layers, sign = _names(group, "layers"), str(group.attrs["sign"])
+    layers, sign = names(group, "layers"), str(group.attrs["sign"])
     if sign not in _SIGNS:
         raise ValueError(f"the sign of its randomisation is {sign!r}")
     tables = _read_tables(group, ("cascade", "independent"), (maps, len(layers)))
@@ -171,12 +171,12 @@ def read_classes(file: h5py.File, picture: tuple[int, ...]) -> Classes | None:
     if "classes" not in file:
         return None
     group = file["classes"]
-    names = _names(group, "names")
+    called = names(group, "names")
     classes = Classes(
-        names,
-        array(group, "images", np.uint8, (len(names), *picture)),
-        array(group, "maps", np.float32, (len(names), *picture[:2])),
-        array(group, "count", np.int32, (len(names),)),
+        called,
+        array(group, "images", np.uint8, (len(called), *picture)),
+        array(group, "maps", np.float32, (len(called), *picture[:2])),
+        array(group, "count", np.int32, (len(called),)),
     )
     if not np.isfinite(classes.maps).all() or (classes.count < 1).any():
         raise ValueError("its classes hold no averages")
@@ -201,8 +201,9 @@ def _read_tables(group: Mapping[str, Any], names: Sequence[str], shape: tuple[in
     return {name: array(group, name, np.float32, shape) for name in names if name in group}
 
 
-def _names(group: h5py.Group, attribute: str) -> list[str]:
-    names = json.loads(group.attrs[attribute])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+def names(group: h5py.Group, attribute: str) -> list[str]:
+    """Return an attribute that is a JSON list of names; ValueError if it is another thing."""
+    found = json.loads(group.attrs[attribute])
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise ValueError(f"{attribute} is no list of names")
-    return names
+    return found

@@ -2,7 +2,7 @@
 
 Only plain data is allowed: groups and datasets under hard links, each under one name, numbers and text, stored inside
 the file with the filters that every HDF5 library has. So a file cannot point outside itself, unfold into more memory
-than it justifies, or carry code.
+than it justifies, or carry code. One thing may lie elsewhere: the vectors of merged shards (see ``virtual``).
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cbir_cli.artifacts import virtual
 from cbir_cli.errors import ArtifactError
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
@@ -85,6 +86,8 @@ def _walk(group: h5py.Group, prefix: str, depth: int) -> Iterator[tuple[str, h5p
 
 
 def _check_dataset(dataset: h5py.Dataset, path: str) -> None:
+    if dataset.is_virtual and path == virtual.PLACE:
+        return  # what it may be is checked when the whole file is known to be plain
     if dataset.is_virtual or dataset.external:
         raise ArtifactError(f"{path}: its data lie outside the file")
     plist = dataset.id.get_create_plist()
@@ -104,6 +107,7 @@ def check(file: h5py.File) -> None:
     """Walk the whole file and raise ArtifactError at the first thing that is not allowed."""
     for _ in objects(file):
         pass
+    virtual.check(file)
 
 
 def fingerprint(file: h5py.File, location: str) -> str:
@@ -151,7 +155,7 @@ def _hash_attributes(digest: Any, item: Any) -> None:
 
 
 def _hash_data(digest: Any, dataset: h5py.Dataset, location: str) -> None:
-    if dataset.shape is None:
+    if dataset.shape is None or dataset.is_virtual:  # the table of shards has the fingerprints of its data
         return
     if dataset.dtype.kind == "O":
         for text in np.atleast_1d(dataset[()]).ravel():

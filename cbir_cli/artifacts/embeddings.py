@@ -5,7 +5,8 @@ Schema
 An AnnData file (``encoding-type=anndata``), so ``.h5ad`` viewers open it.
 
 ``X`` (N, D) float32
-    Contiguous, so that it can be memory-mapped. For the built-in model ``ssim``: the pixels themselves, 0 to 255.
+    Contiguous, so that it can be memory-mapped; or in shards (see ``virtual``). For the built-in model ``ssim``: the
+    pixels themselves, 0 to 255.
 ``obs``
     The item table (see ``items``).
 ``obsm/logits`` (N, C) float32
@@ -40,7 +41,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cbir_cli.artifacts import _anndata, files, items, unreadable_images
+from cbir_cli.artifacts import _anndata, files, items, unreadable_images, virtual
 from cbir_cli.artifacts.history import Entry
 from cbir_cli.errors import ArtifactError
 
@@ -110,18 +111,19 @@ def write_body(
     logits: np.ndarray | None,
     unreadable: Mapping[str, str],
     order: np.ndarray | None = None,
+    linked: bool = False,
 ) -> None:
-    """Fill an open file; ``order`` (N,) sorts the vectors and logits (the table is already in that order)."""
+    """Fill an open file.
+
+    ``order`` (N,) sorts the vectors and logits (the table is already in that order). With ``linked`` the vectors stay
+    in the shards that they are read from.
+    """
     _anndata.encode(file, "anndata", "0.1.0")
-    count, width = vectors.shape
-    dataset = _anndata.encode(file.create_dataset("X", (count, width), np.float32), "array", "0.2.0")
-    rows = max(1, (1 << 24) // (4 * width))
-    for start in range(0, count, rows):
-        block = slice(start, start + rows) if order is None else order[start : start + rows]
-        values = vectors[block]
-        if not np.isfinite(values).all():
-            raise ArtifactError("a vector holds NaN or infinity; the model or its input is broken")
-        dataset[start : start + rows] = values
+    width = vectors.shape[1]
+    if linked:
+        virtual.link(file, vectors)  # type: ignore[arg-type]
+    else:
+        _write_vectors(file, vectors, order)
     items.write(file, table)
     _anndata.frame(file, "var", [f"d{i}" for i in range(width)], {})
     for name in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
@@ -138,10 +140,24 @@ def write_body(
     _anndata.texts(uns, "outputs", space.outputs)
     _anndata.texts(uns, "targets", space.targets)
     unreadable_images.write(uns, unreadable)
+    if linked:
+        virtual.write_table(uns, vectors)  # type: ignore[arg-type]
+
+
+def _write_vectors(file: h5py.File, vectors: np.ndarray, order: np.ndarray | None) -> None:
+    count, width = vectors.shape
+    dataset = _anndata.encode(file.create_dataset("X", (count, width), np.float32), "array", "0.2.0")
+    rows = max(1, (1 << 24) // (4 * width))
+    for start in range(0, count, rows):
+        block = slice(start, start + rows) if order is None else order[start : start + rows]
+        values = vectors[block]
+        if not np.isfinite(values).all():
+            raise ArtifactError("a vector holds NaN or infinity; the model or its input is broken")
+        dataset[start : start + rows] = values
 
 
 def read(artifact: files.Artifact) -> Embedding:
-    """Return the vectors, memory-mapped, of an open embedding or index.
+    """Return the vectors of an open embedding or index, memory-mapped, or read when indexed where they are in shards.
 
     Raises
     ------

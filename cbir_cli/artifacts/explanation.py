@@ -70,7 +70,7 @@ IMPORTANCE, UNCERTAINTY = 0, 1
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything of an explanation artifact, in memory. Attributes as in the module's schema."""
+    """Everything of an explanation artifact, images and maps memory-mapped. Attributes as in the module's schema."""
 
     query_images: np.ndarray
     queries: items.Items
@@ -106,6 +106,11 @@ class Explanation:
     def importance(self) -> np.ndarray:
         """Rows of ``maps`` that are importance, (M0,) int: what the rows of measures and randomisation belong to."""
         return np.flatnonzero(self.map_what == IMPORTANCE)
+
+    @property
+    def importance_maps(self) -> np.ndarray:
+        """The maps of importance, (M0, S, S) float16: the maps themselves where there are no others."""
+        return self.maps[self.importance] if self.map_what.any() else self.maps
 
 
 _ARRAYS: Mapping[str, tuple[str, type]] = {
@@ -150,7 +155,7 @@ def write(target: str, explanation: Explanation, *, history: Sequence[Entry]) ->
 
 
 def read(artifact: files.Artifact) -> Explanation:
-    """Read an open explanation artifact into memory.
+    """Read an open explanation artifact; images and maps are memory-mapped, also when it is closed.
 
     Raises
     ------
@@ -159,7 +164,7 @@ def read(artifact: files.Artifact) -> Explanation:
     """
     file = artifact.file
     with files.reading(artifact.name):
-        arrays: dict[str, Any] = {name: np.array(file[path][()]) for name, (path, _) in _ARRAYS.items()}
+        arrays: dict[str, Any] = {name: artifact.array(path) for name, (path, _) in _ARRAYS.items()}
         for name, array in arrays.items():
             path, dtype = _ARRAYS[name]
             if array.dtype != dtype or array.ndim not in _DIMENSIONS.get(name, (1,)):
@@ -183,8 +188,12 @@ def read(artifact: files.Artifact) -> Explanation:
         )
         if not fits:
             raise ValueError("its tables do not fit together")
-        if not all(np.isfinite(arrays[name]).all() for name in ("maps", "scale")):
+        if not (all(np.isfinite(one).all() for one in arrays["maps"]) and np.isfinite(arrays["scale"]).all()):
             raise ValueError("a map is not finite")
+        if not np.isfinite(arrays["distance"]).all():
+            raise ValueError("a distance is not finite")
+        if (arrays["scale"] < 0).any() or not np.isin(arrays["map_on"], (ON_QUERY, ON_RESULT)).all():
+            raise ValueError("a map has a negative scale, or lies on neither query nor result")
         what = _what(file, maps)
         importance = int((what == IMPORTANCE).sum())
         return Explanation(
@@ -195,7 +204,7 @@ def read(artifact: files.Artifact) -> Explanation:
             parameters=dict(json.loads(file.attrs["parameters"])),
             encoder=artifact.text("encoder"),
             similarity=artifact.text("similarity"),
-            targets=list(json.loads(file.attrs["targets"])),
+            targets=_measures.names(file, "targets"),
             index=artifact.text("index"),
             map_what=what,
             measures=_measures.read_measures(file, importance),

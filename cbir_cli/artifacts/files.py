@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,9 +23,10 @@ import h5py
 import numpy as np
 
 from cbir_cli import __version__
-from cbir_cli.artifacts import _payload
+from cbir_cli.artifacts import _payload, virtual
 from cbir_cli.artifacts._replacing import STDIO as STDIO  # its callers ask files for it
 from cbir_cli.artifacts._replacing import identity, is_device, replacing
+from cbir_cli.artifacts._rows import Rows
 from cbir_cli.artifacts._unfailing import hdf5
 from cbir_cli.errors import ArtifactError, CbirError, UsageError
 
@@ -50,6 +51,8 @@ class Artifact:
         sha256 of the payload as the writer stored it (``cbir verify`` recomputes it).
     history : list of dict
         One entry a stage, oldest first.
+    rows : Rows or None
+        Its vectors, where they are in shards.
     """
 
     file: h5py.File
@@ -57,6 +60,7 @@ class Artifact:
     kind: str
     fingerprint: str
     history: list[dict[str, Any]]
+    rows: Rows | None = None
 
     def text(self, attribute: str, default: str = "") -> str:
         """Return a root attribute as text."""
@@ -64,6 +68,8 @@ class Artifact:
 
     def array(self, path: str) -> np.ndarray:
         """Return a dataset as an array: memory-mapped where it lies contiguous in the file, else read.
+
+        Vectors that are in shards are read when the array is indexed.
 
         Raises
         ------
@@ -73,6 +79,8 @@ class Artifact:
         dataset = self.file.get(path)
         if not isinstance(dataset, h5py.Dataset):
             raise ArtifactError(f"{self.name}: damaged: it has no dataset {path}")
+        if dataset.is_virtual and self.rows is not None:
+            return self.rows  # type: ignore[return-value]
         offset = dataset.id.get_offset()
         if offset is None or not dataset.size:
             return np.asarray(dataset[()])
@@ -217,7 +225,8 @@ def open_artifact(source: str, *kinds: str, name: str = "", whole: bool = False)
         with file:
             with reading(name):
                 artifact = _checked(file, name, kinds)
-            yield artifact
+                rows = virtual.open_rows(file, name, path if path == source else None)
+            yield replace(artifact, rows=rows)
 
 
 @contextmanager
@@ -247,7 +256,7 @@ def verify(source: str) -> str:
     Raises
     ------
     ArtifactError
-        If it is not the stored one.
+        If it is not the stored one, or that of a shard which has its vectors.
     """
     with _readable(source) as path:
         name = spelt(source)
@@ -269,6 +278,9 @@ def _verify_payload(path: str, name: str) -> str:
                 f"{artifact.name}: damaged: its payload gives {found[:12]}, its fingerprint is "
                 f"{artifact.fingerprint[:12]}"
             )
+        for shard in artifact.rows.shards if artifact.rows else ():
+            _check_seal(shard.path, f"{name}: its shard {shard.name}")
+            _verify_payload(shard.path, f"{name}: its shard {shard.name}")
         return found
 
 

@@ -9,7 +9,10 @@ All of the embedding artifact (see ``embeddings``), and
 ``uns/index/parameters``
     JSON.
 ``uns/index/payload/<name>``
-    Arrays of the backend.
+    Arrays of the backend. In kinds that are slow to build ``rows`` (P,) int64 is among them: the row that each vector
+    which the payload was built from has now, -1 for one that is gone. Rows that it does not name were added since.
+``uns/index/measured``
+    JSON: what an approximate backend chose, and the recall that it measured. Left out where there is none.
 
 The ids live inside, so they cannot drift from their vectors. Rows are sorted by id, so "ties by row" is "ties by id".
 (The index lies under ``uns`` and not at the root because AnnData readers refuse a root group that they do not know.)
@@ -17,7 +20,7 @@ The ids live inside, so they cannot drift from their vectors. Rows are sorted by
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,7 @@ class Index:
     kind: str
     parameters: dict[str, Any]
     payload: dict[str, np.ndarray]
+    measured: dict[str, Any] = field(default_factory=dict)
 
 
 def write(
@@ -46,8 +50,12 @@ def write(
     build: Callable[[np.ndarray], Mapping[str, np.ndarray]],
     *,
     history: Sequence[Entry],
+    measured: Callable[[dict[str, np.ndarray]], dict[str, Any]] | None = None,
 ) -> None:
-    """Write an index artifact; ``build`` gets the vectors in their final order and returns the payload."""
+    """Write an index artifact; ``build`` gets the vectors in their final order and returns the payload.
+
+    ``measured`` gets the payload and returns what is to be said of it, if anything.
+    """
     order = np.argsort(embedding.items.ids, kind="stable")
     with files.create(target, KIND, history) as file:
         embeddings.write_body(
@@ -69,8 +77,11 @@ def write(
         _anndata.text(group, "kind", kind)
         _anndata.text(group, "parameters", json.dumps(dict(parameters), sort_keys=True))
         payload = _anndata.dictionary(group, "payload")
-        for name, array in build(vectors).items():
+        built = dict(build(vectors))
+        for name, array in built.items():
             _anndata.array(payload, name, array)
+        if measured is not None:
+            _anndata.text(group, "measured", json.dumps(measured(built), sort_keys=True))
 
 
 def read(artifact: files.Artifact) -> Index:
@@ -89,4 +100,5 @@ def read(artifact: files.Artifact) -> Index:
             kind=str(group["kind"].asstr()[()]),
             parameters=dict(json.loads(group["parameters"].asstr()[()])),
             payload={name: artifact.array(f"uns/index/payload/{name}") for name in group["payload"]},
+            measured=dict(json.loads(group["measured"].asstr()[()])) if "measured" in group else {},
         )

@@ -2,24 +2,28 @@
 
 Schema, an AnnData ``dataframe`` group named ``obs``:
 
-==============  =======  ==========================================================================================
-column          type     content
-==============  =======  ==========================================================================================
-``_index``      text     id, unique in the artifact
-``path``        text     path below the source, with forward slashes
-``patient``     text     pseudonym, or the identifier itself under ``--keep-ids``; empty where unknown
-``study``       text     as patient
-``view``        text     AP, PA, LATERAL or as the data set spells it; empty where unknown
-``source``      text     hospital or collection, where the data set says so
-``split``       text     the data set's own split
-``sex``         text     F, M or empty
-``age``         integer  years, or missing
-``part``        integer  frame or slice of the file, from 0; -1 where the file is one image
-``content``     text     first 16 hexadecimal digits of the file's sha256: the same image under another name
-``phash``       text     perceptual hash, 16 hexadecimal digits; empty for a flat image. Older tables do not have it
-``seen``        text     the model's set of this patient: train, validation, test, or empty where it never saw him
-``label:NAME``  integer  raw code: 1 positive, 0 negative, -1 uncertain, or missing
-==============  =======  ==========================================================================================
+===============  =======  ==========================================================================================
+column           type     content
+===============  =======  ==========================================================================================
+``_index``       text     id, unique in the artifact
+``path``         text     path below the source, with forward slashes
+``patient``      text     pseudonym, or the identifier itself under ``--keep-ids``; empty where unknown
+``study``        text     as patient
+``view``         text     AP, PA, LATERAL or as the data set spells it; empty where unknown
+``source``       text     hospital or collection, where the data set says so
+``split``        text     the data set's own split
+``sex``          text     F, M or empty
+``age``          integer  years, or missing
+``part``         integer  frame or slice of the file, from 0; -1 where the file is one image
+``content``      text     first 16 hexadecimal digits of the file's sha256: the same image under another name
+``phash``        text     perceptual hash, 16 hexadecimal digits; empty for a flat image. Older tables do not have it
+``seen``         text     the model's set of this patient: train, validation, test, or empty where it never saw him
+``label:NAME``   integer  raw code: 1 positive, 0 negative, -1 uncertain, or missing
+``series``       text     as patient; the series of a slice. Only where the source says so, as the next two
+``position``     integer  place of a slice in its series, from 0, or missing
+``examination``  integer  place of the study among those of its patient in time, from 0, or missing: counted in one
+                          source, and told instead of a date
+===============  =======  ==========================================================================================
 
 The group's attribute ``pseudonyms`` tells which key the stand-ins were made with (not the key), or ``kept``: patients
 of two artifacts can be compared only where it is the same.
@@ -36,7 +40,7 @@ from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.records import MISSING, Record
 
 TEXT = ("path", "patient", "study", "view", "source", "split", "sex", "content", "seen")
-_OPTIONAL = ("phash",)
+_OPTIONAL = ("phash", "series")
 _LABEL = "label:"
 _WHOLE = -1
 _INDEX = "_index"
@@ -92,21 +96,21 @@ class Items(Mapping[str, np.ndarray]):
 
     def rows_with(self, name: str, value: str) -> np.ndarray:
         """Return the rows (M,), int64, ascending, whose text in a column is ``value``; ``_index`` for the id."""
-        stored = self._stored(name)
+        stored = self.stored(name)
         return np.flatnonzero(stored == (value.encode() if stored.dtype.kind == "S" else value))
 
     def cells(self, name: str, rows: np.ndarray | Sequence[int]) -> np.ndarray:
         """Return the text (M,) of some rows of a column; ``_index`` for the id."""
-        some = self._stored(name)[rows]
+        some = self.stored(name)[rows]
         return _anndata.decoded(some) if some.dtype.kind == "S" else some
 
     def stated_anywhere(self, name: str) -> bool:
         """Return whether a column of text is not empty everywhere."""
-        stored = self._stored(name)
+        stored = self.stored(name)
         return bool((stored != stored.dtype.type()).any())
 
-    def _stored(self, name: str) -> np.ndarray:
-        """Text as it is at hand: decoded, or of dtype S as it is in the file."""
+    def stored(self, name: str) -> np.ndarray:
+        """Return a column of text (N,) as it is at hand: decoded, or of dtype S as it is in the file."""
         if name == _INDEX:
             return self._ids
         if name in self._columns or self._group is None or name not in self._names:
@@ -114,6 +118,9 @@ class Items(Mapping[str, np.ndarray]):
         if name not in self._raw:
             self._raw[name] = _anndata.stored(self._group, name)
         return self._raw[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # that of Mapping would read the column
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -192,6 +199,10 @@ def from_records(
         **({} if hashes is None else {"phash": _text(hashes)}),
         "seen": _text("" for _ in records),
     }
+    if any(r.series or r.position is not None or r.examination is not None for r in records):
+        columns["series"] = _text(pseudonyms(r.series) for r in records)
+        columns["position"] = _numbers((r.position for r in records), np.int32)
+        columns["examination"] = _numbers((r.examination for r in records), np.int32)
     names = dict.fromkeys(name for r in records for name in r.labels)
     for name in names:
         columns[_LABEL + name.replace("/", "-")] = np.array(
@@ -234,3 +245,7 @@ def read(parent: h5py.Group, name: str) -> Items:
 
 def _text(values: Iterable[str]) -> np.ndarray:
     return np.array([*values], dtype=np.str_)
+
+
+def _numbers(values: Iterable[int | None], kind: type[np.signedinteger]) -> np.ndarray:
+    return np.array([MISSING if value is None else value for value in values], dtype=kind)

@@ -1,5 +1,7 @@
 """What ``query`` and ``explain`` share: turning QUERY into vectors of the index's space."""
 
+import math
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -11,11 +13,14 @@ import numpy as np
 from cbir_cli.artifacts import embeddings, files
 from cbir_cli.artifacts.index import Index
 from cbir_cli.cli import options, sources
-from cbir_cli.errors import UsageError
+from cbir_cli.data import Source
+from cbir_cli.errors import ArtifactError, UsageError
 from cbir_cli.records import Record
-from cbir_cli.stages import query as retrieval
+from cbir_cli.stages import asked
+from cbir_cli.stages.diversity import Diversity
 from cbir_cli.stages.encoding import Encoder, Settings
-from cbir_cli.stages.query import Queries
+from cbir_cli.stages.guards import Filters
+from cbir_cli.stages.query import Queries, Wanted
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,6 @@ class Asking:
     keep_ids: bool
     null: bool
     on_error: str
-    same: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -45,6 +49,7 @@ class Asked:
         self.query = query
         self.records: list[Record] = []
         self.encoder: Encoder | None = None
+        self._sources: dict[bool, Source] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> "Asked":
@@ -66,26 +71,60 @@ class Asked:
         ask : Asking
         """
         if sources.is_hdf5(self.query):
-            artifact = self._stack.enter_context(files.open_artifact(self.query, embeddings.KIND, "cbir-index"))
-            return retrieval.from_embedding(embeddings.read(artifact), index), {}
-        return self._embed(index, index_path, ask)
+            return self._stored(self.query, index), {}
+        self.encoder = asked.find_encoder(ask.model, index, index_path, ask.settings)
+        return self._embed(self.encoder, index, ask)
 
-    def _embed(self, index: Index, index_path: str, ask: Asking) -> tuple[Queries, dict[str, str]]:
+    def again(self, index: Index, index_path: str, ask: Asking, embedding: str = "") -> Queries:
+        """Return the same queries in the space of another index.
+
+        Parameters
+        ----------
+        index : Index
+        index_path : str
+            As typed.
+        ask : Asking
+            Its model is that of the first index: this one's has to lie beside it, or in the working folder.
+        embedding : str
+            An embedding of the queries, where QUERY is that of another model.
+
+        Raises
+        ------
+        ArtifactError
+            If the queries or the model are of another space.
+        """
+        if embedding:
+            return self._stored(embedding, index)
+        if not sources.is_hdf5(self.query):
+            encoder = asked.find_encoder(None, index, index_path, ask.settings, environment=False)
+            return self._embed(encoder, index, ask)[0]
+        try:
+            return self._stored(self.query, index)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; give its own queries: --with {index_path}=EMB") from None
+
+    def _stored(self, path: str, index: Index) -> Queries:
+        artifact = self._stack.enter_context(files.open_artifact(path, embeddings.KIND, "cbir-index"))
+        return asked.from_embedding(embeddings.read(artifact), index)
+
+    def _embed(self, encoder: Encoder, index: Index, ask: Asking) -> tuple[Queries, dict[str, str]]:
         from cbir_cli.artifacts import pseudonyms
         from cbir_cli.stages import embed as embedding
         from cbir_cli.stages import streaming
 
-        kept = index.embedding.items.pseudonyms == "kept"
-        hide = pseudonyms.from_environment(keep=ask.keep_ids or kept)
-        source = sources.read_images(self.query, patient=ask.patient, frame=ask.frame, null=ask.null, hide=hide)
+        keep = ask.keep_ids or index.embedding.items.pseudonyms == "kept"
+        hide = pseudonyms.from_environment(keep=keep)
+        if keep not in self._sources:
+            self._sources[keep] = sources.read_images(
+                self.query, patient=ask.patient, frame=ask.frame, null=ask.null, hide=hide
+            )
+        source = self._sources[keep]
         self.records = source.records
-        self.encoder = retrieval.find_encoder(ask.model, index, index_path, ask.settings)
         job = streaming.Job(
             files.STDIO, {}, 16, options.cores(None), fail=ask.on_error == "fail", description="queries"
         )
-        stack = self._stack
-        done = stack.enter_context(
-            streaming.extract(source.records, self.encoder.input.load, self.encoder.rows, self.encoder.fields, job)
+        done = self._stack.enter_context(
+            streaming.extract(source.records, encoder.input.load, encoder.rows, encoder.fields, job)
         )
         table = embedding.table_of(done, hide, None)
         return Queries(np.asarray(done.rows["X"]), table, source.stored(hide)), done.unreadable
@@ -95,6 +134,50 @@ def check_one_stdin(*names: str) -> None:
     """Refuse standard input for two inputs at once."""
     if sum(name == files.STDIO for name in names) > 1:
         raise UsageError("- is standard input: it can stand for one input only")
+
+
+def check_conflicts(*pairs: tuple[str, bool, str, bool]) -> None:
+    """Refuse two options that do not go together, each with whether it was given."""
+    for first, has_first, second, has_second in pairs:
+        if has_first and has_second:
+            raise UsageError(f"{first} does not go with {second}")
+
+
+def index_and_queries(text: str) -> tuple[str, str]:
+    """Split ``IDX=EMB``; a file may have an equals sign in its name."""
+    if os.path.exists(text):
+        return text, ""
+    index, _, embedding = text.partition("=")
+    return index, embedding
+
+
+def wanted(
+    where: str | None,
+    exclude: options.ExcludedSame | None,
+    only: options.SameOnly | None,
+    max_distance: float | None,
+    diverse: float | None,
+    *,
+    pool: int = 100,
+    by_position: bool = False,
+) -> Wanted:
+    """Return what the options say that results are to be.
+
+    Raises
+    ------
+    UsageError
+        If the distance or the pool is none.
+    """
+    if max_distance is not None and not math.isfinite(max_distance):
+        raise UsageError(f"--max-distance {max_distance}: expected a finite number")
+    if pool < 1:
+        raise UsageError(f"pool={pool}: expected at least 1")
+    return Wanted(
+        Filters(where, exclude and exclude.value, only and only.value),
+        max_distance,
+        None if diverse is None else Diversity(diverse, pool),
+        by_position,
+    )
 
 
 def write_lines(lines: Iterable[str]) -> None:

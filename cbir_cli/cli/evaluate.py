@@ -73,6 +73,9 @@ def run(
     and of those that are not stated is set by --set uncertain=ignore, positive or negative and --set blank=ignore or
     negative; an ignored label makes no query, and no result relevant.
 
+    ACG, its positive kin (acg-p-total, acg-p-query, acg-p-union), precision-any and precision-exact compare the labels
+    of query and result as sets: all that are stated, or those of --set labels=Edema,Effusion or labels=chexpert-13.
+
     With --items no run is scored whose queries show patients that the network was trained on, or are answered with
     their own patient (--allow-leaks).
     """

@@ -21,6 +21,11 @@ def run(
     ] = None,
     k: options.Neighbours = 4,
     split: options.SplitFile = None,
+    where: options.Where = None,
+    exclude_same: options.ExcludeSame = None,
+    only_same: options.OnlySame = None,
+    max_distance: options.MaxDistance = None,
+    diverse: options.Diverse = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -83,22 +88,26 @@ def run(
     from cbir_cli.artifacts import split as split_tables
     from cbir_cli.cli import asking, sources, terminal
     from cbir_cli.errors import UsageError
+    from cbir_cli.stages import asked, pictures
     from cbir_cli.stages import explain as explaining
-    from cbir_cli.stages import pictures
     from cbir_cli.stages import query as retrieval
 
-    if themselves and split:
-        raise UsageError("--self finds no results: it does not go with --split")
+    wanted = asking.wanted(where, exclude_same, only_same, max_distance, diverse)
+    if themselves and (split or wanted != retrieval.Wanted()):
+        raise UsageError("--self finds no results: it does not go with --split, nor with what results are to be")
     files.check_output(output, index, query, model, split)
     asking.check_one_stdin(index, query, split or "")
     table = split_tables.read_split(split) if split else None
     ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
-    with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as asked:
+    with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as opened:
         stored = indexes.read(artifact)
+        wanted.filters.check(stored.embedding.items)
         choice = explaining.choose(stored.embedding.space, method, measure, settings or [], seed=seed, batch=batch_size)
-        queries, unreadable = asked.queries(stored, index, ask)
-        encoder = asked.encoder or retrieval.find_encoder(model, stored, index, ask.settings)
-        images = pictures.of_retrieval(encoder.input, stored, queries, asked.records, root, workers=options.cores(None))
+        queries, unreadable = opened.queries(stored, index, ask)
+        encoder = opened.encoder or asked.find_encoder(model, stored, index, ask.settings)
+        images = pictures.of_retrieval(
+            encoder.input, stored, queries, opened.records, root, workers=options.cores(None)
+        )
         made = explaining.explain(
             choice,
             encoder,
@@ -108,6 +117,7 @@ def run(
             artifact.fingerprint,
             k=k,
             split=table,
+            wanted=wanted,
             themselves=themselves,
         )
         explaining.write(output, made, artifact.history)

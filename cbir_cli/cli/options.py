@@ -12,10 +12,15 @@ spelling            commands
 ``--device``        train saliency finetune-ig embed query explain
 ``--batch-size``    train saliency finetune-ig embed explain
 ``--workers``       train saliency finetune-ig embed
-``--threads``       train saliency finetune-ig embed query explain
-``--seed``          train saliency finetune-ig explain phantom
+``--threads``       train saliency finetune-ig embed index query explain
+``--seed``          train saliency finetune-ig index explain phantom
 ``--image-size``    train embed
 ``--format``        query evaluate info split
+``--where``           query explain
+``--exclude-same``    query explain
+``--only-same``       query explain
+``--max-distance``    query explain
+``--diverse``         query explain
 ``--set``           train saliency finetune-ig embed index query explain evaluate split
 ``--on-error``      train saliency embed query
 ``--shard``         saliency embed
@@ -24,6 +29,8 @@ spelling            commands
 ``--frame``         train saliency embed query explain split
 ``--keep-ids``      train saliency embed query explain split
 ``-0 --null``       train saliency embed query split
+``--uri``           index query
+``--collection``    index query
 ``-q -v --debug``   all (added by ``with_common``)
 ==================  ====================================================================
 """
@@ -101,6 +108,32 @@ class TableFormat(StrEnum):
     table = "table"
 
 
+class ExcludedSame(StrEnum):
+    """What of the query's own is no result."""
+
+    none = "none"
+    image = "image"
+    study = "study"
+    patient = "patient"
+    source = "source"
+
+
+class SameOnly(StrEnum):
+    """What of the query's own alone is a result."""
+
+    patient = "patient"
+    earlier = "earlier"
+    study = "study"
+    series = "series"
+
+
+class ResultOrder(StrEnum):
+    """What results are sorted by."""
+
+    distance = "distance"
+    position = "position"
+
+
 Output = Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE; - is standard output.")]
 ModelOption = Annotated[
     str | None,
@@ -125,6 +158,41 @@ NeighboursOrAll = Annotated[
         min=1,
         help="How many results per query; 10 by default, all of the catalogue with --split.",
         show_default=False,
+    ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where", metavar="EXPR", help="Only images of which this holds, such as \"view == 'PA' and age < 40\"."
+    ),
+]
+ExcludeSame = Annotated[
+    ExcludedSame | None,
+    typer.Option(
+        "--exclude-same",
+        help="Leave out what is the query's own, and all that is finer; patient by default.",
+        show_default=False,
+    ),
+]
+OnlySame = Annotated[
+    SameOnly | None,
+    typer.Option(
+        "--only-same",
+        help="Only what is the query's own: other examinations of the patient, or earlier ones; study; series.",
+        show_default=False,
+    ),
+]
+MaxDistance = Annotated[
+    float | None, typer.Option("--max-distance", metavar="D", help="Leave out results that are farther.")
+]
+Diverse = Annotated[
+    float | None,
+    typer.Option(
+        "--diverse",
+        metavar="LAMBDA",
+        min=0,
+        max=1,
+        help="Results unlike each other: 1 counts nearness to the query alone, 0 difference alone.",
     ),
 ]
 TrainBatchSize = Annotated[
@@ -187,6 +255,24 @@ KeepIds = Annotated[
     typer.Option("--keep-ids", help="Store patient identifiers as they are instead of pseudonyms."),
 ]
 Null = Annotated[bool, typer.Option("-0", "--null", help="Paths on standard input end with NUL, as from find -print0.")]
+Uri = Annotated[
+    str | None,
+    typer.Option(
+        "--uri",
+        metavar="URI",
+        help="Engine that holds the vectors: FILE.db or http://HOST:PORT (Milvus), or postgresql://HOST/DATABASE.",
+        show_default=False,
+    ),
+]
+Collection = Annotated[
+    str | None,
+    typer.Option(
+        "--collection",
+        metavar="NAME",
+        help="With --uri: the catalogue's name in the engine; cbir by default.",
+        show_default=False,
+    ),
+]
 FormatOption = Annotated[
     TableFormat | None,
     typer.Option("--format", help="How to print; a table on a terminal, TSV elsewhere."),

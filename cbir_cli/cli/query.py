@@ -10,18 +10,47 @@ from cbir_cli.cli import options
 def run(
     index: Annotated[str, typer.Argument(metavar="IDX", help="Index artifact; - for a pipe.")],
     query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="Image, images, or an embedding artifact of the same model.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="QUERY",
+            help="Image, images, or an embedding artifact of the same model; with --uri the only argument.",
+            show_default=False,
+        ),
+    ] = None,
+    uri: options.Uri = None,
+    collection: options.Collection = None,
     model: options.ModelOption = None,
     k: options.NeighboursOrAll = None,
     split: options.SplitFile = None,
+    where: options.Where = None,
+    exclude_same: options.ExcludeSame = None,
+    only_same: options.OnlySame = None,
+    max_distance: options.MaxDistance = None,
+    diverse: options.Diverse = None,
+    order: Annotated[
+        options.ResultOrder, typer.Option("--order", help="Sort results by distance, or by examination and slice.")
+    ] = options.ResultOrder.distance,
+    more: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with", metavar="IDX[=EMB]", help="Ask this index too; EMB has the queries in its space. May be repeated."
+        ),
+    ] = None,
+    fuse: Annotated[
+        str | None,
+        typer.Option("--fuse", help="How lists become one; a module of fusion/. rrf by default.", show_default=False),
+    ] = None,
+    like: Annotated[
+        list[str] | None, typer.Option("--like", metavar="ID,...", help="Move the query towards these images.")
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option("--unlike", metavar="ID,...", help="Move the query away from these images.")
+    ] = None,
     settings: options.Set = None,
     format: Annotated[
         options.RunFormat | None, typer.Option("--format", help="How to print; a table on a terminal, TSV elsewhere.")
     ] = None,
-    same: Annotated[
-        bool, typer.Option("--include-same", help="Do not leave out the same image, study and patient.")
-    ] = False,
+    same: Annotated[bool, typer.Option("--include-same", help="As --exclude-same none.")] = False,
     device: options.DeviceOption = options.Device.auto,
     threads: options.Threads = None,
     on_error: options.OnErrorOption = options.OnError.report,
@@ -35,38 +64,103 @@ def run(
     The columns are query, rank, id, distance, query_labels and labels; with --split also seed and set, and each query
     is ranked within its own catalogue. The same image, study and patient are left out.
 
+    --where takes columns of the item table (id path patient study series view source split sex seen; the numbers age
+    part position examination label:NAME), == != < <= > >=, in (...), is missing, and, or, not and parentheses. What is
+    missing compares as false. With --only-same patient the results are other examinations of the query's patient, with
+    earlier those before the query's; --order position puts them in the order of their slices.
+
+    --with asks several indexes, and --fuse makes one list of theirs: rrf by places, combsum by distances. The distance
+    that is printed is then that of the list, as docs/querying.md says. Each index finds its own model beside it; -m is
+    that of IDX. --set weights=2,1 counts IDX twice; --set depth=1000 results of each are considered.
+
+    --like and --unlike move the query as Rocchio did; --set alpha=1, beta=.75 and gamma=.15 are his weights. The
+    images that are named are left out.
+
+    With --uri the catalogue is a collection of an engine, and QUERY the only argument. Filters and guards are evaluated
+    there; --split, --diverse, --with, --like and --unlike need a file.
+
     With --set compat=silva2020 the maps of an interpretability-guided model are fed 255 times smaller for a query than
     they were for the catalogue, as the script of the 2020 paper does by a slip.
     """
+    from contextlib import ExitStack
+
     from cbir_cli import registry
     from cbir_cli.artifacts import files
     from cbir_cli.artifacts import index as indexes
     from cbir_cli.artifacts import run as runs
     from cbir_cli.artifacts import split as split_tables
-    from cbir_cli.cli import asking, sources, terminal
+    from cbir_cli.cli import asking, sources, stores, terminal
+    from cbir_cli.stages import asked as spaces
+    from cbir_cli.stages import feedback, fusion
     from cbir_cli.stages import query as retrieval
 
-    asking.check_one_stdin(index, query, split or "")
-    compat = registry.settings(settings or [], {"compat": "none"}, "cbir query").get("compat", "none")
+    index, query = stores.arguments(index, query, uri, collection)
+    others = [asking.index_and_queries(text) for text in more or []]
+    asking.check_one_stdin(index, query, split or "", *(name for pair in others for name in pair))
+    printed = options.table_format(format)
+    asking.check_conflicts(
+        ("--include-same", same, "--exclude-same", exclude_same is not None),
+        ("--include-same", same, "--split", split is not None),
+        ("--exclude-same none", exclude_same == "none", "--split", split is not None),
+        ("--diverse", diverse is not None, "--with", bool(others)),
+        ("--diverse", diverse is not None, "--format trec, which is sorted by distance", printed == "trec"),
+        ("--order position", order == "position", "--format trec, which is sorted by distance", printed == "trec"),
+        *(
+            (f"--{name}", given, "--uri", uri is not None)
+            for name, given in (
+                ("split", split is not None),
+                ("diverse", diverse is not None),
+                ("with", bool(others)),
+                ("like", bool(like)),
+                ("unlike", bool(unlike)),
+            )
+        ),
+        ("--fuse", fuse is not None, "one index: name another --with IDX", not others),
+    )
+    known = {
+        "compat": "none",
+        **(registry.parameters(feedback.Feedback) if like or unlike else {}),
+        **({"pool": 100} if diverse is not None else {}),
+        **(fusion.defaults(fuse or "rrf", 1 + len(others)) if others else {}),
+    }
+    values = known | registry.settings(settings or [], known, "cbir query")
+    wanted = asking.wanted(
+        where,
+        options.ExcludedSame.none if same else exclude_same,
+        only_same,
+        max_distance,
+        diverse,
+        pool=values.get("pool", 100),
+        by_position=order == "position",
+    )
+    judged = feedback.chosen(like or (), unlike or (), values)
+    how = fusion.chosen(fuse or "rrf", 1 + len(others), values) if others else None
     table = split_tables.read_split(split) if split else None
-    if same and table is not None:
-        from cbir_cli.errors import UsageError
-
-        raise UsageError("--include-same does not go with --split")
-    with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as asked:
-        stored = retrieval.asked_as(indexes.read(artifact), compat)
-        ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value, same)
-        queries, unreadable = asked.queries(stored, index, ask)
-        if table is not None:
-            answers = retrieval.search_split(stored, queries, k, table)
+    ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
+    with ExitStack() as stack, asking.Asked(query) as asked:
+        if uri:
+            found, queries, unreadable = stores.query(uri, collection, asked, ask, k or 10, wanted, values["compat"])
         else:
-            answers = retrieval.search(stored, queries, k or 10, same=same)
-        rows = retrieval.run_rows(stored, queries, answers)
-        chosen = options.table_format(format)
-        if chosen == "tsv":
-            runs.check_names(retrieval.names(stored, queries, answers))
-        if chosen == "table":
-            terminal.show_run(rows)
+            opened = []
+            for path in (index, *(path for path, _ in others)):
+                artifact = stack.enter_context(files.open_artifact(path, indexes.KIND))
+                opened.append(spaces.asked_as(indexes.read(artifact), compat=values["compat"]))
+                wanted.filters.check(opened[-1].embedding.items)
+            rows = feedback.rows_of(opened, judged)
+            queries, unreadable = asked.queries(opened[0], index, ask)
+            every = [queries]
+            for stored, (path, embedding) in zip(opened[1:], others, strict=True):
+                every.append(fusion.aligned(asked.again(stored, path, ask, embedding), queries, embedding or query))
+            parts = [feedback.refined(*part, judged) for part in zip(opened, every, rows, strict=True)]
+            if how:
+                found = fusion.search_all(parts, how, k or (None if table else 10), wanted, table)
+            else:
+                found = retrieval.search_part(parts[0], k or (None if table else 10), wanted, table)
+        if printed == "tsv":
+            runs.check_names(retrieval.names(found.items, queries, found.answers))
+        lines = retrieval.run_rows(found.items, found.targets, queries, found.answers)
+        if printed == "table":
+            terminal.show_run(lines)
         else:
-            asking.write_lines({"tsv": runs.tsv, "json": runs.json_lines, "trec": runs.trec}[chosen](rows))
+            asking.write_lines({"tsv": runs.tsv, "json": runs.json_lines, "trec": runs.trec}[printed](lines))
     return sources.status_for(unreadable, on_error.value)

@@ -2,7 +2,8 @@
 
 What is labelled: nothing. Patient, study, view, sex and age are those of the tags; the institution is never read. The
 view is ViewPosition, else the code of the view (ViewCodeSequence); the age PatientAge, else the years from birth to
-study. A file without PatientID counts as its study's patient.
+study. A file without PatientID counts as its study's patient. Of the dates of studies only the order is kept, as the
+number of the examination of its patient.
 Slices of one CT or MR series are in the order of their positions along the normal of their planes, and are called by
 it: FOLDER/series-NUMBER/0000 is the lowest. Frames of a file are called FILE/0000. Everything else has its path as id.
 Left out, and counted by name: localizers of CT, objects without an image, and what ``cbir_cli.dicom`` does not support.
@@ -93,6 +94,7 @@ _TAGS = [
     "SeriesInstanceUID",
     "SeriesNumber",
     "StudyDate",
+    "StudyTime",
     "StudyInstanceUID",
     "ViewCodeSequence",
     "ViewPosition",
@@ -110,6 +112,7 @@ class _File:
     frames: int = 1
     patient: str = ""
     study: str = ""
+    when: tuple[str, str] = ("", "")
     series: tuple[str, tuple[float, ...]] | None = None
     number: str = ""
     place: tuple[float, int] = (0, 0)
@@ -158,7 +161,7 @@ def read(root: Path, *, flow: Flow) -> Iterator[Record]:
     """
     base = root if root.is_dir() else root.parent
     files = [file for file in _files(root, base, flow) if not _dropped(file, flow)]
-    names = _names(files)
+    names, positions, examinations = *_names(files), _examinations(files)
     for file, name in zip(files, names, strict=True):
         for part in range(file.frames):
             yield Record(
@@ -171,6 +174,9 @@ def read(root: Path, *, flow: Flow) -> Iterator[Record]:
                 sex=file.sex,
                 age=file.age,
                 part=None if file.frames == 1 else part,
+                series=file.series[0] if file.series else "",
+                position=positions.get(file.relative),
+                examination=examinations.get(file.study),
             )
     _notes(files, flow)
 
@@ -306,6 +312,7 @@ def _facts(relative: str, header: "Dataset") -> _File:
         frames=dicom.frames(header),
         patient=text("PatientID"),
         study=text("StudyInstanceUID"),
+        when=(text("StudyDate") or text("AcquisitionDate"), text("StudyTime")),
         series=series,
         number=text("SeriesNumber"),
         place=(round(place, 3), int(instance) if instance.lstrip("-").isdecimal() else 0),
@@ -351,14 +358,33 @@ def _dropped(file: _File, flow: Flow) -> bool:
     return bool(file.damaged or file.refused)
 
 
-def _names(files: list[_File]) -> list[str]:
-    """Return an id for each file: its place in its series if it has one, else its path."""
+def _examinations(files: list[_File]) -> dict[str, int]:
+    """Return for each study with a date its place among those of its patient; at the same time they go by their names.
+
+    A study that holds several dates, as one that went past midnight, began with the first.
+    """
+    began: dict[tuple[str, str], tuple[str, str]] = {}
+    for file in files:
+        if file.when[0] and file.study and file.patient:
+            key = file.patient, file.study
+            began[key] = min(file.when, began.get(key, file.when))
+    counts: Counter[str] = Counter()
+    places: dict[str, int] = {}
+    for _, patient, study in sorted((when, *key) for key, when in began.items()):
+        places[study] = counts[patient]
+        counts[patient] += 1
+    return places
+
+
+def _names(files: list[_File]) -> tuple[list[str], dict[str, int]]:
+    """Return an id for each file, its place in its series if it has one, else its path; and the places, by path."""
     names = dict(zip((f.relative for f in files), ids(f.relative for f in files), strict=True))
     series: dict[tuple[str, tuple[float, ...]], list[_File]] = defaultdict(list)
     for file in files:
         if file.series is not None:
             series[file.series].append(file)
     taken: Counter[str] = Counter()
+    positions: dict[str, int] = {}
     for slices in series.values():
         if len(slices) < 2:
             continue
@@ -369,7 +395,8 @@ def _names(files: list[_File]) -> list[str]:
         width = max(4, len(str(len(slices))))
         for number, file in enumerate(sorted(slices, key=lambda file: (file.place, file.relative))):
             names[file.relative] = f"{prefix}/{number:0{width}d}"
-    return [names[file.relative] for file in files]
+            positions[file.relative] = number
+    return [names[file.relative] for file in files], positions
 
 
 def _notes(files: list[_File], flow: Flow) -> None:

@@ -4,7 +4,9 @@ What is labelled: every column called ``label:<name>``; if there is none, every 
 -1 or blank, under its own name. A blank is a label that is not stated.
 Further columns, all optional: ``id`` (else the path without its ending), ``patient``, ``study``, ``view``, ``source``,
 ``split``, ``sex``, ``age``; ``part``, the number from 0 of a frame, slice or image in a file that holds several;
-``mask``, the path of the lesion's mask; ``boxes``, as ``x y width height`` in pixels, several separated by semicolons.
+``mask``, the path of the lesion's mask; ``boxes``, as ``x y width height`` in pixels, several separated by semicolons;
+``series``, and ``position``, the number of a slice in it; ``examination``, the number of the study among those of its
+patient in time.
 Paths are relative to the table's folder. A table may be packed (``.csv.gz``).
 Size, origin, paper: whatever the table lists.
 Access and licence: those of the images.
@@ -12,7 +14,7 @@ Access and licence: those of the images.
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cbir_cli.data import _tables
@@ -23,8 +25,12 @@ from cbir_cli.records import Flow, Record
 CITATION = "none: a layout of files, not a data set"
 LICENSE = "that of the images"
 
-_FIELDS = ("path", "id", "patient", "study", "view", "source", "split", "sex", "age", "part", "mask", "boxes")
+_FIELDS = (
+    *("path", "id", "patient", "study", "view", "source", "split", "sex", "age", "part", "mask", "boxes"),
+    *("series", "position", "examination"),
+)
 _PREFIX = "label:"
+_MOST = 2**31  # of what is counted: it is stored in 32 bits
 
 
 def recognise(root: Path) -> bool:
@@ -70,7 +76,7 @@ def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Reco
         path = root.parent / relative
         codes = labels(number, row)
         years = _tables.age(root, number, row.get("age", ""))
-        part = _part(root, number, row.get("part", ""))
+        part = _count(root, number, "part", row)
         boxes = _boxes(root, number, row.get("boxes", ""))
         mask = root.parent / _relative(root, number, row["mask"]) if row.get("mask") else None
         if mask and not mask.is_file():
@@ -92,6 +98,9 @@ def read(root: Path, *, flow: Flow, patient: str | None = None) -> Iterator[Reco
             part=part,
             mask=mask,
             boxes=boxes,
+            series=row.get("series", ""),
+            position=_count(root, number, "position", row),
+            examination=_count(root, number, "examination", row),
         )
     if without:
         flow.notes.append(f"missing mask: {len(without):,} ({', '.join(without[:5])}{', ...' if without[5:] else ''})")
@@ -106,9 +115,10 @@ def _relative(table: Path, number: int, text: str) -> str:
     return Path(os.path.normpath(text)).as_posix()
 
 
-def _part(table: Path, number: int, text: str) -> int | None:
-    if text and not text.isdecimal():
-        raise SourceError(f"{table}: row {number}: part: expected a number from 0, found {text!r}")
+def _count(table: Path, number: int, column: str, row: Mapping[str, str]) -> int | None:
+    text = row.get(column, "")
+    if text and not (text.isdecimal() and int(text) < _MOST):
+        raise SourceError(f"{table}: row {number}: {column}: expected a number from 0, found {text!r}")
     return int(text) if text else None
 
 

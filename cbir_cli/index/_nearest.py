@@ -43,6 +43,13 @@ class Nearest:
         kept = first(np.concatenate([every, asked]), distances, self.k, rows)
         self.distances, self.rows = distances[kept], rows[kept]
 
+    def add_to(self, query: int, distances: ndarray, rows: ndarray) -> None:
+        """Take in further rows (M,) of one query, with distances (M,) float64; as ``add``."""
+        distances = np.concatenate([self.distances[query], distances.astype(np.float32)])
+        rows = np.concatenate([self.rows[query], rows])
+        order = np.lexsort((rows, distances))[: self.k]
+        self.distances[query], self.rows[query] = distances[order], rows[order]
+
     def reach(self) -> ndarray:
         """Return the k-th distance of every query, (Q,) float64; inf where fewer than k rows have been met."""
         return self.distances[:, -1].astype(np.float64)

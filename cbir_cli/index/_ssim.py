@@ -92,7 +92,7 @@ class Windows:
                 wanted = np.flatnonzero(~np.isin(rows, without[query], assume_unique=True))
                 if wanted.size:
                     similarity = images.similarity(queries[query], sums[query], spreads[query], wanted)
-                    nearest.add(np.full(wanted.size, query), np.maximum(1 - similarity, 0), rows[wanted])
+                    nearest.add_to(query, np.maximum(1 - similarity, 0), rows[wanted])
 
 
 class _Images:

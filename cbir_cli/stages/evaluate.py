@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir_cli import evaluation, registry, truth
+from cbir_cli import evaluation, label_truth, registry, truth
 from cbir_cli.artifacts import embeddings, files, history, saliency
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key, RunRow, read_run
 from cbir_cli.artifacts.split import read_split
 from cbir_cli.errors import SourceError, UsageError
+from cbir_cli.label_truth import LabelTruth
 from cbir_cli.records import MISSING
 from cbir_cli.scores import Score
 from cbir_cli.splits import SplitRow
@@ -81,7 +82,9 @@ def evaluate(
         All that fit by default.
     settings : sequence of str
         ``KEY=VALUE``: parameters of the metrics of saliency maps with ``masks``, else ``uncertain=POLICY`` and
-        ``blank=POLICY`` for labels that are uncertain or not stated; both are ignored by default.
+        ``blank=POLICY`` for labels that are uncertain or not stated; both are ignored by default. ``labels=``: those
+        that metrics of sets of labels look at, names between commas or ``chexpert-5``, ``-13``, ``-14``; all by
+        default.
     allow_leaks : bool
         Score runs whose queries a network was trained on, or that show the query's own patient.
     paths : mapping of str to str, optional
@@ -98,7 +101,9 @@ def evaluate(
     CbirError
         If there is such a leak.
     """
-    policy = truth.Policy(**registry.settings(settings, asdict(truth.Policy()), "evaluate"))
+    chosen = registry.settings(settings, {**asdict(truth.Policy()), "labels": ""}, "evaluate")
+    label_set = chosen.pop("labels", "")
+    policy = truth.Policy(**chosen)
     if masks is not None:
         if not masks:
             raise UsageError("--masks: expected the name of a folder, found nothing")
@@ -119,7 +124,10 @@ def evaluate(
     parsed = evaluation.parse_metrics(metrics or [])
     if of_maps := [m for m in parsed if m.folder == evaluation.EXPLANATION]:
         raise UsageError(f"metric {of_maps[0]} scores saliency maps: give masks of what they should show (--masks DIR)")
-    of_run = [str(m) for m in parsed if m.folder == evaluation.RANKING]
+    of_sets = [str(m) for m in parsed if evaluation.of_label_sets(m)]
+    of_run = [str(m) for m in parsed if m.folder == evaluation.RANKING and str(m) not in of_sets]
+    if label_set and not of_sets:
+        raise UsageError("--set labels=: only metrics of sets of labels, such as acg@50, look at them")
     of_classifier = [str(m) for m in parsed if m.folder == evaluation.CLASSIFICATION]
     scores: list[Score] = []
     for name in names:
@@ -130,14 +138,18 @@ def evaluate(
                     raise UsageError(f"an embedding is scored by {', '.join(evaluation.CLASSIFICATION_DEFAULTS)}")
                 scores += _classifier(name, path, label, of_classifier or evaluation.CLASSIFICATION_DEFAULTS, policy)
             else:
-                if metrics and not of_run:
+                if metrics and not of_run and not of_sets:
                     raise UsageError("a run is scored by ranking metrics")
                 run = read_run(path, name)
                 if known:
                     leaks.guard(leaks.of_run(run, known.patients, known.seen), allow=allow_leaks)
                     run = _with_labels(run, known)
-                for one in truth.label_names(run) if label == ALL else [label]:
-                    scores += _run(name, run, of_run, ranks, rater, one, known, rows, policy)
+                if of_run or not metrics:
+                    for one in truth.label_names(run) if label == ALL else [label]:
+                        scores += _run(name, run, of_run, ranks, rater, one, known, rows, policy)
+                if of_sets:
+                    against = _label_truth(run, label_set, known, rows, policy)
+                    scores += evaluation.evaluate_label_sets(against, metrics=of_sets, method=name)
         except (SourceError, UsageError) as error:  # of one file among several
             raise type(error)(f"{name}: {error}") from error
     return _public(scores, names)
@@ -178,6 +190,20 @@ def _run(
         rows, metrics=metrics, method=name, ranks=ranks, rater=rater, label=label, catalogues=catalogues
     )
     return [_named(score, policy) for score in found]
+
+
+def _label_truth(
+    rows: list[RunRow], labels: str, known: Known | None, split: Sequence[SplitRow], policy: truth.Policy
+) -> LabelTruth:
+    stated = {name for row in rows for name in (*row.query_labels, *row.labels)}
+    return LabelTruth(
+        rows,
+        label_truth.named(labels, stated | set(known.labels if known else ())),
+        policy,
+        labels=known.labels if known else None,
+        patients=known.patients if known else None,
+        split=split or None,
+    )
 
 
 def _named(score: Score, policy: truth.Policy) -> Score:

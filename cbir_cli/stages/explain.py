@@ -21,13 +21,17 @@ from cbir_cli.stages.encoding import Encoder
 from cbir_cli.stages.explainers import Method
 from cbir_cli.stages.pairs import Pairs
 from cbir_cli.stages.pictures import Pictures
-from cbir_cli.stages.query import Queries
+from cbir_cli.stages.query import Queries, Wanted
+from cbir_cli.stages.rows import Rows
 
 _MEASURE = "measure."
 """Before the parameters of the measures, for ``--set``."""
 
 _RUN = ("batch",)
 """Parameters of the measures that ``--set`` does not reach: they change no number."""
+
+_TOGETHER = 64
+"""Images that are rounded at a time."""
 
 log = logging.getLogger("cbir")
 
@@ -83,7 +87,11 @@ def choose(
     UsageError
         If there is no such method or measure, or a parameter is unknown or has another type.
     """
-    name = method or ("none" if space.encoder == "ssim" else "ig" if space.outputs else "occlusion")
+    name = (
+        method
+        if method is not None
+        else ("none" if space.encoder == "ssim" else "ig" if space.outputs else "occlusion")
+    )
     whats = measuring.parse(measure, name) if measure is not None else []
     own = explainers.parameters(name, seed=seed, batch=batch) if name != "none" else {}
     run = {} if batch is None else {"batch": batch}
@@ -107,6 +115,7 @@ def explain(
     *,
     k: int = 4,
     split: Sequence[SplitRow] | None = None,
+    wanted: Wanted | None = None,
     themselves: bool = False,
 ) -> Explanation:
     """Find the results of some queries, explain them, and measure the maps.
@@ -125,6 +134,8 @@ def explain(
         Results a query.
     split : sequence of SplitRow, optional
         Each query is ranked within its own catalogue.
+    wanted : Wanted, optional
+        What results are to be, besides near.
     themselves : bool
         Explain each query with itself, in place of results.
 
@@ -141,9 +152,10 @@ def explain(
     if themselves:
         pairs = to_explain.of_themselves(queries, pictures)
     elif split is not None:
-        pairs = to_explain.of_answers(index, queries, retrieval.search_split(index, queries, k, split), pictures)
+        answers = retrieval.search_split(index, queries, k, split, wanted)
+        pairs = to_explain.of_answers(index, queries, answers, pictures)
     else:
-        pairs = to_explain.of_answers(index, queries, retrieval.search(index, queries, k), pictures)
+        pairs = to_explain.of_answers(index, queries, retrieval.search(index, queries, k, wanted), pictures)
     if method:
         method = explainers.with_references(method, index, pairs, pictures, source=queries.source)
     made = explain_pairs(pairs, encoder, method, index.embedding.space, fingerprint)
@@ -176,14 +188,13 @@ def explain_pairs(pairs: Pairs, encoder: Encoder, method: Method | None, space: 
     CbirError
         If a map is not finite.
     """
-    size = pairs.query_pixels.shape[1]
-    stored: list[np.ndarray] = []
+    stored = Rows(pairs.query_pixels.shape[1:3], np.float16)
     scale: list[np.ndarray] = []
     places: list[tuple[int, int, int]] = []
     sums = Averages(pairs, space.targets) if pairs.themselves and method else None
     for number, on, what, image_map in method.maps(encoder, pairs) if method else ():
         half, magnitude = maps.finish(image_map[None, None])
-        stored.append(half)
+        stored.add(half)
         scale.append(magnitude)
         places.append((number, on, what))
         if sums and what == IMPORTANCE:
@@ -199,7 +210,7 @@ def explain_pairs(pairs: Pairs, encoder: Encoder, method: Method | None, space: 
         result_images=_levels(pairs.result_pixels),
         results=pairs.results,
         **{name: getattr(pairs, name) for name in ("query", "result", "rank", "distance", "seed", "set")},
-        maps=np.concatenate([np.empty((0, size, size), np.float16), *stored]),
+        maps=stored.array(),
         scale=scales,
         map_pair=where[:, 0],
         map_on=where[:, 1].astype(np.int8),
@@ -251,4 +262,7 @@ def write(output: str, made: Explanation, before: Sequence[history.Entry]) -> No
 
 
 def _levels(pixels: np.ndarray) -> np.ndarray:
-    return np.rint(pixels * 255).astype(np.uint8)
+    levels = Rows(pixels.shape[1:], np.uint8)
+    for start in range(0, len(pixels), _TOGETHER):
+        levels.add(np.rint(pixels[start : start + _TOGETHER] * 255))
+    return levels.array()

@@ -14,6 +14,7 @@ from cbir_cli.stages.encoding import Encoder
 from cbir_cli.stages.negatives import Negatives, needed
 from cbir_cli.stages.pairs import Pairs
 from cbir_cli.stages.pictures import Pictures
+from cbir_cli.stages.rows import Rows
 
 _TOGETHER = 64
 """Pairs that a method is given at a time: bounds memory."""
@@ -77,10 +78,11 @@ class Method:
 
     def importance(self, encoder: Encoder, pairs: Pairs) -> np.ndarray:
         """Return the importance of all pairs as it is stored, (M0, S, S) float16, in the order of ``maps``."""
-        size = pairs.query_pixels.shape[1]
-        found = [one for _, _, what, one in self.maps(encoder, pairs) if what == IMPORTANCE]
-        stored = (maps.finish(one[None, None])[0] for one in found)
-        return np.concatenate([np.empty((0, size, size), np.float16), *stored])
+        stored = Rows(pairs.query_pixels.shape[1:3], np.float16)
+        for _, _, what, one in self.maps(encoder, pairs):
+            if what == IMPORTANCE:
+                stored.add(maps.finish(one[None, None])[0])
+        return stored.array()
 
 
 def parameters(name: str, *, seed: int = 0, batch: int | None = None) -> dict[str, Any]:

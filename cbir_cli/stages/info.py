@@ -9,11 +9,16 @@ from cbir_cli.artifacts import embeddings, explanation, files, history, index, s
 from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.items import Items
 from cbir_cli.records import MISSING
+from cbir_cli.stages import benchmark_index, index_facts
+
+_HUBNESS = 25.0
+"""Times the work of a plain description that a benchmark spends on hubness: a sample of up to 10,000 vectors."""
 
 
-def facts(name: str) -> dict[str, Any]:
-    """Return what is in an artifact as JSON values."""
+def facts(name: str, *, benchmark: bool = False) -> dict[str, Any]:
+    """Return what is in an artifact as JSON values; how fast an index is, too, where that is asked for."""
     with files.open_artifact(name) as artifact:
+        measured = benchmark_index.benchmark(artifact) if benchmark else {}
         known: dict[str, Any] = {
             "file": history.public_path(artifact.name),
             "format": artifact.kind,
@@ -23,8 +28,14 @@ def facts(name: str) -> dict[str, Any]:
         }
         if artifact.text("shard"):
             known["shard"] = artifact.text("shard")
+        if artifact.rows is not None:
+            known["shards"] = [shard.name for shard in artifact.rows.shards]
         with files.reading(artifact.name):
             known |= _READERS[artifact.kind](artifact)
+        if benchmark:
+            known["benchmark"] = measured
+            if larger := index_facts.hubness_of(index.read(artifact), work=_HUBNESS):
+                known["hubness"] = larger
         known["history"] = artifact.history
         return known
 
@@ -32,17 +43,22 @@ def facts(name: str) -> dict[str, Any]:
 def text(known: dict[str, Any]) -> str:
     """Return facts as lines for a person; the history shortened to one line a stage."""
     lines = [f"{known['file']}: {known['format']}"]
-    for key, value in known.items():
-        if key in ("file", "format", "history"):
+    for key, value in {**known, **known.get("benchmark", {})}.items():
+        if key in ("file", "format", "history", "benchmark"):
             continue
-        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        shown = ", ".join(map(str, shown)) if isinstance(shown, list) else shown
-        lines.append(f"  {key + ':':<16} {shown}")
+        lines.append(f"  {key + ':':<16} {_shown(key, value)}")
     for entry in known["history"]:
         inputs = ", ".join(f"{role} {mark[:12]}" for role, mark in entry["inputs"].items())
         seed = f", seed {entry['seed']}" if "seed" in entry else ""
         lines.append(f"  made by:         cbir {entry['command']}{f' from {inputs}' if inputs else ''}{seed}")
     return "\n".join(lines)
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        many = key in ("bytes", "query-memory", "process")
+        return ", ".join(f"{k} {v:,}" if many and isinstance(v, int) else f"{k} {v}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _model(artifact: files.Artifact) -> dict[str, Any]:
@@ -108,9 +124,7 @@ def _embedding(artifact: files.Artifact) -> dict[str, Any]:
 
 
 def _index(artifact: files.Artifact) -> dict[str, Any]:
-    stored = index.read(artifact)
-    payload = {name: f"{array.nbytes:,} bytes" for name, array in stored.payload.items()}
-    return {"kind": stored.kind, "parameters": stored.parameters, "payload": payload, **_embedding(artifact)}
+    return {**index_facts.facts(artifact, index.read(artifact)), **_embedding(artifact)}
 
 
 def _explanation(artifact: files.Artifact) -> dict[str, Any]:
@@ -120,11 +134,36 @@ def _explanation(artifact: files.Artifact) -> dict[str, Any]:
         "results": len(made.result_images),
         "pairs": len(made.query),
         "maps": len(made.maps),
+        **_measured(made),
         "method": {"name": made.method, **made.parameters},
         "encoder": made.encoder,
         "similarity": made.similarity,
         "targets": made.targets,
     }
+
+
+def _measured(made: explanation.Explanation) -> dict[str, Any]:
+    """Return what an explanation holds beside the maps of importance, where it does."""
+    known: dict[str, Any] = {}
+    if sure := int((made.map_what == explanation.UNCERTAINTY).sum()):
+        known["uncertainty"] = f"{sure} of the maps"
+    if made.measures:
+        baselines = {"": made.measures, " of a random map": made.measures.random_map}
+        baselines[" of a random model"] = made.measures.random_model
+        known["measures"] = [
+            f"{curve}{whose}"
+            for whose, curves in baselines.items()
+            for curve in ("insertion", "deletion")
+            if getattr(curves, curve) is not None
+        ]
+        known["measured-with"] = made.measures.parameters
+    if made.randomisation:
+        ways = [way for way in ("cascade", "independent") if getattr(made.randomisation, way) is not None]
+        known["randomisation"] = {way: f"{len(made.randomisation.layers)} layers" for way in ways}
+    if made.classes:
+        counts = made.classes.count.tolist()
+        known["classes"] = {name: f"{n} images" for name, n in zip(made.classes.names, counts, strict=True)}
+    return known
 
 
 def _items(table: Items) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def measure(
     """
     size, count = made.maps.shape[1], len(made.importance)
     fractions = curves.fractions(size, how["step"])
-    kinds: dict[str, np.ndarray | None] = {"own": made.maps[made.importance]}
+    kinds: dict[str, np.ndarray | None] = {"own": made.importance_maps}
     kinds |= {"random_map": None} if random_map else {}
     kinds |= {} if random_model is None else {"random_model": random_model}
     found = {kind: {what: np.empty((count, len(fractions)), np.float32) for what in whats} for kind in kinds}

@@ -24,6 +24,8 @@ from cbir_cli.stages.pairs import Pairs
 
 WHATS = (*curves.WHATS, "randomisation")
 BASELINES = ("both", "map", "none")
+_TOGETHER = 64
+"""Maps that are ranked at a time: bounds memory."""
 
 
 def parse(text: str, method: str) -> list[str]:
@@ -166,7 +168,7 @@ def plan(
 
 
 def _randomisation(plan: Plan, made: Explanation, pairs: Pairs, method: Method) -> Randomisation:
-    fresh, trained = plan.fresh, made.maps[made.importance]
+    fresh, trained = plan.fresh, made.importance_maps
     if fresh is None:
         raise UsageError("randomisation needs a network that can be drawn anew")
     done: dict[frozenset[str], np.ndarray] = {}  # the uppermost layer alone is the first of both ways
@@ -177,7 +179,14 @@ def _randomisation(plan: Plan, made: Explanation, pairs: Pairs, method: Method) 
             if layer in plan.layers:
                 if lost not in done:
                     others = method.importance(fresh.network(lost), pairs)
-                    done[lost] = randomisation.correlation(trained, others)
+                    done[lost] = np.concatenate(
+                        [
+                            randomisation.correlation(
+                                trained[start : start + _TOGETHER], others[start : start + _TOGETHER]
+                            )
+                            for start in range(0, max(1, len(trained)), _TOGETHER)
+                        ]
+                    )
                 columns.append(done[lost])
         tables[way] = np.stack(columns, axis=1).astype(np.float32)
     return Randomisation(plan.layers, "signed", **tables)

@@ -17,7 +17,7 @@ from cbir_cli.artifacts.index import Index
 from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import SourceError
 from cbir_cli.records import NEGATIVE, POSITIVE
-from cbir_cli.stages.query import same
+from cbir_cli.stages.relatives import Relatives
 
 _STATED = (POSITIVE, NEGATIVE)
 
@@ -45,6 +45,7 @@ class Negatives:
     def __init__(self, index: Index, queries: Items, results: Items, *, same_ids: tuple[bool, bool]) -> None:
         self._items, space = index.embedding.items, index.embedding.space
         self._queries, self._results, self._same_ids = queries, results, same_ids
+        self._relatives = Relatives(self._items)
         self._labels = [name for name in space.targets or self._items.label_names if name in self._items.label_names]
         self._hashes = np.array([_hash(key) for key in self._items.ids.tolist()], np.uint64)
         # What is asked of a query is asked for each of its results, and the other way round.
@@ -84,7 +85,8 @@ class Negatives:
     def _own(self, of_query: bool, row: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return which images of the index are an image's own, and which have another label: None if nothing says."""
         table = self._queries if of_query else self._results
-        own = same(self._items, table, row, same_ids=self._same_ids[0 if of_query else 1])
+        own = np.zeros(self._items.count, bool)
+        own[self._relatives.of(table, row, "patient", same_ids=self._same_ids[0 if of_query else 1])] = True
         known = [name for name in self._labels if name in table.label_names and table.label(name)[row] in _STATED]
         if not known:
             return own, None

@@ -16,6 +16,7 @@ from cbir_cli.names import Finder
 from cbir_cli.reading import content_of, each
 from cbir_cli.records import Record
 from cbir_cli.stages.query import Queries
+from cbir_cli.stages.rows import Rows
 
 _BATCH = 16
 """Images that are read at a time."""
@@ -40,7 +41,7 @@ class Pictures:
     workers: int = 1
 
     def load(self, paths: Mapping[str, Path], items: Items) -> np.ndarray:
-        """Return the pixels (N, S, S) or (N, S, S, 3) float32 in [0, 1] of the images of a table.
+        """Return the pixels (N, S, S) or (N, S, S, 3) float32 in [0, 1] of the images of a table, read-only.
 
         Raises
         ------
@@ -68,12 +69,10 @@ class Pictures:
             return self.input.load(record)
 
         colours = (3,) if self.input.colour == "rgb" else ()
-        pixels = np.empty((len(records), self.input.size, self.input.size, *colours), np.float32)
-        done = 0
-        for some, found in each(records, load, workers=self.workers, batch=_BATCH, unreadable={}, fail=True):
-            pixels[done : done + len(some)] = found
-            done += len(some)
-        return pixels
+        pixels = Rows((self.input.size, self.input.size, *colours), np.float32)
+        for _, found in each(records, load, workers=self.workers, batch=_BATCH, unreadable={}, fail=True):
+            pixels.add(np.stack(found))
+        return pixels.array()
 
 
 def of_retrieval(

@@ -14,7 +14,7 @@ from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.explanation import Explanation
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key
-from cbir_cli.errors import CbirError, UsageError
+from cbir_cli.errors import CbirError, SourceError, UsageError
 from cbir_cli.reports import figures, page
 from cbir_cli.stages import report_cases, report_maps, report_measures
 from cbir_cli.stages.report_cases import NONE, Row
@@ -72,6 +72,8 @@ def report_of(
     ------
     UsageError
         If a file is of another kind, or there is nothing to show.
+    SourceError
+        If no query of the explanations has a result.
     CbirError
         As ``report_maps.board_of``.
     """
@@ -107,6 +109,8 @@ def report_of(
     drawn = scores.boxes() + [
         (f"Training of {Path(name).stem}", _curves(model)) for name, model in curves if model.epochs
     ]
+    if made and not (cases or board or drawn or scores):
+        raise SourceError(f"{files.spelt(made[0][0])}: holds no pairs: no query has a result")
     if failures_first and not cases:
         raise UsageError("--failures-first is for queries, and no explanation artifact is given")
     if not (cases or board or drawn or scores):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cbir_cli import classes
-from cbir_cli.intervals import FEWEST
+from cbir_cli.intervals import FEWEST, holm, p_value
 from cbir_cli.randomisation import WAYS
 from cbir_cli.reports import curves, explanation_figures, tables
 from cbir_cli.reports.page import Section
@@ -18,6 +18,8 @@ from cbir_cli.stages.report_looks import BORDER, BORDER_ALARM, lines_of
 _MARK = tables.MARK
 _HEALTHY = ("normal", "none", "negative", "nevus", "benign")
 _BASELINES = {"over_random": curves.OF_RANDOM_MAP, "over_network": curves.OF_RANDOM_NETWORK}
+_VERDICTS = [f"vs {baseline}" for baseline in _BASELINES.values()]
+_LEVEL = 0.05
 
 
 def sections_of(rows: Sequence[Row], label: str | None = None) -> list[Section]:
@@ -59,6 +61,8 @@ def _spelt(one: Estimate) -> str:
 # --- insertion, deletion and the border -------------------------------------------------------------------------------
 
 _Sums = Mapping[str, Sequence[explanation_sums.Row]]
+Sums = dict[str, explanation_sums.Row]
+"""Of one class and side, by metric."""
 
 
 def _measures(named: Mapping[str, Explained], sums: _Sums) -> Section:
@@ -73,63 +77,70 @@ def _measures(named: Mapping[str, Explained], sums: _Sums) -> Section:
 def _areas(sums: _Sums) -> tables.Table:
     """Return a row for each method and class: areas with intervals, what baselines get, and what follows."""
     both_sides = len({row.on for rows in sums.values() for row in rows}) > 1
-    lines = []
+    places: dict[tuple[str, str, str], Sums] = {}
     for name, rows in sums.items():
-        by_place: dict[tuple[str, str], dict[str, explanation_sums.Row]] = {}
         for row in rows:
             if row.metric in curves.KINDS:
-                by_place.setdefault((row.group, row.on), {})[row.metric] = row
-        for (group, on), found in by_place.items():
-            cells: list[str] = []
-            for kind in curves.KINDS:
-                one = found.get(kind)
-                cells += [_spelt(one.own), spell(one.random), spell(one.network)] if one else [tables.NONE] * 3
-            side = [on] if both_sides else []
-            count = str(max(row.n for row in found.values()))
-            verdicts = [judged(found, baseline) for baseline in _BASELINES]
-            lines.append((name, group, *side, *verdicts, count, *cells))
+                places.setdefault((name, row.group, row.on), {})[row.metric] = row
+    lines = []
+    for ((name, group, on), found), verdicts in zip(places.items(), judged(list(places.values())), strict=True):
+        cells: list[str] = []
+        for kind in curves.KINDS:
+            one = found.get(kind)
+            cells += [_spelt(one.own), spell(one.random), spell(one.network)] if one else [tables.NONE] * 3
+        side = [on] if both_sides else []
+        lines.append((name, group, *side, *verdicts, str(max(row.n for row in found.values())), *cells))
     heads = [words for kind in curves.KINDS for words in (kind, *_BASELINES.values())]
-    verdicts = [f"vs {baseline}" for baseline in _BASELINES.values()]
-    columns = ("maps by", "class", *(["on"] if both_sides else []), *verdicts, "queries", *heads)
+    columns = ("maps by", "class", *(["on"] if both_sides else []), *_VERDICTS, "queries", *heads)
     note = (
         "Area under the curve: mean over the results of each query, then over queries, with its 95 % interval from "
         f"{FEWEST} queries on (n \u2265 {FEWEST}). Larger is better for insertion, smaller for deletion. A random map "
         "has smooth random values; a random network is the same method on a network with random weights. "
-        "Maps are called better than one of these if the 95 % interval of the difference, query by query, leaves out "
-        "zero, and else no better, though with few queries a small difference may be missed."
+        "Maps are called better than one of these if a t test of the difference, query by query, says so (p below "
+        f"{_LEVEL:g}, by Holm's correction for all tests of this table), and else no better, though with few queries a "
+        "small difference may be missed."
     )
     return tables.Table("Insertion and deletion", columns, lines, note)
 
 
-def judged(found: Mapping[str, explanation_sums.Row], baseline: str) -> str:
-    """Say whether maps do better than a baseline.
+def judged(places: Sequence[Sums]) -> list[tuple[str, ...]]:
+    """Say whether maps do better than each baseline.
 
     Parameters
     ----------
-    found : mapping of str to Row
-        The sums of ``insertion`` and ``deletion``, where there are any.
-    baseline : str
-        ``over_random`` or ``over_network``.
+    places : sequence of mapping of str to Row
+        Of each line of a table the sums of ``insertion`` and ``deletion``, where there are any.
 
     Returns
     -------
-    str
-        In words, by the interval of the difference of each query; marked where maps are no better.
+    list of tuple of str
+        In words, for each line and baseline, by a t test of the difference of each query, corrected for the number of
+        tests in the whole table by Holm's method; marked where maps are no better.
     """
-    known = {kind: one for kind, row in found.items() if (one := getattr(row, baseline)).mean is not None}
-    sure = {kind: one for kind, one in known.items() if one.low is not None}
-    better = [kind for kind, one in sure.items() if _better(kind, one)]
-    if not sure:
-        return "too few queries" if known else tables.NONE
-    if better == list(sure):
-        return "better"
-    return f"{_MARK} better in {better[0]} only" if better else f"{_MARK} no better"
+    tests = {
+        (place, baseline, kind): (one.mean, p_value(one.low, one.high, row.n))
+        for place, found in enumerate(places)
+        for kind, row in found.items()
+        for baseline in _BASELINES
+        if (one := getattr(row, baseline)).mean is not None and one.low is not None
+    }
+    adjusted = holm([p for _, p in tests.values()])
+    better = {
+        test: p < _LEVEL and (mean > 0 if test[2] == "insertion" else mean < 0)
+        for (test, (mean, _)), p in zip(tests.items(), adjusted.tolist(), strict=True)
+    }
 
+    def verdict(place: int, baseline: str) -> str:
+        known = [kind for kind, row in places[place].items() if getattr(row, baseline).mean is not None]
+        sure = {kind: better[place, baseline, kind] for kind in known if (place, baseline, kind) in better}
+        if not sure:
+            return "too few queries" if known else tables.NONE
+        if all(sure.values()):
+            return "better"
+        only = [kind for kind, is_better in sure.items() if is_better]
+        return f"{_MARK} better in {only[0]} only" if only else f"{_MARK} no better"
 
-def _better(kind: str, difference: Estimate) -> bool:
-    """Whether a gain in insertion, or a loss in deletion, is beyond doubt."""
-    low, high = difference.low, difference.high
-    return (low is not None and low > 0) if kind == "insertion" else (high is not None and high < 0)
+    return [tuple(verdict(place, baseline) for baseline in _BASELINES) for place in range(len(places))]
 
 
 def _mean_curves(measured: Mapping[str, Explained]) -> str:

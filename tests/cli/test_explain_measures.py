@@ -392,6 +392,15 @@ def test_pairs_are_shown_on_a_terminal(chain, measured, spawn, tmp_path):
 WRONG = {
     "measure": (["--measure", "area"], "unknown measure 'area': known: insertion, deletion, randomisation"),
     "nothing": (["--measure", ""], "unknown measure '': known: insertion, deletion, randomisation"),
+    "no name": (["--method", ""], "unknown similarity method ''"),
+    "too many masks": (
+        ["--method", "rise", "--set", "masks=9999999999999"],
+        "masks: expected from 1 to 1000000 of 7 x 7 cells, found 9999999999999",
+    ),
+    "too large a box": (
+        ["--method", "occlusion", "--set", "box=100000"],
+        "expected a box from 1 to 64 pixels, twice the image's side, found 100000",
+    ),
     "no maps": (["--method", "none", "--measure", "insertion"], "--measure needs maps; method none makes none"),
     "variant": (["--measure", "deletion", "--set", "measure.variant=x"], "unknown variant 'x': known: code, paper"),
     "step": (["--measure", "deletion", "--set", "measure.step=-1"], "expected a step of at least 1 pixel, found -1"),

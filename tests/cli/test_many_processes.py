@@ -125,6 +125,13 @@ def test_what_no_process_could_read_is_told_once(chain, tmp_path):
     process = launch(["embed", "-m", chain / "cnn.h5", "some", "-o", "emb.h5"], tmp_path)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0 and err.count("2 images could not be read") == 1
+    assert err.count("the artifact is whole") == 1 and "exitcode  : 3" in err  # torchrun itself ends with 1
+    again = together(["embed", "-m", chain / "cnn.h5", "some", "-o", "skip.h5", "--on-error", "skip"], tmp_path)
+    assert (
+        "the artifact is whole" not in again
+        and (tmp_path / "skip.h5").read_bytes() == (tmp_path / "emb.h5").read_bytes()
+    )
+    (tmp_path / "skip.h5").unlink()
     with h5py.File(tmp_path / "emb.h5") as file:
         assert len(file["X"]) == 4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["emb.h5", "some"]

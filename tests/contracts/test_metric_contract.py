@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from cbir_cli import registry
+from cbir_cli import registry, shared_labels
 from cbir_cli.artifacts.explanation import Measures
 from cbir_cli.errors import ShapeError, UsageError
 
@@ -23,8 +23,10 @@ NEEDS = {
     "maps": ("No relevance:", "Signed maps:"),
     "curves": ("perfect map",),
 }
-MAY_ASK = {"relevance", "ideal", "relevant", "size", "k"}
+MAY_ASK = {"relevance", "ideal", "relevant", "size", "total", "k"}
 GRADES = {"graded": [3.0, 2.5, 1.0, 0.5, 0.5], "binary": [1.0, 1.0, 0.0, 1.0, 0.0]}
+GRADES |= {kind: [1.0, 1.0, 0.0, 1.0, 0.0] for kind in ("exact", "any")}
+GRADES |= {kind: [1.0, 0.25, 1.0, 1.0, 0.5] for kind in shared_labels.WORDS if kind not in GRADES}
 
 ranking = pytest.mark.parametrize("name", registry.names(RANKING))
 classification = pytest.mark.parametrize("name", registry.names(CLASSIFICATION))
@@ -39,6 +41,7 @@ def call(function, relevance, ideal, k=3):
     ideal = np.asarray(ideal, dtype=float)
     size = np.full(len(ideal), ideal.shape[1])
     given = {"relevance": relevance, "ideal": ideal, "relevant": (ideal > 0).sum(axis=1), "size": size, "k": k}
+    given["total"] = ideal.sum(axis=1)
     return function(**{parameter: given[parameter] for parameter in inspect.signature(function).parameters})
 
 

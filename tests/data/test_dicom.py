@@ -267,3 +267,34 @@ def test_many_files_are_read_by_several_processes(put, monkeypatch, share):
 def test_institution_and_name_go_nowhere(put):
     found, flow = read(put("a", PatientName="Doe^Jane", InstitutionName="St. Elsewhere", PatientAddress="Here"))
     assert not [word for word in ("Doe", "Jane", "Elsewhere", "Here") if word in f"{found}{flow.lines()}"]
+
+
+def test_examinations_are_counted_in_the_order_of_their_dates(put):
+    """Dates themselves go nowhere; a study without one, or of another patient, changes no number."""
+    for name, study, date, time, patient in (
+        ("a", "1.5", "20210301", "1200", "p"),
+        ("b", "1.9", "20190301", "1200", "p"),
+        ("c", "1.1", "20210301", "0900", "p"),
+        ("d", "1.2", "", "", "p"),
+        ("e", "1.3", "20180101", "0800", "q"),
+        ("f", "1.5", "20210302", "0010", "p"),  # past midnight, of the first
+    ):
+        root = put(f"{name}.dcm", StudyInstanceUID=study, StudyDate=date, StudyTime=time, PatientID=patient)
+    records, _ = read(root)
+    places = {key.removesuffix(".dcm"): record.examination for key, record in records.items()}
+    assert places == {"a": 2, "b": 0, "c": 1, "d": None, "e": 0, "f": 2}
+    assert not any("20190301" in repr(record) for record in records.values())
+
+
+def test_slices_know_their_series_and_place(put):
+    for name, z in (("a", 5.0), ("b", -5.0), ("c", 0.0)):
+        ct(put, name, z)
+    root = put("film.dcm", PatientID="z")
+    records, _ = read(root)
+    slices = {record.relative: (record.series, record.position) for record in records.values()}
+    assert slices["film.dcm"] == ("", None)
+    assert sorted((place, name) for name, (series, place) in slices.items() if series == "1.1.1") == [
+        (0, "b"),
+        (1, "c"),
+        (2, "a"),
+    ]

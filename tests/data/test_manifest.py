@@ -27,6 +27,13 @@ def test_all_columns(manifest, tmp_path):
     assert "columns not used: remark" in source.flow.notes
 
 
+def test_series_and_examinations(tmp_path, put, table):
+    put(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "m.csv", "path,series,position,examination", "a.png,s1,7,2", "b.png,,,")
+    found = [(r.series, r.position, r.examination) for r in read_source(str(path)).records]
+    assert found == [("s1", 7, 2), ("", None, None)]
+
+
 def test_labels_without_a_prefix(tmp_path, put, table):
     put(tmp_path, "a.png", "b.png")
     path = table(tmp_path / "m.tsv", "path\tEdema\tgrade\tage\tEmpty", "a.png\t1\t2\t1\t", "b.png\t\t1\t0\t")
@@ -74,6 +81,8 @@ def test_pattern_serves_rows_without_a_patient(tmp_path, put, table):
         (["path,part", "a.png,2", "a.png,2"], "id 'a#2' occurs twice"),
         (["path,part", "a.png,first"], "row 2: part: expected a number from 0, found 'first'"),
         (["path,part", "a.png,-1"], "row 2: part: expected a number from 0, found '-1'"),
+        (["path,position", "a.png,x"], "row 2: position: expected a number from 0, found 'x'"),
+        (["path,examination", "a.png,3000000000"], "row 2: examination: expected a number from 0, found '3000000000'"),
         (["path,boxes", "a.png,1 2 3"], "row 2: boxes: expected x y width height, found '1 2 3'"),
         (["path,boxes", "a.png,1 2 3 4; 1 2 0 4"], "row 2: boxes: expected x y width height, found '1 2 0 4'"),
         (["path,boxes", "a.png,nan 2 3 4"], "row 2: boxes: expected x y width height"),

@@ -8,7 +8,8 @@ from conftest import blob, picture
 from cbir_cli.reports.curves import Curve, Curves
 from cbir_cli.reports.gallery import Case, Neighbour, Row, Tile
 from cbir_cli.reports.look import Look
-from cbir_cli.reports.page import page
+from cbir_cli.reports.page import Section, page
+from cbir_cli.reports.tables import Table
 
 pytestmark = MARKS
 
@@ -242,3 +243,18 @@ def test_nothing_runs_over(browser: Browser, html: str, width: int) -> None:
     browser.run("document.getElementById('large').close()")
     browser.run("document.querySelectorAll('#case-1 .tile .zoom')[1].focus()")
     assert browser.run(wide)
+
+
+def test_measures_of_classes_with_long_names_fit_a_laptop(browser: Browser) -> None:
+    """Names break at their separators, so that no column is beyond the edge."""
+    words = "△ better in deletion only", "△ better in insertion only"
+    areas = "0.922 [0.897, 0.946]", "0.915", "0.914"
+    heads = "maps by", "class", "on", "vs random map", "vs random network", "queries", *("insertion", "a", "b") * 2
+    line = "input-t-gradient", "seborrheic_keratosis_of_the_trunk", "result", *words, "120", *areas, *areas
+    section = Section("measures", "Measures", tables=[Table("Areas", heads, [line])])
+    browser.open(page(title="t", cases=[], sections=[section]), 1366)
+    wide, lines = browser.run(
+        "const e = document.querySelector('.scroll'), f = document.querySelector('.flag');"
+        "return [e.scrollWidth - e.clientWidth, f.clientHeight / parseFloat(getComputedStyle(f).lineHeight)]"
+    )
+    assert wide <= 0 and lines < 3

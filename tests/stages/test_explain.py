@@ -66,6 +66,15 @@ def test_maps_and_their_uncertainty(monkeypatch, together):
         assert not found.any() and scale == 0
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_pixels_are_rounded_some_at_a_time(monkeypatch, count):
+    monkeypatch.setattr(explain, "_TOGETHER", 2)
+    pixels = np.random.default_rng(count).random((count, 3, 4), np.float32)
+    found = explain._levels(pixels)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, np.rint(pixels * 255))
+
+
 def test_maps_of_nothing_are_kept_and_counted(caplog):
     """A query is not judged by its other results alone where the map of one is zero everywhere."""
 

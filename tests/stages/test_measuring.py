@@ -204,6 +204,18 @@ def test_maps_are_compared_with_their_sign_one_by_one():
             assert found.cascade[row, column] == pytest.approx(expected, abs=5e-3)  # of maps in 16 bits
 
 
+@pytest.mark.parametrize("together", [1, 2])
+def test_maps_are_ranked_some_at_a_time(monkeypatch, together):
+    found = []
+    for some in (64, together):
+        monkeypatch.setattr(measuring, "_TOGETHER", some)
+        pairs, method = answers(), Method("m", of_each_pair, {})
+        made = explain.explain_pairs(pairs, Watched(), method, SPACE, "f")
+        found.append(plan(whats=["randomisation"]).measure(made, pairs, method).randomisation.cascade)
+    assert len(found[0]) > 2 and np.ptp(found[0]) > 0
+    np.testing.assert_array_equal(*found)
+
+
 def test_uncertainty_is_not_compared():
     def both(encoder, queries, results):
         maps = signed(encoder, queries, results)

@@ -13,7 +13,8 @@ from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import SourceError
 from cbir_cli.index import exact
 from cbir_cli.splits import SplitRow
-from cbir_cli.stages.query import Guard, Queries, search, search_split
+from cbir_cli.stages.guards import Filters, Guard
+from cbir_cli.stages.query import Queries, Wanted, search, search_split
 
 TEXT = ("path", "patient", "study", "view", "source", "split", "sex", "content", "seen")
 
@@ -66,7 +67,7 @@ def test_guard_is_the_plain_loop(rows, asked, same, keys):
     rows = [(f"i{n}", *row) for n, row in enumerate(rows)]
     query = ("i0", *asked)
     index = index_of(rows, "here" if same else "there", "key" if keys else "other")
-    guard = Guard(index, Queries(np.zeros((1, 1), np.float32), table([query]), "here"))
+    guard = Guard(index.embedding.items, table([query]), Filters(), same_source=same)
     expected = [not twin(query, row, same, keys, rows) for row in rows]
     assert mask(guard.allowed(0), len(expected)) == expected
     within = np.arange(0, len(rows), 2)
@@ -80,7 +81,7 @@ def test_search_leaves_out_and_ranks_the_rest():
     found = {a.query: a.rows.tolist() for a in search(index, queries, 4)}
     assert found == {0: [2, 3], 1: [2, 3], 2: [1, 3, 0], 3: [2, 1, 0]}
     assert {a.query: a.rows.tolist() for a in search(index, queries, 1)} == {0: [2], 1: [2], 2: [1], 3: [2]}
-    assert all(a.distances[0] == 0 for a in search(index, queries, 2, same=True))
+    assert all(a.distances[0] == 0 for a in search(index, queries, 2, Wanted(Filters(exclude="none"))))
 
 
 def test_search_split_stays_within_catalogues():
@@ -115,8 +116,8 @@ def test_empty_sides(counts):
 
 def test_the_same_person_under_other_keys_is_said(caplog):
     index = index_of([("a", "p", "", "1")], pseudonyms="another")
-    Guard(index, Queries(np.zeros((1, 1), np.float32), table([("b", "p", "", "2")])))
+    Guard(index.embedding.items, table([("b", "p", "", "2")]), Filters(), same_source=False)
     assert "hidden with different keys" in caplog.text
     caplog.clear()
-    Guard(index, Queries(np.zeros((1, 1), np.float32), table([("b", "", "", "2")])))
+    Guard(index.embedding.items, table([("b", "", "", "2")]), Filters(), same_source=False)
     assert not caplog.text

@@ -9,12 +9,15 @@ ideal : (Q, N) float64
     Relevance of every image in the catalogue of each query, in any order.
 relevant : (Q,) int
     Number of relevant images in the catalogue of each query.
+total : (Q,) float64
+    Sum of the relevance of every image in the catalogue of each query.
 size : (Q,) int
     Number of images in the catalogue of each query.
 k : int
     Cut-off: the first k results count. A metric without this parameter takes none (``r-precision``).
 
-The constant ``RELEVANCE`` says which relevance is meant: ``"graded"`` (expert ranks) or ``"binary"`` (labels).
+The constant ``RELEVANCE`` says which relevance is meant: ``"graded"`` (expert ranks), ``"binary"`` (one label), or one
+of those in ``cbir_cli.shared_labels`` (sets of labels).
 
 Undefined values: the result is a masked array of shape (Q,), masked where the metric is not defined for a query (say,
 nothing in the catalogue is relevant), and never NaN. Callers leave masked queries out of the mean and count them.

@@ -1,0 +1,30 @@
+"""The searcher of an index: its kind, its vectors and its payload together."""
+
+import logging
+from typing import Any
+
+from cbir_cli import registry
+from cbir_cli.artifacts import files
+from cbir_cli.artifacts.index import Index
+
+log = logging.getLogger("cbir")
+
+
+def searcher(index: Index) -> Any:
+    """Return what answers queries over an open index, an object with ``search`` as in ``index/exact``.
+
+    Raises
+    ------
+    ArtifactError
+        If the payload is damaged; the message names the file.
+    """
+    backend = registry.load("index", index.kind)
+    with files.reading(index.embedding.name):
+        return backend.open(index.embedding.vectors, index.payload, **index.parameters)
+
+
+def say(used: Any, count: int) -> None:
+    """Say how much of ``count`` images a searcher has looked at, if it does not look at all."""
+    looked_at = getattr(used, "looked_at", None)
+    if looked_at is not None and len(looked_at):
+        log.info("looked at %.1f %% of the images for a query, in the mean", 100 * looked_at.mean() / max(1, count))
