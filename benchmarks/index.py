@@ -28,7 +28,7 @@ import numpy as np
 
 from cbir_cli.artifacts import files
 from cbir_cli.artifacts import index as indexes
-from cbir_cli.stages.query import searcher
+from cbir_cli.stages.searchers import searcher
 
 K, BATCH, ASKED = 10, 100, 1000
 

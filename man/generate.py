@@ -89,7 +89,8 @@ STATUS = {
     "0": "Done.",
     "1": "Wrong data, a file that cannot be used, or an error at run time: one line on standard error says which.",
     "2": "The command line is wrong.",
-    "3": "Done, but some images could not be read; each is named on standard error. --on-error skip makes it 0.",
+    "3": "Done, but some images could not be read, or ids to be removed are not there; they are named on standard "
+    "error. For images --on-error skip makes it 0.",
     "130, 143": "Interrupted or terminated.",
     "141": "The reader of standard output went away.",
 }
