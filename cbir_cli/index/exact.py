@@ -45,11 +45,15 @@ def build(vectors: ndarray, *, metric: str, coordinates: int = 64) -> dict[str, 
         May be a memory map. For ``ssim`` the rows are S x S images, row by row, whole values from 0 to 255.
     metric : str
         ``l2``, ``cosine`` or ``ssim``.
+    coordinates : int
+        Numbers of each vector in the first pass of a search, at most a quarter of all and 100; 0 for no first pass.
+        Answers do not depend on it.
 
     Returns
     -------
     dict of str to ndarray
-        ``squared_norms`` (N,) float64, or for ``ssim`` ``window_sums`` (N, W) uint16 and ``window_spreads`` (N, W)
+        ``squared_norms`` (N,) float64, and where a first pass helps ``basis`` (D, coordinates - 1) float64 and
+        ``reduced`` (N, coordinates) float32; or for ``ssim`` ``window_sums`` (N, W) uint16 and ``window_spreads`` (N, W)
         uint32, W = (S - 6)^2: 6 bytes a window.
 
     Raises
@@ -77,6 +81,8 @@ def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, coordina
         As ``build`` made it; the arrays may be memory maps.
     metric : str
         As given to ``build``.
+    coordinates : int
+        As given to ``build``; the payload tells whether there is a first pass.
 
     Raises
     ------
