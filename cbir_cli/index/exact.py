@@ -53,8 +53,8 @@ def build(vectors: ndarray, *, metric: str, coordinates: int = 64) -> dict[str, 
     -------
     dict of str to ndarray
         ``squared_norms`` (N,) float64, and where a first pass helps ``basis`` (D, coordinates - 1) float64 and
-        ``reduced`` (N, coordinates) float32; or for ``ssim`` ``window_sums`` (N, W) uint16 and ``window_spreads`` (N, W)
-        uint32, W = (S - 6)^2: 6 bytes a window.
+        ``reduced`` (N, coordinates) float32; or for ``ssim`` ``window_sums`` (N, W) uint16 and ``window_spreads``
+        (N, W) uint32, W = (S - 6)^2: 6 bytes a window.
 
     Raises
     ------
