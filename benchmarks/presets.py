@@ -270,17 +270,20 @@ PRESETS = {
         changed=("test=0.3", "lr=1e-3"),  # no official test images; as above
     ),
     # Liver in the slice or not, as many of each: random 0.5. The height in the body, which decides most of it, is seen
-    # by any convolutions, so untrained networks are good already. Line and margin were set after two trials, with seeds
-    # 11 and 12: 0.753 and 0.800, untrained 0.685 and 0.736.
+    # by any convolutions, so untrained networks are good already. Settings, line and margin follow from trials with the
+    # seeds 11 and 12; the last of them, with these settings, had 0.840 with seed 12, untrained 0.736.
     "liver": Preset(
         ("-n", "160", "--size", "96", "--kind", "ct"),
         precision,
         "mean-precision@5",
         ("liver",),
-        line=0.70,
-        margin=0.04,
-        epochs=60,  # of 250
-        changed=("lr=0.5",),  # 0.05 is for four times as many steps, and for weights that were trained before
+        line=0.75,
+        margin=0.05,
+        epochs=80,  # of 250
+        # 0.05 is for four times as many steps, and for weights that were trained before. The noise of a scanner, which
+        # both views share, is a shortcut: blur, as in the official code of SimSiam, hides it, and the epoch is chosen
+        # on patients of the training set, since the last is often not the best.
+        changed=("lr=0.5", "blur=0.5", "validation=0.2", "selection=mean-precision@5"),
         architecture="resnet-tiny",
     ),
 }
