@@ -1,6 +1,5 @@
 """What made an artifact: one entry a stage, without clock time, host name or absolute path."""
 
-import importlib.metadata
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -32,11 +31,13 @@ def entry(
     libraries : iterable of str
         Distributions whose version matters to the result.
     """
+    from importlib.metadata import version  # slow to import; reading a history needs none
+
     made: Entry = {
         "command": command,
         "parameters": {key: _public(value) for key, value in sorted(parameters.items())},
         "inputs": dict(sorted((inputs or {}).items())),
-        "libraries": {"cbir": __version__, **{name: importlib.metadata.version(name) for name in libraries}},
+        "libraries": {"cbir": __version__, **{name: version(name) for name in libraries}},
     }
     if seed is not None:
         made["seed"] = seed

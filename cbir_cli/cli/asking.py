@@ -7,20 +7,23 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cbir_cli.artifacts import embeddings, files
 from cbir_cli.artifacts.index import Index
 from cbir_cli.cli import options, sources
-from cbir_cli.data import Source
 from cbir_cli.errors import ArtifactError, UsageError
-from cbir_cli.records import Record
 from cbir_cli.stages import asked
 from cbir_cli.stages.diversity import Diversity
-from cbir_cli.stages.encoding import Encoder, Settings
 from cbir_cli.stages.guards import Filters
 from cbir_cli.stages.query import Queries, Wanted
+
+if TYPE_CHECKING:
+    from cbir_cli.data import Source
+    from cbir_cli.records import Record
+    from cbir_cli.stages.encoding import Encoder, Settings
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class Asking:
     on_error: str
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """Where networks run."""
+        from cbir_cli.stages.encoding import Settings
+
         return Settings("auto", self.device, self.threads)
 
 
@@ -107,7 +112,7 @@ class Asked:
         artifact = self._stack.enter_context(files.open_artifact(path, embeddings.KIND, "cbir-index"))
         return asked.from_embedding(embeddings.read(artifact), index)
 
-    def _embed(self, encoder: Encoder, index: Index, ask: Asking) -> tuple[Queries, dict[str, str]]:
+    def _embed(self, encoder: "Encoder", index: Index, ask: Asking) -> tuple[Queries, dict[str, str]]:
         from cbir_cli.artifacts import pseudonyms
         from cbir_cli.stages import embed as embedding
         from cbir_cli.stages import streaming

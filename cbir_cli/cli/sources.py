@@ -6,15 +6,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cbir_cli.artifacts import files, saliency
-from cbir_cli.artifacts.model import Model
+from cbir_cli.artifacts import files
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
-from cbir_cli.data import Source, read_source
-from cbir_cli.data._files import drop_missing
 from cbir_cli.distributed import launched
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.records import Flow, Record, images
+
+if TYPE_CHECKING:  # a query of stored vectors reads no image, and starts without what reads them
+    from cbir_cli.artifacts.model import Model
+    from cbir_cli.artifacts.saliency import Maps
+    from cbir_cli.data import Source
 
 log = logging.getLogger("cbir")
 
@@ -30,7 +33,7 @@ def read_images(
     flow_follows: bool = False,
     output: str = files.STDIO,
     hide: Pseudonyms,
-) -> Source:
+) -> "Source":
     """Read an image source, or ``$CBIR_DATA`` when none is named, and show its flow table.
 
     With ``flow_follows`` the caller leaves out more images and shows the table then. No image may be the ``output``.
@@ -43,6 +46,8 @@ def read_images(
     SourceError
         If it holds no image.
     """
+    from cbir_cli.data import read_source
+
     text = text or os.environ.get("CBIR_DATA", "")
     if not text:
         raise UsageError("no images: give SOURCE (a folder, an image, a manifest, READER:ROOT or -), or set CBIR_DATA")
@@ -58,8 +63,10 @@ def read_images(
     return source
 
 
-def present(source: Source) -> list[Record]:
+def present(source: "Source") -> list[Record]:
     """Return the images of a source that are there, for a command that does not read them; the others are named."""
+    from cbir_cli.data._files import drop_missing
+
     missing = [record.relative for record in source.records if not record.path.is_file()]
     drop_missing(source.flow, missing)
     return [record for record in source.records if record.path.is_file()]
@@ -82,7 +89,7 @@ def is_hdf5(text: str) -> bool:
 
 
 @contextmanager
-def open_maps(text: str) -> Iterator[saliency.Maps]:
+def open_maps(text: str) -> Iterator["Maps"]:
     """Open a maps artifact.
 
     Raises
@@ -90,13 +97,15 @@ def open_maps(text: str) -> Iterator[saliency.Maps]:
     UsageError
         If several processes are to read one pipe.
     """
+    from cbir_cli.artifacts import saliency
+
     if text == files.STDIO and launched().together:
         raise UsageError("several processes cannot read one pipe: give MAPS as a file")
     with files.open_artifact(text, saliency.KIND) as artifact:
         yield saliency.read(artifact)
 
 
-def warn_of_other_key(model: Model, pseudonyms: str) -> None:
+def warn_of_other_key(model: "Model", pseudonyms: str) -> None:
     """Warn when the patients of a model and of a table were hidden with different keys, so cannot be matched."""
     if model.split and model.pseudonyms != pseudonyms:
         log.warning(

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from cbir_cli.artifacts.run import RunRow
 from cbir_cli.records import POSITIVE, UNCERTAIN
-from cbir_cli.scores import Score, metric_names
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from cbir_cli.reports.tables import Table
+    from cbir_cli.scores import Score
 
 
 def show_run(rows: Iterable[RunRow]) -> None:
@@ -33,11 +33,12 @@ def show_run(rows: Iterable[RunRow]) -> None:
     _console().print(grid)
 
 
-def show_scores(scores: Sequence[Score]) -> None:
+def show_scores(scores: "Sequence[Score]") -> None:
     """Print scores as the papers do: a row for each metric, a column for each file, chance last."""
     from pathlib import Path
 
     from cbir_cli.reports import tables
+    from cbir_cli.scores import metric_names
 
     files = list(dict.fromkeys(score.method for score in scores))
     stems = [Path(name).stem for name in files]

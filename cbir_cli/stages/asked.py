@@ -3,15 +3,17 @@
 import logging
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cbir_cli.artifacts.embeddings import Embedding
 from cbir_cli.artifacts.index import Index
 from cbir_cli.errors import ArtifactError
-from cbir_cli.stages.encoders import open_encoder, reopen
-from cbir_cli.stages.encoding import Settings
-from cbir_cli.stages.networks import Network
 from cbir_cli.stages.query import Queries
-from cbir_cli.stages.ssim import Ssim
+
+if TYPE_CHECKING:
+    from cbir_cli.stages.encoding import Settings
+    from cbir_cli.stages.networks import Network
+    from cbir_cli.stages.ssim import Ssim
 
 log = logging.getLogger("cbir")
 
@@ -49,8 +51,8 @@ def from_embedding(embedding: Embedding, index: Index) -> Queries:
 
 
 def find_encoder(
-    chosen: str | None, index: Index, index_path: str, settings: Settings, *, environment: bool = True
-) -> Network | Ssim:
+    chosen: str | None, index: Index, index_path: str, settings: "Settings", *, environment: bool = True
+) -> "Network | Ssim":
     """Return the encoder of an index, for what is not yet embedded.
 
     Tries the model that was named, ``$CBIR_MODEL`` (unless ``environment`` is false, for indexes of other models), the
@@ -61,6 +63,8 @@ def find_encoder(
     ArtifactError
         If the model that was named is of another space, or none is found; the message says where was looked.
     """
+    from cbir_cli.stages.encoders import open_encoder, reopen
+
     space = index.embedding.space
     settings = replace(settings, compat=space.compat)
     if built_in := reopen(space, settings):
