@@ -26,7 +26,7 @@ def sliding(height: int, width: int, *, box: int, stride: int) -> Iterator[tuple
     height, width : int
         Of the image, in pixels.
     box : int
-        Side of a box, in pixels; at most twice the longer side of the image, all of which such a box hides in most
+        Side of a box, in pixels; at most twice the longer side of the image, or 64: all of it is hidden by such a box in most
         places.
     stride : int
         From one box to the next, in pixels; at most ``box``, so that every pixel is covered.
@@ -46,9 +46,9 @@ def sliding(height: int, width: int, *, box: int, stride: int) -> Iterator[tuple
     >>> list(sliding(2, 3, box=2, stride=2))
     [(0, 2, 0, 2), (0, 2, 2, 3)]
     """
-    most = 2 * max(height, width)
+    most = max(64, 2 * height, 2 * width)
     if not 1 <= box <= most:
-        raise UsageError(f"expected a box from 1 to {most} pixels, twice the image's side, found {box}")
+        raise UsageError(f"expected a box from 1 to {most} pixels, found {box}")
     rows, columns = _spans(height, box, stride), _spans(width, box, stride)
     return ((*row, *column) for row in rows for column in columns)
 

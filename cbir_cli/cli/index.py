@@ -75,7 +75,8 @@ def run(
         stores.load(embedding, kind, uri, collection, output=output, settings=settings, allow_leaks=allow_leaks)
         return 0
     if uri or collection:
-        raise UsageError(f"--{'uri' if uri else 'collection'} is for the kinds {', '.join(registry.names('stores'))}")
+        option = "uri" if uri else "collection"
+        raise UsageError(f"--{option} does not go with --kind {kind or 'exact'}, which makes a file")
     asking.check_one_stdin(embedding, *changes.add, remove or "")
     files.check_output(output, *changes.add, remove)
     with ExitStack() as stack:

@@ -88,7 +88,7 @@ def _console() -> "Console":
     return Terminal()
 
 
-def _spell(score: Score | None) -> str:
+def _spell(score: "Score | None") -> str:
     from cbir_cli.reports import tables
 
     return tables.NONE if score is None else tables.spell(score.mean, score.minimum, score.maximum, digits=2)

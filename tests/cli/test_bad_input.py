@@ -91,7 +91,7 @@ LINES = [
     (["embed", "-m", "cnn.h5", "maps.h5", "--shard", "1/2"], 2, "cbir embed: a maps artifact goes with a cbir model"),
     (["embed", "-m", "ssim", "maps.h5"], 2, "cbir embed: a maps artifact goes with a cbir model"),
     (["embed", "-m", "ig.h5", "held.maps.h5"], 1, "cbir embed: held.maps.h5: no such file or folder"),
-    (["index", "cnn.emb.h5", "--kind", "tree"], 2, "cbir index: unknown index method 'tree': known: exact"),
+    (["index", "cnn.emb.h5", "--kind", "tree"], 2, "cbir index: unknown index method 'tree': known: community, exact,"),
     (["index", "cnn.emb.h5", "--set", "leaves=3"], 2, "cbir index: unknown parameter of index kind exact 'leaves'"),
     (["saliency", "-m", "cnn.h5", "nih:set", "--method", "deep"], 2, "cbir saliency: unknown saliency method 'deep'"),
     (["saliency", "-m", "cnn.h5", "nih:set", "--set", "begin=1"], 2,

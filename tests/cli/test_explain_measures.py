@@ -399,7 +399,7 @@ WRONG = {
     ),
     "too large a box": (
         ["--method", "occlusion", "--set", "box=100000"],
-        "expected a box from 1 to 64 pixels, twice the image's side, found 100000",
+        "expected a box from 1 to 64 pixels, found 100000",
     ),
     "no maps": (["--method", "none", "--measure", "insertion"], "--measure needs maps; method none makes none"),
     "variant": (["--measure", "deletion", "--set", "measure.variant=x"], "unknown variant 'x': known: code, paper"),

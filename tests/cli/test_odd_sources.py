@@ -72,7 +72,7 @@ def test_names_that_break_lines_in_other_formats(good, made, tmp_path, form):
 def test_messages_stay_on_their_line(cbir, made):
     ran = cbir("query", "odd:idx.h5", "worse/new\nline.png", "-k", "1", "--format", "json", cwd=made)
     assert ran.status == 0
-    assert ran.err.splitlines()[0] == "worse/new line.png: read as one image"
+    assert "worse/new line.png: read as one image" in ran.err.splitlines()
 
 
 def test_a_page_of_odd_names(good, made, tmp_path):
