@@ -26,7 +26,7 @@ def sliding(height: int, width: int, *, box: int, stride: int) -> Iterator[tuple
     height, width : int
         Of the image, in pixels.
     box : int
-        Side of a box, in pixels; at most twice the longer side of the image, or 64: all of it is hidden by such a box in most
+        Side of a box, in pixels; at most twice the longer side of the image, or 64: such a box hides all of it in most
         places.
     stride : int
         From one box to the next, in pixels; at most ``box``, so that every pixel is covered.

@@ -16,8 +16,8 @@ from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.cli.index import run as index_command
 from cbir_cli.errors import ArtifactError, CbirError, UsageError
 from cbir_cli.stages import growing
-from cbir_cli.stages.joined import Stacked
 from cbir_cli.stages.guards import Filters
+from cbir_cli.stages.joined import Stacked
 from cbir_cli.stages.query import Queries, Wanted, search
 
 IMAGES = {record.id: (record, content, vector) for record, content, vector in map(image, range(16))}
