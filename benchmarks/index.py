@@ -168,7 +168,7 @@ def measure(count: int, kinds: list[str], folder: Path, rounds: int) -> tuple[li
             "faiss-flat": lambda: flat.search(queries[:BATCH], K),
         }
         read = fastest({"read": lambda: bare @ queries[0]}, 3 * rounds)["read"]
-        ones, hundreds = fastest(calls, 3 * rounds), fastest(batches, rounds)
+        ones, hundreds = fastest(calls, 20 * rounds), fastest(batches, rounds)
     for row in rows:
         row.one, row.batch = ones[row.kind], BATCH / hundreds[row.kind]
     return rows, count * _vectors.WIDTH * 4 / read / 1e9
