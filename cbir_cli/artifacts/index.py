@@ -94,7 +94,9 @@ def read(artifact: files.Artifact) -> Index:
     """
     embedding = embeddings.read(artifact)
     with files.reading(artifact.name):
-        group = artifact.file["uns/index"]
+        group, ids = artifact.file["uns/index"], embedding.items.stored("_index")
+        if not (ids[1:] > ids[:-1]).all():
+            raise ValueError("its rows are not in the order of their ids")
         return Index(
             embedding,
             kind=str(group["kind"].asstr()[()]),
