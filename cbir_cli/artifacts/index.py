@@ -68,6 +68,7 @@ def write(
             order=order,
         )
         file.flush()
+        file.check()
         vectors = (
             np.memmap(file.path, np.float32, "r", file["X"].id.get_offset(), file["X"].shape)
             if len(order)
