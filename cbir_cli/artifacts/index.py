@@ -51,13 +51,15 @@ def write(
     *,
     history: Sequence[Entry],
     measured: Callable[[dict[str, np.ndarray]], dict[str, Any]] | None = None,
+    changes: files.Artifact | None = None,
 ) -> None:
     """Write an index artifact; ``build`` gets the vectors in their final order and returns the payload.
 
-    ``measured`` gets the payload and returns what is to be said of it, if anything.
+    ``measured`` gets the payload and returns what is to be said of it, if anything. ``changes`` is the index that this
+    one is to replace, if any (see ``files.create``).
     """
     order = np.argsort(embedding.items.ids, kind="stable")
-    with files.create(target, KIND, history) as file:
+    with files.create(target, KIND, history, changes=changes) as file:
         embeddings.write_body(
             file,
             embedding.vectors,

@@ -92,6 +92,7 @@ def write(
         lambda vectors: backend.build(vectors, **parameters, **how) if kept is None else kept,
         history=history.join(*(artifact.history for artifact in opened), [entry]),
         measured=getattr(backend, "measured", None),
+        changes=base if old else None,
     )
     return 3 if absent else 0
 

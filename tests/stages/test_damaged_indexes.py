@@ -1,5 +1,6 @@
 """What a damaged index says of itself is one line, whoever reads it; and it is not handed on to another."""
 
+import inspect
 import json
 import resource
 import shutil
@@ -126,3 +127,23 @@ def test_vectors_that_found_no_room_are_not_mapped(tmp_path, monkeypatch, cbir):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert ran.status == 1 and "idx.h5: " in ran.error
     assert (tmp_path / "idx.h5").read_bytes() == b"old"
+
+
+def test_two_commands_that_change_an_index_at_once(made, cbir, good, tmp_path, monkeypatch):
+    path, first, second = tmp_path / "idx.h5", tmp_path / "first", tmp_path / "second"
+    shutil.copy(made / "exact.h5", path)
+    first.write_text("i00\n")
+    second.write_text("i01\n")
+    build = exact.build
+
+    def slow(*given, **parameters):
+        monkeypatch.setattr(exact, "build", build)
+        good("index", path, "--remove", first, "-o", path, "-q")
+        return build(*given, **parameters)
+
+    slow.__signature__ = inspect.signature(build)
+    monkeypatch.setattr(exact, "build", slow)
+    ran = cbir("index", path, "--remove", second, "-o", path, "-q")
+    assert ran.status == 1 and ran.error.endswith("another command has replaced it meanwhile; nothing was written")
+    found = good("query", path, made / "more.h5", "-k", "60", "-q").out
+    assert "i00" not in found and "i01" in found and sorted(tmp_path.iterdir()) == [first, path, second]
