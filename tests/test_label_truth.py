@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from growth import image, write_embedding
 
 from cbir_cli import shared_labels
 from cbir_cli.artifacts.run import RunRow, tsv
@@ -131,3 +132,28 @@ def test_the_command_scores_one_label_and_sets_of_labels(tmp_path):
         evaluating.evaluate([str(path)], metrics=["p@3"], label="A", settings=["labels=B"])
     with pytest.raises(UsageError, match="unknown label 'D'"):
         evaluating.evaluate([str(path)], metrics=["acg@4"], settings=["labels=D"])
+
+
+def test_the_index_completes_a_run_that_has_the_labels_of_the_task_alone(tmp_path, caplog):
+    def codes(number):
+        return {"A": number % 2, "B": number % 3 % 2, "C": int(number > 4)}
+
+    images = [image(n, patient=f"P{n}", labels=codes(n)) for n in range(8)]
+    items = write_embedding(tmp_path / "emb.h5", images)
+    pairs = [(q, r, rank) for q in (1, 4) for rank, r in enumerate([n for n in range(8) if n != q], start=1)]
+
+    def scored(name, take, query=str):
+        rows = [
+            RunRow(query(f"ward/{q:02d}"), rank, f"ward/{r:02d}", float(rank), take(codes(q)), take(codes(r)))
+            for q, r, rank in pairs
+        ]
+        (tmp_path / name).write_text("".join(tsv(rows)))
+        return evaluating.evaluate(
+            [str(tmp_path / name)], items=items, metrics=["acg@3", "acg-p-total@5"], settings=["labels=A,B,C"]
+        )
+
+    whole = [(score.mean, score.random) for score in scored("whole.tsv", dict)]
+    assert [(score.mean, score.random) for score in scored("task.tsv", lambda all: {"A": all["A"]})] == whole
+    assert not caplog.records
+    scored("other.tsv", lambda all: {"A": all["A"]}, lambda key: f"elsewhere/{key}")
+    assert "no query states B, C" in caplog.text

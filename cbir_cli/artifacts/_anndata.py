@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cbir_cli.errors import ArtifactError
 from cbir_cli.records import MISSING
 
 
@@ -113,5 +114,14 @@ def stored(group: h5py.Group, name: str) -> np.ndarray:
 
 
 def decoded(values: np.ndarray) -> np.ndarray:
-    """Return text of dtype S as dtype U."""
-    return np.strings.decode(values, "utf-8")
+    """Return text of dtype S as dtype U.
+
+    Raises
+    ------
+    ArtifactError
+        If it is none. Columns are read late, by whoever needs them, so this is no ValueError for the reader to catch.
+    """
+    try:
+        return np.strings.decode(values, "utf-8")
+    except UnicodeDecodeError as error:
+        raise ArtifactError("damaged: a column of text is not UTF-8 (cbir verify tells in which file)") from error

@@ -17,6 +17,11 @@ class _Unfailing(io.FileIO):
 
     error: OSError | None = None
 
+    def check(self) -> None:
+        """Raise the write that failed, if one did."""
+        if self.error:
+            raise self.error
+
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
         done = 0
@@ -37,15 +42,18 @@ class _Unfailing(io.FileIO):
 
 @contextmanager
 def hdf5(path: str) -> Iterator[h5py.File]:
-    """Open a new HDF5 file whose attribute ``path`` tells where it is; raise a failed write after it is closed."""
+    """Open a new HDF5 file; raise a failed write after it is closed.
+
+    Its attribute ``path`` tells where it is, and ``check()`` raises a failed write before: whoever maps what was
+    written into memory has to ask first, since what is not there is no error then but a signal.
+    """
     with _Unfailing(path, "r+") as raw:
         try:
             with h5py.File(raw, "w") as file:
-                file.path = path
+                file.path, file.check = path, raw.check
                 yield file
         except Exception:
             if raw.error:
                 raise raw.error from None
             raise
-        if raw.error:
-            raise raw.error
+        raw.check()

@@ -179,7 +179,7 @@ def read(artifact: files.Artifact) -> Embedding:
             model_fingerprint=uns["model-fingerprint"].asstr()[()],
             input=dict(json.loads(uns["input"].asstr()[()])),
             outputs=_anndata.column(uns, "outputs").tolist(),
-            targets=_anndata.column(uns, "targets").tolist(),
+            targets=[name for name in _anndata.column(uns, "targets").tolist() if name in table.label_names],
         )
         if not all(isinstance(getattr(space, name), str) for name in _TEXTS):
             raise ValueError("the space of its vectors is not told in text")

@@ -135,7 +135,12 @@ def check_output(target: str, *inputs: str | Path | None, text: bool = False) ->
 
 @contextmanager
 def create(
-    target: str, kind: str, history: Sequence[dict[str, Any]], *, shard: tuple[int, int] = (1, 1)
+    target: str,
+    kind: str,
+    history: Sequence[dict[str, Any]],
+    *,
+    shard: tuple[int, int] = (1, 1),
+    changes: Artifact | None = None,
 ) -> Iterator[h5py.File]:
     """Write an artifact to a file or, as ``-``, to standard output; nothing appears there until it is whole.
 
@@ -149,6 +154,9 @@ def create(
         All stages up to and including this one.
     shard : tuple of int
         Part I of N, where the artifact is one of several to be merged; (1, 1) is the whole.
+    changes : Artifact, optional
+        What it was made from: if that is the target itself, and another command has replaced it since it was opened,
+        this one is refused, or what the other has done would be lost.
 
     Yields
     ------
@@ -171,6 +179,10 @@ def create(
         _payload.seal(temporary)
         with open_artifact(temporary, kind):
             pass
+        if changes is not None and os.path.realpath(target) == os.path.realpath(changes.file.filename):
+            opened = os.fstat(changes.file.id.get_vfd_handle())  # it is open, so no other file has its number
+            if not (os.path.exists(target) and os.path.samestat(opened, os.stat(target))):
+                raise ArtifactError(f"{spelt(target)}: another command has replaced it meanwhile; nothing was written")
 
 
 def write_text(target: str, text: str) -> None:

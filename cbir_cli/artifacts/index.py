@@ -51,13 +51,15 @@ def write(
     *,
     history: Sequence[Entry],
     measured: Callable[[dict[str, np.ndarray]], dict[str, Any]] | None = None,
+    changes: files.Artifact | None = None,
 ) -> None:
     """Write an index artifact; ``build`` gets the vectors in their final order and returns the payload.
 
-    ``measured`` gets the payload and returns what is to be said of it, if anything.
+    ``measured`` gets the payload and returns what is to be said of it, if anything. ``changes`` is the index that this
+    one is to replace, if any (see ``files.create``).
     """
     order = np.argsort(embedding.items.ids, kind="stable")
-    with files.create(target, KIND, history) as file:
+    with files.create(target, KIND, history, changes=changes) as file:
         embeddings.write_body(
             file,
             embedding.vectors,
@@ -68,6 +70,7 @@ def write(
             order=order,
         )
         file.flush()
+        file.check()
         vectors = (
             np.memmap(file.path, np.float32, "r", file["X"].id.get_offset(), file["X"].shape)
             if len(order)
@@ -94,7 +97,9 @@ def read(artifact: files.Artifact) -> Index:
     """
     embedding = embeddings.read(artifact)
     with files.reading(artifact.name):
-        group = artifact.file["uns/index"]
+        group, ids = artifact.file["uns/index"], embedding.items.stored("_index")
+        if not (ids[1:] > ids[:-1]).all():
+            raise ValueError("its rows are not in the order of their ids")
         return Index(
             embedding,
             kind=str(group["kind"].asstr()[()]),

@@ -53,7 +53,7 @@ def check(vectors: ndarray, metric: str, wish: Wish, **whole: int) -> None:
             raise UsageError(f"vectors that are compared by {metric} are searched by --kind exact alone")
         raise unknown("metric", metric, _faiss.METRICS)
     if not 0 < wish.recall < 1:
-        raise UsageError(f"expected a recall between 0 and 1, found {wish.recall}")
+        raise UsageError(f"expected a recall above 0 and below 1, found {wish.recall:g}; --kind exact has all")
     for name, value in {**whole, "rerank": wish.rerank, "sample": wish.sample, "seed": wish.seed}.items():
         if not 0 <= value < 2**31:
             raise UsageError(f"expected {name} from 0 to {2**31 - 1}, found {value}")
@@ -114,13 +114,19 @@ def adjust(
 
 
 def measured(payload: dict[str, ndarray], effort_name: str, **more: Any) -> dict[str, Any]:
-    """Return in words what was chosen and what recall was measured, for those who describe an index."""
-    chosen, recalls = payload["effort"].tolist(), payload["recall"].tolist()
+    """Return in words what was chosen and what recall was measured, for those who describe an index.
+
+    Raises
+    ------
+    ShapeError
+        If the payload is damaged.
+    """
+    chosen, recalls = effort(payload), _faiss.number(payload, "recall", (2,), "f8").tolist()
     return {
         **more,
         effort_name: chosen[0],
         "rerank": chosen[1],
         f"recall@{_effort.FIRST}": round(recalls[0], 4),
         f"recall@{_effort.SECOND}": round(recalls[1], 4),
-        "sample": int(payload["sample"][0]),
+        "sample": int(_faiss.number(payload, "sample", (1,), "i8")[0]),
     }

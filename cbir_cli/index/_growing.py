@@ -132,7 +132,8 @@ class Growing:
         far = self._edges.distances[query, : len(rows)].astype(np.float64)
         edges = np.where(1 - far >= self._threshold, np.maximum(1 - far, 0), 0)
         nodes = stored.nodes[rows]
-        strengths = edges + np.where(nodes >= 0, stored.strengths[nodes], 0)
+        strengths = edges.copy()
+        strengths[nodes >= 0] += stored.strengths[nodes[nodes >= 0]]
         degree = edges.sum()
         total = stored.total + 2 * degree or 1.0
         gains = gain(edges, degree, strengths, total)

@@ -1,5 +1,6 @@
 """Score runs, embeddings and, in ``localisation``, maps: the library behind ``cbir evaluate``."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,8 @@ from cbir_cli.scores import Score
 from cbir_cli.splits import SplitRow
 from cbir_cli.stages import leaks, localisation
 from cbir_cli.tasks import find_label
+
+log = logging.getLogger("cbir")
 
 ALL = "all"
 """In place of a label: each of them."""
@@ -196,9 +199,13 @@ def _label_truth(
     rows: list[RunRow], labels: str, known: Known | None, split: Sequence[SplitRow], policy: truth.Policy
 ) -> LabelTruth:
     stated = {name for row in rows for name in (*row.query_labels, *row.labels)}
+    names = label_truth.named(labels, stated | set(known.labels if known else ()))
+    rows = _completed(rows, names, known) if known else rows
+    if untold := [name for name in names if not any(name in row.query_labels for row in rows)]:
+        log.warning("no query states %s: what is not stated does not count", ", ".join(untold))
     return LabelTruth(
         rows,
-        label_truth.named(labels, stated | set(known.labels if known else ())),
+        names,
         policy,
         labels=known.labels if known else None,
         patients=known.patients if known else None,
@@ -209,6 +216,18 @@ def _label_truth(
 def _named(score: Score, policy: truth.Policy) -> Score:
     """Say in the score which policy its labels went through: another policy, another number."""
     return replace(score, against=f"{score.against}{policy}") if score.against.startswith("label ") else score
+
+
+def _completed(rows: list[RunRow], names: Sequence[str], known: Known) -> list[RunRow]:
+    """Add the labels that the index knows of images and the run does not say: it has only those of the model's task."""
+
+    def whole(image: str, said: Mapping[str, int]) -> dict[str, int]:
+        codes = {name: known.labels.get(name, {}).get(image, MISSING) for name in names}
+        return {**{name: code for name, code in codes.items() if code != MISSING}, **said}
+
+    return [
+        replace(row, query_labels=whole(row.query, row.query_labels), labels=whole(row.id, row.labels)) for row in rows
+    ]
 
 
 def _with_labels(rows: list[RunRow], known: Known) -> list[RunRow]:

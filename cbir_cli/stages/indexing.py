@@ -8,7 +8,7 @@ from cbir_cli import registry
 from cbir_cli.artifacts import embeddings, files, history, index
 from cbir_cli.engines import cpu_threads
 from cbir_cli.errors import ArtifactError, UsageError
-from cbir_cli.stages import growing, leaks
+from cbir_cli.stages import growing, leaks, searchers
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def write(
                 "a catalogue is embedded without it"
             )
     kind = build.kind or (old.kind if old else "exact")
-    backend = registry.load("index", kind)
+    backend = searchers.kind_of(old) if old and kind == old.kind else registry.load("index", kind)
     parameters, how = _parameters(backend, kind, stored[0], build, old)
     catalogue, kept, absent, done = stored[0], None, 0, {}
     if changes:
@@ -72,7 +72,11 @@ def write(
         absent = growing.missing(catalogue, ids, changes.remove or "")
         grown = growing.grow(catalogue, stored[1:], ids)
         catalogue, done = grown.embedding, grown.counts
-        kept = growing.payload(old, grown) if old and not changes.compact else None
+        if old and not changes.compact:
+            with files.reading(base.name):  # what is damaged is not handed on
+                searchers.searcher(old)
+                getattr(backend, "measured", dict)(old.payload)
+            kept = growing.payload(old, grown)
     leaks.of_catalogue(catalogue.items, catalogue.space.model_name, allow=allow_leaks)
     roles = ["index" if old else "embedding", *(f"added-{number}" for number in range(1, len(opened)))]
     entry = history.entry(
@@ -88,6 +92,7 @@ def write(
         lambda vectors: backend.build(vectors, **parameters, **how) if kept is None else kept,
         history=history.join(*(artifact.history for artifact in opened), [entry]),
         measured=getattr(backend, "measured", None),
+        changes=base if old else None,
     )
     return 3 if absent else 0
 

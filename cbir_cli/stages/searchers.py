@@ -6,6 +6,7 @@ from typing import Any
 from cbir_cli import registry
 from cbir_cli.artifacts import files
 from cbir_cli.artifacts.index import Index
+from cbir_cli.errors import ArtifactError, UsageError
 
 log = logging.getLogger("cbir")
 
@@ -16,11 +17,32 @@ def searcher(index: Index) -> Any:
     Raises
     ------
     ArtifactError
-        If the payload is damaged; the message names the file.
+        If the kind, its parameters or the payload are damaged; the message names the file.
     """
-    backend = registry.load("index", index.kind)
+    backend = kind_of(index)
     with files.reading(index.embedding.name):
         return backend.open(index.embedding.vectors, index.payload, **index.parameters)
+
+
+def kind_of(index: Index) -> Any:
+    """Return the module of an index's kind.
+
+    Raises
+    ------
+    ArtifactError
+        If there is no such kind, or the parameters are not those of one that was built by it.
+    """
+    try:
+        backend = registry.load("index", index.kind)
+    except UsageError as error:
+        raise ArtifactError(f"{index.embedding.name}: {error}") from None
+    known = {"metric": index.embedding.space.similarity, **registry.parameters(backend.build)}
+    for name, value in index.parameters.items():
+        if name not in known or type(value) is not type(known[name]) or (name == "metric" and value != known[name]):
+            raise ArtifactError(f"{index.embedding.name}: damaged: {name}={value!r} is no parameter of {index.kind}")
+    if "metric" not in index.parameters:
+        raise ArtifactError(f"{index.embedding.name}: damaged: the parameters of {index.kind} have no metric")
+    return backend
 
 
 def say(used: Any, count: int) -> None:

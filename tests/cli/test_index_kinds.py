@@ -74,7 +74,7 @@ def test_what_is_stored(good, ward, kind, tmp_path):
     [
         (["--kind", "exact", "--recall", "0.9"], "--recall does not go with --kind exact"),
         (["--kind", "exact", "--threads", "2"], "--threads does not go with --kind exact"),
-        (["--kind", "hnsw", "--recall", "1.5"], "expected a recall between 0 and 1, found 1.5"),
+        (["--kind", "hnsw", "--recall", "1.5"], "expected a recall above 0 and below 1, found 1.5"),
         (["--kind", "hnsw", "--set", "nprobe=4"], "unknown parameter of index kind hnsw 'nprobe'"),
         (["--kind", "ivf-pq", "--set", "threads=4"], "unknown parameter of index kind ivf-pq 'threads'"),
         (["--kind", "ivf-pq", "--set", "nprobe=-4"], "expected nprobe from 0 to"),
