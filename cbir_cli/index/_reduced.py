@@ -62,6 +62,8 @@ def build(vectors: ndarray, squared_norms: ndarray, coordinates: int, *, cosine:
     with threadpool_limits(1):  # sums of matrix products depend on the number of threads
         sample = _scaled(vectors, squared_norms, _spread(count, _SAMPLE), cosine)
         basis = eigh(sample.T @ sample, subset_by_index=[width - coordinates + 1, width - 1])[1]
+        if not _orthonormal(basis):  # LAPACK's vectors of eigenvalues that are nearly equal
+            basis = np.linalg.qr(basis)[0]
         reduced = np.empty((count, coordinates), np.float32)
         for start, stop in spans(count, max(1, _WORK // width)):
             reduced[start:stop] = reduce(_scaled(vectors, squared_norms, slice(start, stop), cosine), basis)
@@ -94,9 +96,13 @@ def check(basis: ndarray, reduced: ndarray, shape: tuple[int, ...]) -> None:
         or basis.dtype != np.float64
         or reduced.shape != (shape[0], basis.shape[-1] + 1)
         or basis.shape[:-1] != shape[1:]
-        or not np.abs(basis.T @ basis - np.eye(basis.shape[1])).max(initial=0) < 1e-13
+        or not _orthonormal(basis)
     ):
         raise ShapeError(f"reduced vectors do not belong to {shape[0]} vectors of {shape[1]}")
+
+
+def _orthonormal(basis: ndarray) -> bool:
+    return bool(np.abs(basis.T @ basis - np.eye(basis.shape[1])).max(initial=0) < 1e-13)
 
 
 def _spread(count: int, most: int) -> ndarray:

@@ -384,6 +384,16 @@ def test_directions_that_say_nothing_are_not_kept(monkeypatch):
     assert set(exact.build(near, metric="l2", coordinates=0)) == {"squared_norms"}
 
 
+def test_directions_are_orthogonal_where_many_are_as_large(monkeypatch):
+    monkeypatch.setattr(_reduced, "_LEAST", 0)
+    monkeypatch.setattr(_reduced, "_SHARE", 1)
+    monkeypatch.setattr(_reduced, "_TOO_MANY", 1)
+    vectors = np.array([[2, 0, -1e-42, 1e-3, 2]], np.float32)
+    basis = exact.build(vectors, metric="l2")["basis"]
+    np.testing.assert_allclose(basis.T @ basis, np.eye(4), atol=1e-14)
+    assert search(vectors, vectors, 1, "l2")[0] == 0
+
+
 def test_a_first_pass_of_other_vectors_is_refused(monkeypatch):
     monkeypatch.setattr(_reduced, "_LEAST", 0)
     monkeypatch.setattr(_reduced, "_SHARE", 4)
