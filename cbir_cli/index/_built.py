@@ -9,9 +9,9 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError, UsageError
-from cbir_cli.index import _effort, _faiss, exact
+from cbir_cli.index import _effort, _faiss
 from cbir_cli.index._grown import Searcher
-from cbir_cli.registry import unknown
+from cbir_cli.index._inputs import check_vectors
 
 log = logging.getLogger("cbir")
 
@@ -41,17 +41,16 @@ class Wish:
 
 
 def check(vectors: ndarray, metric: str, wish: Wish, **whole: int) -> None:
-    """Refuse parameters that make no sense, and metrics that faiss does not have.
+    """Refuse parameters that make no sense, and what faiss cannot compare.
 
     Raises
     ------
     UsageError
         If a parameter is negative or the wanted recall not between 0 and 1, or there is no such metric.
+    ShapeError
+        If vectors are not (N, D) float32.
     """
-    if metric not in _faiss.METRICS:
-        if metric in exact.METRICS:
-            raise UsageError(f"vectors that are compared by {metric} are searched by --kind exact alone")
-        raise unknown("metric", metric, _faiss.METRICS)
+    check_vectors(vectors, metric, _faiss.METRICS)
     if not 0 < wish.recall < 1:
         raise UsageError(f"expected a recall between 0 and 1, found {wish.recall}")
     for name, value in {**whole, "rerank": wish.rerank, "sample": wish.sample, "seed": wish.seed}.items():
@@ -69,10 +68,7 @@ def space(vectors: ndarray, payload: dict[str, ndarray], metric: str, padded: in
     UsageError
         If there is no such metric.
     """
-    if metric not in _faiss.METRICS:
-        raise unknown("metric", metric, _faiss.METRICS)
-    if vectors.ndim != 2 or vectors.shape[1] == 0 or vectors.dtype != np.float32:
-        raise ShapeError(f"expected vectors of shape (N, D) and type float32, found {vectors.shape} {vectors.dtype}")
+    check_vectors(vectors, metric, _faiss.METRICS)
     longest = _faiss.number(payload, "longest", (1,), "f8")
     return _faiss.Space(metric, float(longest[0]), vectors.shape[1], padded)
 

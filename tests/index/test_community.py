@@ -322,7 +322,7 @@ def test_other_graphs_and_clusterings(large, changed):
 
 def test_malformed(large):
     vectors, _, payload = large
-    with pytest.raises(UsageError, match="compared by the cosine, these are by l2"):
+    with pytest.raises(UsageError, match="unknown metric 'l2': known: cosine"):
         community.build(vectors, metric="l2")
     for changed in ({"algorithm": "printed"}, {"entries": 0}, {"reserve": -1}):
         with pytest.raises(UsageError):
