@@ -16,6 +16,7 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import CbirError, ShapeError
+from cbir_cli.index._distances import directions
 
 METRICS = ("l2", "cosine")
 
@@ -74,14 +75,9 @@ class Space:
 
     def prepare(self, vectors: ndarray) -> ndarray:
         """Return (n, padded) float32, contiguous, of vectors (n, width) float32; zero vectors stay zero."""
-        block = vectors.astype(np.float64)
-        if self._cosine:
-            lengths = np.sqrt(np.square(block).sum(axis=1))
-            block /= np.where(lengths > 0, lengths, 1.0)[:, None]
-        else:
-            block *= self._scale
-        prepared = np.zeros((len(block), self.padded), np.float32)
-        prepared[:, : self.width] = block
+        prepared = np.zeros((len(vectors), self.padded), np.float32)
+        values = directions(vectors) if self._cosine else vectors.astype(np.float64) * self._scale
+        prepared[:, : self.width] = values
         return prepared
 
     def far(self, queries: ndarray) -> ndarray:

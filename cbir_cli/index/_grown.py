@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from cbir_cli.allowed import Allowed
 from cbir_cli.errors import ShapeError
-from cbir_cli.index import _products, exact
+from cbir_cli.index import _distances, exact
 from cbir_cli.index._faiss import Selector, Space, number
 from cbir_cli.index._inputs import Filter, check_queries, together
 from cbir_cli.index._nearest import Nearest
@@ -69,9 +69,6 @@ class Searcher:
     ) -> None:
         self._vectors, self._metric, self._space, self._find = np.asarray(vectors), metric, space, find
         self.rows, self.effort, self.rerank = rows, effort, rerank
-        # Norms are for scores; what is measured here needs none.
-        unused = {"squared_norms": np.zeros(len(vectors))}
-        self._products = _products.Products(self._vectors, unused, metric)
         known = np.zeros(len(vectors), bool)
         known[rows[rows >= 0]] = True
         self._added, self._gone = np.flatnonzero(~known), bool((rows < 0).any())
@@ -84,7 +81,7 @@ class Searcher:
         """
         count, width = self._vectors.shape
         check_queries(queries, k, width)
-        self._products.check(queries)
+        _distances.squared_norms(queries, "query")  # refuses what is not finite
         distances = np.full((len(queries), k), np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         for asked, only, without in together(len(queries), count, allowed, _QUERIES):
@@ -114,7 +111,8 @@ class Searcher:
         probes = np.where(far[:, None], np.float32(0), queries)
         named = self._near(probes, count, only, without)
         asked, near = np.repeat(np.arange(len(queries)), [len(rows) for rows in named]), np.concatenate(named)
-        nearest.add(asked, self._products.distances(queries, asked, near), near)
+        cosine = self._metric == "cosine"
+        nearest.add(asked, _distances.of_pairs(self._vectors, queries, asked, near, cosine=cosine), near)
         for q in np.flatnonzero((nearest.rows[:, -1] < 0) | far).tolist():
             exceptions = without[q] if only is None else np.intersect1d(without[q], only, assume_unique=True)
             if far[q] or (nearest.rows[q] >= 0).sum() < min(k, left - len(exceptions)):

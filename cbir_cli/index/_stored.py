@@ -23,8 +23,6 @@ from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
 
-_WORK = 2**20  # float64 numbers in flight: 8 MiB
-
 
 @dataclass(frozen=True, eq=False)
 class Stored:
@@ -113,27 +111,3 @@ class Stored:
         starts, counts = self.graph_starts[nodes], self.graph_starts[nodes + 1] - self.graph_starts[nodes]
         places = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
         return self.graph_others[places], self.graph_weights[places]
-
-
-def directions(vectors: ndarray) -> ndarray:
-    """Vectors (M, D) scaled to length 1, float64; a zero vector stays as it is."""
-    values = vectors.astype(np.float64)
-    lengths = np.sqrt(np.square(values).sum(axis=1, keepdims=True))
-    return np.divide(values, lengths, out=values, where=lengths > 0)
-
-
-def distances(query: ndarray, vectors: ndarray, rows: ndarray) -> ndarray:
-    """One minus the cosine of one query and some rows, (M,) float64, from the difference of their directions.
-
-    Half the squared difference is ``1 - cos`` without its cancellation, and the sum over an image does not depend on
-    what else is measured. Where either vector is zero it is 1.
-    """
-    centre = directions(query[None])[0]
-    found = np.empty(len(rows))
-    step = max(1, _WORK // len(query))
-    for start in range(0, len(rows), step):
-        part = directions(vectors[rows[start : start + step]])
-        there = part.any(axis=1) & centre.any()
-        part -= centre
-        found[start : start + step] = np.where(there, np.square(part, out=part).sum(axis=1) / 2, 1.0)
-    return found

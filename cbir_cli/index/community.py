@@ -66,10 +66,10 @@ from numpy import ndarray
 
 from cbir_cli.errors import UsageError
 from cbir_cli.index import _clustering, _graph, _literal, _modularity
+from cbir_cli.index._distances import directions, squared_norms
 from cbir_cli.index._growing import Growing
 from cbir_cli.index._inputs import Filter, check_queries, check_vectors
-from cbir_cli.index._products import squared_norms
-from cbir_cli.index._stored import Stored, directions
+from cbir_cli.index._stored import Stored
 from cbir_cli.registry import unknown
 
 METRICS = ("cosine",)
