@@ -9,7 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError, UsageError
-from cbir_cli.index import _effort, _faiss
+from cbir_cli.index import _effort, _faiss, _payload
 from cbir_cli.index._grown import Searcher
 from cbir_cli.index._inputs import check_vectors
 
@@ -69,13 +69,13 @@ def space(vectors: ndarray, payload: dict[str, ndarray], metric: str, padded: in
         If there is no such metric.
     """
     check_vectors(vectors, metric, _faiss.METRICS)
-    longest = _faiss.number(payload, "longest", (1,), "f8")
+    longest = _payload.array(payload, "longest", (1,), "f8")
     return _faiss.Space(metric, float(longest[0]), vectors.shape[1], padded)
 
 
 def effort(payload: dict[str, ndarray]) -> tuple[int, int]:
     """Return how much a search looks at, and how many candidates it measures."""
-    first, second = _faiss.number(payload, "effort", (2,), "i8").tolist()
+    first, second = _payload.array(payload, "effort", (2,), "i8").tolist()
     if not (0 < first < 2**31 and 0 < second < 2**31):
         raise ShapeError(f"effort of the payload: expected two positive numbers, found {first} and {second}")
     return first, second

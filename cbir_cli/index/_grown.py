@@ -14,9 +14,8 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.allowed import Allowed
-from cbir_cli.errors import ShapeError
 from cbir_cli.index import _distances, exact
-from cbir_cli.index._faiss import Selector, Space, number
+from cbir_cli.index._faiss import Selector, Space
 from cbir_cli.index._inputs import Filter, check_queries, together
 from cbir_cli.index._nearest import Nearest
 
@@ -31,20 +30,6 @@ _NONE = np.empty(0, np.int64)
 Find = Callable[[ndarray, int, int, Selector | None], ndarray]
 """Takes prepared queries (Q, D), how many to name, the effort, and which may be named; returns positions in the payload
 (Q, count) int64, nearest first, -1 where there are fewer."""
-
-
-def rows_of(payload: dict[str, ndarray], count: int) -> ndarray:
-    """Return ``rows`` of a payload, (P,) int64.
-
-    Raises
-    ------
-    ShapeError
-        If they are not rows of ``count`` vectors, each once, or -1.
-    """
-    rows = number(payload, "rows", (-1,), "i8")
-    if rows.size and (rows.min() < -1 or rows.max() >= count or np.bincount(rows[rows >= 0]).max(initial=0) > 1):
-        raise ShapeError(f"rows of the payload: expected rows of {count} vectors, each once")
-    return rows
 
 
 class Searcher:

@@ -226,7 +226,7 @@ def open(
         If vectors are not 2-D float32 or the payload belongs to others.
     """
     _check(vectors, metric, algorithm, entries, reserve)
-    stored = Stored(np.asarray(vectors), **{name: payload[name] for name in payload if name != "modularity"})
+    stored = Stored(np.asarray(vectors), payload)
     if algorithm == "literal":
         _check_full(stored.full_degrees[stored.labels >= 0])
     limits = {
