@@ -16,8 +16,9 @@ from cbir_cli.artifacts.pseudonyms import Pseudonyms
 from cbir_cli.cli.index import run as index_command
 from cbir_cli.errors import ArtifactError, CbirError, UsageError
 from cbir_cli.stages import growing
+from cbir_cli.stages.guards import Filters
 from cbir_cli.stages.joined import Stacked
-from cbir_cli.stages.query import Queries, search
+from cbir_cli.stages.query import Queries, Wanted, search
 
 IMAGES = {record.id: (record, content, vector) for record, content, vector in map(image, range(16))}
 IDS = sorted(IMAGES)
@@ -72,7 +73,9 @@ def answers(path, vectors, k):
     """Ids and distances of an index's answers."""
     with files.open_artifact(str(path), indexes.KIND) as artifact:
         stored = indexes.read(artifact)
-        found = search(stored, Queries(np.array(vectors, np.float32), stored.embedding.items), k, same=True)
+        found = search(
+            stored, Queries(np.array(vectors, np.float32), stored.embedding.items), k, Wanted(Filters(exclude="none"))
+        )
         ids = stored.embedding.items.ids
         rows = stored.payload.get("rows")
         fresh = set(ids.tolist()) - set(ids[rows[rows >= 0]].tolist()) if rows is not None else set()
