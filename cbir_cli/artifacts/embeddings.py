@@ -67,6 +67,11 @@ class Space:
     reader: str = ""
     compat: str = "none"
 
+    @property
+    def told(self) -> str:
+        """What made the vectors, in words."""
+        return f"{self.model_name} ({self.encoder}, space {self.fingerprint[:12]})"
+
     def of_source(self, source: str, reader: str, targets: list[str]) -> "Space":
         """Return the same space, for the images of one source."""
         return replace(self, source=source, reader=reader, targets=targets)

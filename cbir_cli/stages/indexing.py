@@ -58,11 +58,7 @@ def write(
     opened = [base, *added]
     stored = [embeddings.read(artifact) for artifact in opened]
     for part in stored:
-        if part.space.compat != "none":
-            raise ArtifactError(
-                f"{part.name}: embedded with compat={part.space.compat}, which is for queries; "
-                "a catalogue is embedded without it"
-            )
+        check(part)
     kind = build.kind or (old.kind if old else "exact")
     backend = registry.load("index", kind)
     parameters, how = _parameters(backend, kind, stored[0], build, old)
@@ -90,6 +86,21 @@ def write(
         measured=getattr(backend, "measured", None),
     )
     return 3 if absent else 0
+
+
+def check(stored: embeddings.Embedding) -> None:
+    """Refuse an embedding that is no catalogue.
+
+    Raises
+    ------
+    ArtifactError
+        If it was fed as queries are.
+    """
+    if stored.space.compat != "none":
+        raise ArtifactError(
+            f"{stored.name}: embedded with compat={stored.space.compat}, which is for queries; "
+            "a catalogue is embedded without it"
+        )
 
 
 def _parameters(

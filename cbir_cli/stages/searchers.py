@@ -1,7 +1,9 @@
-"""The searcher of an index: its kind, its vectors and its payload together."""
+"""The searcher of an index, its kind, its vectors and its payload together; or of vectors alone."""
 
 import logging
 from typing import Any
+
+from numpy import ndarray
 
 from cbir_cli import registry
 from cbir_cli.artifacts import files
@@ -21,6 +23,12 @@ def searcher(index: Index) -> Any:
     backend = registry.load("index", index.kind)
     with files.reading(index.embedding.name):
         return backend.open(index.embedding.vectors, index.payload, **index.parameters)
+
+
+def exactly(vectors: ndarray, metric: str) -> Any:
+    """Return an exact searcher over vectors (N, D) float32 that no index holds."""
+    backend = registry.load("index", "exact")
+    return backend.open(vectors, backend.build(vectors, metric=metric), metric=metric)
 
 
 def say(used: Any, count: int) -> None:

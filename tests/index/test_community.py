@@ -331,7 +331,7 @@ def test_malformed(large):
         community.open(vectors, payload, metric="cosine", algorithm="literal")
     for name, values in payload.items():
         if name not in ("modularity", "graph_weights"):
-            with pytest.raises(ShapeError, match="communities do not belong|of the payload: expected"):
+            with pytest.raises(ShapeError, match=r"communities do not belong|of the payload: expected"):
                 community.open(vectors, {**payload, name: values[:-1]}, metric="cosine")
     with pytest.raises(ShapeError, match="of 1500 vectors"):
         community.open(vectors[:1500], payload, metric="cosine")
