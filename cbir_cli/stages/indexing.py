@@ -53,13 +53,14 @@ def write(
     """
     old = index.read(base) if base.kind == index.KIND else None
     anew = build.settings or build.recall is not None or build.seed is not None
-    if old and not changes.compact and (anew or build.kind not in (None, old.kind)):
+    wanted = registry.canonical(build.kind) if build.kind else None
+    if old and not changes.compact and (anew or wanted not in (None, old.kind)):
         raise UsageError("--kind, --recall, --seed and --set belong to a new build: give --compact too")
     opened = [base, *added]
     stored = [embeddings.read(artifact) for artifact in opened]
     for part in stored:
         check(part)
-    kind = build.kind or (old.kind if old else "exact")
+    kind = wanted or (old.kind if old else "exact")
     backend = registry.load("index", kind)
     parameters, how = _parameters(backend, kind, stored[0], build, old)
     catalogue, kept, absent, done = stored[0], None, 0, {}
