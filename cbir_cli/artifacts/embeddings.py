@@ -41,7 +41,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cbir_cli.artifacts import _anndata, files, items, unreadable_images, virtual
+from cbir_cli.artifacts import _anndata, _unreadable, files, items, virtual
 from cbir_cli.artifacts.history import Entry
 from cbir_cli.errors import ArtifactError
 
@@ -144,7 +144,7 @@ def write_body(
     _anndata.text(uns, "input", json.dumps(space.input, sort_keys=True))
     _anndata.texts(uns, "outputs", space.outputs)
     _anndata.texts(uns, "targets", space.targets)
-    unreadable_images.write(uns, unreadable)
+    _unreadable.write(uns, unreadable)
     if linked:
         virtual.write_table(uns, vectors)  # type: ignore[arg-type]
 
@@ -188,5 +188,5 @@ def read(artifact: files.Artifact) -> Embedding:
         )
         if not all(isinstance(getattr(space, name), str) for name in _TEXTS):
             raise ValueError("the space of its vectors is not told in text")
-        unreadable = unreadable_images.read(uns)
+        unreadable = _unreadable.read(uns)
     return Embedding(vectors, table, space, logits, unreadable, artifact.fingerprint, artifact.history, artifact.name)
