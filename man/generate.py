@@ -445,7 +445,7 @@ def _methods() -> str:
 
 SCHEMAS = {
     "Artifacts": ("files", "_payload", "model", "saliency", "embeddings", "virtual", "index", "explanation"),
-    "What several artifacts share": ("items", "unreadable_images", "pseudonyms", "history"),
+    "What several artifacts share": ("items", "pseudonyms", "history"),
     "Text tables": ("run", "split", "ranks"),
     "Unfinished work": ("partial",),
 }

@@ -305,7 +305,7 @@ def test_command_line_parses(path, line):
     chosen_from = [("method", "saliency"), ("method", "similarity"), ("kind", "index"), ("kind", "phantom")]
     for key, folder in (*chosen_from, ("fuse", "fusion")):
         if folder in generate.CHOICES.get(command, ()) and values.get(key) not in (None, "none"):
-            engines = registry.names("stores") if folder == "index" else []
+            engines = registry.names("stores") if (key, command) == ("kind", "index") else []
             assert registry.canonical(values[key]) in [*registry.names(folder), *engines]
     known = {
         "saliency": ["input", "fit_images"],

@@ -41,7 +41,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cbir_cli.artifacts import _anndata, files, items, unreadable_images, virtual
+from cbir_cli.artifacts import _anndata, _unreadable, files, items, virtual
 from cbir_cli.artifacts.history import Entry
 from cbir_cli.errors import ArtifactError
 
@@ -66,6 +66,11 @@ class Space:
     source: str = ""
     reader: str = ""
     compat: str = "none"
+
+    @property
+    def told(self) -> str:
+        """What made the vectors, in words."""
+        return f"{self.model_name} ({self.encoder}, space {self.fingerprint[:12]})"
 
     def of_source(self, source: str, reader: str, targets: list[str]) -> "Space":
         """Return the same space, for the images of one source."""
@@ -139,7 +144,7 @@ def write_body(
     _anndata.text(uns, "input", json.dumps(space.input, sort_keys=True))
     _anndata.texts(uns, "outputs", space.outputs)
     _anndata.texts(uns, "targets", space.targets)
-    unreadable_images.write(uns, unreadable)
+    _unreadable.write(uns, unreadable)
     if linked:
         virtual.write_table(uns, vectors)  # type: ignore[arg-type]
 
@@ -183,5 +188,5 @@ def read(artifact: files.Artifact) -> Embedding:
         )
         if not all(isinstance(getattr(space, name), str) for name in _TEXTS):
             raise ValueError("the space of its vectors is not told in text")
-        unreadable = unreadable_images.read(uns)
+        unreadable = _unreadable.read(uns)
     return Embedding(vectors, table, space, logits, unreadable, artifact.fingerprint, artifact.history, artifact.name)

@@ -49,8 +49,8 @@ _INDEX = "_index"
 class Items(Mapping[str, np.ndarray]):
     """The columns of an item table by name; those of a file are read when first asked for.
 
-    To decode the text of 400,000 images takes longer than to search among them. ``rows_with`` and ``cells`` compare
-    and give text without decoding the column.
+    To decode the text of 400,000 images takes longer than to search among them: ``stored`` and ``cells`` give text
+    without decoding the column.
 
     Parameters
     ----------
@@ -93,11 +93,6 @@ class Items(Mapping[str, np.ndarray]):
     def count(self) -> int:
         """How many images, N."""
         return len(self._ids)
-
-    def rows_with(self, name: str, value: str) -> np.ndarray:
-        """Return the rows (M,), int64, ascending, whose text in a column is ``value``; ``_index`` for the id."""
-        stored = self.stored(name)
-        return np.flatnonzero(stored == (value.encode() if stored.dtype.kind == "S" else value))
 
     def cells(self, name: str, rows: np.ndarray | Sequence[int]) -> np.ndarray:
         """Return the text (M,) of some rows of a column; ``_index`` for the id."""

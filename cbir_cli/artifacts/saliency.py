@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli.artifacts import files, items, unreadable_images
+from cbir_cli.artifacts import _unreadable, files, items
 from cbir_cli.artifacts.history import Entry
 from cbir_cli.artifacts.model import read_fitted, saliency_space, write_fitted
 from cbir_cli.maps import INPUTS, shape
@@ -99,7 +99,7 @@ def write(
             file.create_dataset("uncertainty_scale", data=np.asarray(uncertainty[1], np.float32))
         items.write(file, table)
         write_fitted(file, fitted)
-        unreadable_images.write(file, unreadable)
+        _unreadable.write(file, unreadable)
 
 
 def _write_stack(file: Any, name: str, maps: np.ndarray) -> None:
@@ -140,7 +140,7 @@ def read(artifact: files.Artifact) -> Maps:
             artifact.text("model"),
             artifact.text("model-space"),
             int(file.attrs["flat-maps"]),
-            unreadable_images.read(file),
+            _unreadable.read(file),
             artifact.text("source"),
             artifact.text("reader"),
             artifact.fingerprint,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cbir_cli.artifacts import embeddings, files
+from cbir_cli.artifacts import index as indexes
 from cbir_cli.artifacts.index import Index
 from cbir_cli.cli import options, sources
 from cbir_cli.errors import ArtifactError, UsageError
@@ -109,7 +110,7 @@ class Asked:
             raise ArtifactError(f"{error}; give its own queries: --with {index_path}=EMB") from None
 
     def _stored(self, path: str, index: Index) -> Queries:
-        artifact = self._stack.enter_context(files.open_artifact(path, embeddings.KIND, "cbir-index"))
+        artifact = self._stack.enter_context(files.open_artifact(path, embeddings.KIND, indexes.KIND))
         return asked.from_embedding(embeddings.read(artifact), index)
 
     def _embed(self, encoder: "Encoder", index: Index, ask: Asking) -> tuple[Queries, dict[str, str]]:
@@ -163,7 +164,7 @@ def wanted(
     max_distance: float | None,
     diverse: float | None,
     *,
-    pool: int = 100,
+    pool: int = Diversity.pool,
     by_position: bool = False,
 ) -> Wanted:
     """Return what the options say that results are to be.

@@ -6,6 +6,8 @@ spelling            commands
 ``-o --output``     train saliency finetune-ig embed index merge explain report
 ``-m --model``      saliency finetune-ig embed query explain split
 ``-k``              query explain report
+``--task``          train embed split
+``--init``          train finetune-ig
 ``--method``        saliency explain
 ``--kind``          index phantom
 ``--epochs``        train finetune-ig
@@ -15,38 +17,40 @@ spelling            commands
 ``--threads``       train saliency finetune-ig embed index query explain
 ``--seed``          train saliency finetune-ig index explain phantom
 ``--image-size``    train embed
-``--format``        query evaluate info split
-``--where``           query explain
-``--exclude-same``    query explain
-``--only-same``       query explain
-``--max-distance``    query explain
-``--diverse``         query explain
+``--format``        saliency embed query evaluate info phantom
+``--split``         query explain evaluate
+``--where``         query explain
+``--exclude-same``  query explain
+``--only-same``     query explain
+``--max-distance``  query explain
+``--diverse``       query explain
 ``--set``           train saliency finetune-ig embed index query explain evaluate split
-``--on-error``      train saliency embed query
+``--on-error``      train saliency embed query explain
 ``--shard``         saliency embed
 ``--resume``        train saliency finetune-ig embed
 ``--patient``       train saliency embed query explain split
 ``--frame``         train saliency embed query explain split
 ``--keep-ids``      train saliency embed query explain split
-``-0 --null``       train saliency embed query split
+``-0 --null``       train saliency embed query explain split
+``--root``          explain report
+``--raters``        evaluate report phantom
+``--rater``         evaluate report
+``--label``         evaluate report split
+``--allow-leaks``   train index evaluate split
 ``--uri``           index query
 ``--collection``    index query
-``-q -v --debug``   all (added by ``with_common``)
+``-q -v --debug``   all (see ``common``)
 ==================  ====================================================================
 """
 
-import functools
-import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from cbir_cli.distributed import launched
 from cbir_cli.errors import UsageError
 
 log = logging.getLogger("cbir")
@@ -279,30 +283,6 @@ FormatOption = Annotated[
 ]
 
 
-def with_common(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``-q``, ``-v`` and ``--debug`` to a command, and set up what it says on standard error."""
-
-    @functools.wraps(run)
-    def wrapped(*, quiet: bool, verbose: bool, debug: bool, **arguments: Any) -> Any:
-        _set_up_log(logging.WARNING if quiet else logging.DEBUG if verbose or debug else logging.INFO)
-        return run(**arguments)
-
-    def flag(name: str, *spellings: str, text: str) -> inspect.Parameter:
-        annotation = Annotated[bool, typer.Option(*spellings, help=text)]
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-
-    signature = inspect.signature(run, eval_str=True)
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values()]
-    parameters += [
-        flag("quiet", "-q", "--quiet", text="Say only what went wrong."),
-        flag("verbose", "-v", "--verbose", text="Say more."),
-        flag("debug", "--debug", text="Show the traceback of an error."),
-    ]
-    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
-    return wrapped
-
-
 def table_format(chosen: TableFormat | RunFormat | None, output: str = "-") -> str:
     """Return the format to print in: as chosen, else a table on a terminal and TSV elsewhere."""
     return chosen.value if chosen else "table" if output == "-" and sys.stdout.isatty() else "tsv"
@@ -392,19 +372,3 @@ def shard_of(text: str | None) -> tuple[int, int]:
     if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, such as 2/8")
     return int(part), int(parts)
-
-
-class _Line(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record).replace("\n", " ")
-        return text if record.levelno < logging.WARNING else f"warning: {text}"
-
-
-def _set_up_log(level: int) -> None:
-    if not launched().first:
-        level = max(level, logging.WARNING)  # of several processes one tells how it goes
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line("%(message)s"))
-    log.handlers[:] = [handler]
-    log.propagate = False
-    log.setLevel(level)

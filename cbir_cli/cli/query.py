@@ -93,6 +93,7 @@ def run(
     from cbir_cli.stages import asked as spaces
     from cbir_cli.stages import feedback, fusion
     from cbir_cli.stages import query as retrieval
+    from cbir_cli.stages.diversity import Diversity
 
     index, query = stores.arguments(index, query, uri, collection)
     others = [asking.index_and_queries(text) for text in more or []]
@@ -120,7 +121,7 @@ def run(
     known = {
         "compat": "none",
         **(registry.parameters(feedback.Feedback) if like or unlike else {}),
-        **({"pool": 100} if diverse is not None else {}),
+        **({"pool": Diversity.pool} if diverse is not None else {}),
         **(fusion.defaults(fuse or "rrf", 1 + len(others)) if others else {}),
     }
     values = known | registry.settings(settings or [], known, "cbir query")
@@ -130,12 +131,13 @@ def run(
         only_same,
         max_distance,
         diverse,
-        pool=values.get("pool", 100),
+        pool=values.get("pool", Diversity.pool),
         by_position=order == "position",
     )
     judged = feedback.chosen(like or (), unlike or (), values)
     how = fusion.chosen(fuse or "rrf", 1 + len(others), values) if others else None
     table = split_tables.read_split(split) if split else None
+    most = k or (None if table else 10)
     ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
     with ExitStack() as stack, asking.Asked(query) as asked:
         if uri:
@@ -153,9 +155,9 @@ def run(
                 every.append(fusion.aligned(asked.again(stored, path, ask, embedding), queries, embedding or query))
             parts = [feedback.refined(*part, judged) for part in zip(opened, every, rows, strict=True)]
             if how:
-                found = fusion.search_all(parts, how, k or (None if table else 10), wanted, table)
+                found = fusion.search_all(parts, how, most, wanted, table)
             else:
-                found = retrieval.search_part(parts[0], k or (None if table else 10), wanted, table)
+                found = retrieval.search_part(parts[0], most, wanted, table)
         if printed == "tsv":
             runs.check_names(retrieval.names(found.items, queries, found.answers))
         lines = retrieval.run_rows(found.items, found.targets, queries, found.answers)

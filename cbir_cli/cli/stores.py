@@ -41,7 +41,7 @@ def load(
     """
     from cbir_cli import registry
     from cbir_cli.artifacts import embeddings, files, history
-    from cbir_cli.stages import leaks, stores
+    from cbir_cli.stages import indexing, leaks, stores
 
     if not uri:
         raise UsageError(f"--kind {kind} needs --uri, where the engine is")
@@ -54,7 +54,7 @@ def load(
     replace = bool(given.pop("replace", False))
     with files.open_artifact(embedding, embeddings.KIND) as artifact:
         stored = embeddings.read(artifact)
-        stores.check(stored)
+        indexing.check(stored)
         leaks.of_catalogue(stored.items, stored.space.model_name, allow=allow_leaks)
         parameters = {**registry.parameters(backend.Store.create), **given, "metric": stored.space.similarity}
         backend.check(**parameters)

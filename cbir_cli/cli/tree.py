@@ -3,8 +3,8 @@
 import importlib
 from typing import Any
 
+from cbir_cli.cli.common import with_common
 from cbir_cli.cli.main import COMMANDS
-from cbir_cli.cli.options import with_common
 from cbir_cli.errors import UsageError
 from cbir_cli.registry import unknown
 

@@ -48,7 +48,7 @@ def blocks(count: int, size: int, only: ndarray | None = None) -> Iterator[Block
 
 
 def spans(count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last but one of every ``size`` numbers below ``count``."""
+    """Yield the first of every ``size`` numbers below ``count``, and the one after the last."""
     for start in range(0, count, size):
         yield start, min(start + size, count)
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError, UsageError
-from cbir_cli.index import _effort, _faiss, exact
+from cbir_cli.index import _effort, _faiss, _payload
 from cbir_cli.index._grown import Searcher
-from cbir_cli.registry import unknown
+from cbir_cli.index._inputs import check_vectors
 
 log = logging.getLogger("cbir")
 
@@ -41,17 +41,16 @@ class Wish:
 
 
 def check(vectors: ndarray, metric: str, wish: Wish, **whole: int) -> None:
-    """Refuse parameters that make no sense, and metrics that faiss does not have.
+    """Refuse parameters that make no sense, and what faiss cannot compare.
 
     Raises
     ------
     UsageError
         If a parameter is negative or the wanted recall not between 0 and 1, or there is no such metric.
+    ShapeError
+        If vectors are not (N, D) float32.
     """
-    if metric not in _faiss.METRICS:
-        if metric in exact.METRICS:
-            raise UsageError(f"vectors that are compared by {metric} are searched by --kind exact alone")
-        raise unknown("metric", metric, _faiss.METRICS)
+    check_vectors(vectors, metric, _faiss.METRICS)
     if not 0 < wish.recall < 1:
         raise UsageError(f"expected a recall above 0 and below 1, found {wish.recall:g}; --kind exact has all")
     for name, value in {**whole, "rerank": wish.rerank, "sample": wish.sample, "seed": wish.seed}.items():
@@ -69,17 +68,14 @@ def space(vectors: ndarray, payload: dict[str, ndarray], metric: str, padded: in
     UsageError
         If there is no such metric.
     """
-    if metric not in _faiss.METRICS:
-        raise unknown("metric", metric, _faiss.METRICS)
-    if vectors.ndim != 2 or vectors.shape[1] == 0 or vectors.dtype != np.float32:
-        raise ShapeError(f"expected vectors of shape (N, D) and type float32, found {vectors.shape} {vectors.dtype}")
-    longest = _faiss.number(payload, "longest", (1,), "f8")
+    check_vectors(vectors, metric, _faiss.METRICS)
+    longest = _payload.array(payload, "longest", (1,), "f8")
     return _faiss.Space(metric, float(longest[0]), vectors.shape[1], padded)
 
 
 def effort(payload: dict[str, ndarray]) -> tuple[int, int]:
     """Return how much a search looks at, and how many candidates it measures."""
-    first, second = _faiss.number(payload, "effort", (2,), "i8").tolist()
+    first, second = _payload.array(payload, "effort", (2,), "i8").tolist()
     if not (0 < first < 2**31 and 0 < second < 2**31):
         raise ShapeError(f"effort of the payload: expected two positive numbers, found {first} and {second}")
     return first, second
@@ -121,12 +117,12 @@ def measured(payload: dict[str, ndarray], effort_name: str, **more: Any) -> dict
     ShapeError
         If the payload is damaged.
     """
-    chosen, recalls = effort(payload), _faiss.number(payload, "recall", (2,), "f8").tolist()
+    chosen, recalls = effort(payload), _payload.array(payload, "recall", (2,), "f8").tolist()
     return {
         **more,
         effort_name: chosen[0],
         "rerank": chosen[1],
         f"recall@{_effort.FIRST}": round(recalls[0], 4),
         f"recall@{_effort.SECOND}": round(recalls[1], 4),
-        "sample": int(_faiss.number(payload, "sample", (1,), "i8")[0]),
+        "sample": int(_payload.array(payload, "sample", (1,), "i8")[0]),
     }

@@ -3,8 +3,8 @@
 =========  ===========  ============  ================================================================================
 name       library      licence       what it does
 =========  ===========  ============  ================================================================================
-louvain    NetworKit    MIT           moves single nodes, merges, and refines on the way back; the default
-leiden     NetworKit    MIT           the same, keeping communities connected
+louvain    NetworKit    MIT           moves single nodes, merges, and refines on the way back
+leiden     NetworKit    MIT           the same, keeping communities connected; the default
 cnm        igraph       GPL           Clauset, Newman and Moore: merges the two communities that gain most, as the paper
 =========  ===========  ============  ================================================================================
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.allowed import Allowed
-from cbir_cli.index import _faiss, _products, exact
+from cbir_cli.index import _distances, _faiss, exact
 from cbir_cli.index._grown import FEWEST, Searcher
 
 FIRST, SECOND = 10, 50
@@ -38,8 +38,7 @@ class Sample:
         self.rows = np.sort(np.random.default_rng(seed).choice(count, size, replace=False)) if size else _none()
         self.others = np.setdiff1d(np.arange(count), self.rows, assume_unique=True)
         self.queries = np.ascontiguousarray(vectors[self.rows])
-        # Norms are for scores; what is measured here needs none.
-        self._products = _products.Products(vectors, {"squared_norms": np.zeros(count)}, metric)
+        self._vectors, self._cosine = vectors, metric == "cosine"
         self._depth = min(SECOND, len(self.others))
         searcher = exact.open(vectors, payload, metric=metric)
         self._found = [
@@ -59,7 +58,8 @@ class Sample:
         if distances[-1] > kth:  # the list holds all that are as near
             hits = np.isin(rows, nearest[distances <= kth])
         else:
-            hits = self._products.measure(self.queries[query], rows).astype(np.float32) <= kth
+            measured = _distances.of_one(self._vectors, self.queries[query], rows, cosine=self._cosine)
+            hits = measured.astype(np.float32) <= kth
         return np.minimum(np.cumsum(hits), k) / k
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import CbirError, ShapeError
+from cbir_cli.index._distances import directions
 
 METRICS = ("l2", "cosine")
 
@@ -34,7 +35,7 @@ def library() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise CbirError("this kind of index needs faiss; install it with pip install faiss-cpu") from error
+        raise CbirError("the index needs faiss: pip install faiss-cpu") from error
     return faiss
 
 
@@ -74,14 +75,9 @@ class Space:
 
     def prepare(self, vectors: ndarray) -> ndarray:
         """Return (n, padded) float32, contiguous, of vectors (n, width) float32; zero vectors stay zero."""
-        block = vectors.astype(np.float64)
-        if self._cosine:
-            lengths = np.sqrt(np.square(block).sum(axis=1))
-            block /= np.where(lengths > 0, lengths, 1.0)[:, None]
-        else:
-            block *= self._scale
-        prepared = np.zeros((len(block), self.padded), np.float32)
-        prepared[:, : self.width] = block
+        prepared = np.zeros((len(vectors), self.padded), np.float32)
+        values = directions(vectors) if self._cosine else vectors.astype(np.float64) * self._scale
+        prepared[:, : self.width] = values
         return prepared
 
     def far(self, queries: ndarray) -> ndarray:
@@ -125,34 +121,6 @@ def span(lowest: ndarray, highest: ndarray) -> ndarray:
     """
     found = np.stack([lowest, highest - lowest]).astype(np.float32)
     return np.where(np.isfinite(found), found, np.float32(0))
-
-
-def number(payload: dict[str, ndarray], name: str, shape: tuple[int, ...], kind: str) -> ndarray:
-    """Return an array of a payload that has to have a shape and type; it may be a memory map.
-
-    Parameters
-    ----------
-    payload : dict
-    name : str
-    shape : tuple of int
-        With -1 for any length.
-    kind : str
-        As numpy writes a type: ``f4``.
-
-    Raises
-    ------
-    ShapeError
-        If it is not there or another, or holds a number that is not finite.
-    """
-    values = payload.get(name)
-    if values is None:
-        raise ShapeError(f"the payload has no {name}")
-    fits = values.ndim == len(shape) and all(want in (-1, have) for want, have in zip(shape, values.shape, strict=True))
-    if not fits or values.dtype != np.dtype(kind):
-        raise ShapeError(f"{name} of the payload: expected {shape} {kind}, found {values.shape} {values.dtype}")
-    if kind[0] == "f" and not np.isfinite(values).all():
-        raise ShapeError(f"{name} of the payload holds a number that is not finite")
-    return np.asarray(values)
 
 
 class Selector:

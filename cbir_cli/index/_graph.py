@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli.errors import CbirError, UsageError
+from cbir_cli.errors import UsageError
+from cbir_cli.index._faiss import library
 from cbir_cli.registry import unknown
 
 if TYPE_CHECKING:
@@ -164,12 +165,7 @@ def _all(count: int) -> Iterator[tuple[ndarray, ndarray]]:
 
 def _cells(vectors: ndarray, inverse: ndarray, cells: int, around: int, seed: int) -> Iterator[tuple[ndarray, ndarray]]:
     """Yield the rows of each cell, as candidates, with all rows to which it is among the ``around`` nearest cells."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise CbirError(
-            "index kind community needs faiss for so many images: pip install 'cbir-cli[community]'"
-        ) from error
+    faiss = library()
     from threadpoolctl import threadpool_limits
 
     count, size = vectors.shape

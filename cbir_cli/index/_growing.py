@@ -11,9 +11,10 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.allowed import Allowed
+from cbir_cli.index._distances import directions, of_one
 from cbir_cli.index._modularity import gain
 from cbir_cli.index._nearest import Nearest
-from cbir_cli.index._stored import Stored, directions, distances
+from cbir_cli.index._stored import Stored
 
 _BLOCK = 1024  # rows read at once: 4 MiB of 1024 features
 _TINY = 1e-30  # squared length below which float32 products say nothing
@@ -122,7 +123,7 @@ class Growing:
             limit = max(limit, np.partition(scores, -self._edges.k)[-self._edges.k] - 2 * self._margin)
         near = rows[scores >= limit]
         if near.size:
-            self._edges.add_to(query, distances(self._queries[query], self._stored.vectors, near), near)
+            self._edges.add_to(query, of_one(self._stored.vectors, self._queries[query], near, cosine=True), near)
 
     def _region(self, query: int) -> tuple[ndarray, ndarray, ndarray]:
         """Return distances and rows of the region as it stands, and what it would gain by each community, (C,)."""

@@ -8,15 +8,15 @@ Filters lose nothing: few rows that may answer are searched exactly, among many 
 and a query for which it names too few is answered exactly.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli.allowed import Allowed, check
-from cbir_cli.errors import ShapeError, UsageError
-from cbir_cli.index import _products, exact
-from cbir_cli.index._faiss import Selector, Space, number
+from cbir_cli.allowed import Allowed
+from cbir_cli.index import _distances, exact
+from cbir_cli.index._faiss import Selector, Space
+from cbir_cli.index._inputs import Filter, check_queries, together
 from cbir_cli.index._nearest import Nearest
 
 FEWEST = 4
@@ -26,25 +26,10 @@ _QUERIES = 256  # asked at once
 _DIRECT = 10_000  # rows that may answer, up to which they are searched exactly
 _PIECE = 16_384  # rows whose vectors are copied at once
 _NONE = np.empty(0, np.int64)
-_ALL = Allowed()
 
 Find = Callable[[ndarray, int, int, Selector | None], ndarray]
 """Takes prepared queries (Q, D), how many to name, the effort, and which may be named; returns positions in the payload
 (Q, count) int64, nearest first, -1 where there are fewer."""
-
-
-def rows_of(payload: dict[str, ndarray], count: int) -> ndarray:
-    """Return ``rows`` of a payload, (P,) int64.
-
-    Raises
-    ------
-    ShapeError
-        If they are not rows of ``count`` vectors, each once, or -1.
-    """
-    rows = number(payload, "rows", (-1,), "i8")
-    if rows.size and (rows.min() < -1 or rows.max() >= count or np.bincount(rows[rows >= 0]).max(initial=0) > 1):
-        raise ShapeError(f"rows of the payload: expected rows of {count} vectors, each once")
-    return rows
 
 
 class Searcher:
@@ -69,32 +54,22 @@ class Searcher:
     ) -> None:
         self._vectors, self._metric, self._space, self._find = np.asarray(vectors), metric, space, find
         self.rows, self.effort, self.rerank = rows, effort, rerank
-        # Norms are for scores; what is measured here needs none.
-        unused = {"squared_norms": np.zeros(len(vectors))}
-        self._products = _products.Products(self._vectors, unused, metric)
         known = np.zeros(len(vectors), bool)
         known[rows[rows >= 0]] = True
         self._added, self._gone = np.flatnonzero(~known), bool((rows < 0).any())
         self._whole: exact.Searcher | None = None
 
-    def search(
-        self, queries: ndarray, k: int, *, allowed: Callable[[int], Allowed | None] | None = None
-    ) -> tuple[ndarray, ndarray]:
+    def search(self, queries: ndarray, k: int, *, allowed: Filter | None = None) -> tuple[ndarray, ndarray]:
         """Find k rows near each query; all arguments, results and errors are those of ``exact``.
 
         Distances are true. A nearer row may be missed.
         """
-        if k < 1:
-            raise UsageError(f"expected k of at least 1, found {k}")
-        if queries.ndim != 2 or queries.shape[1] != self._vectors.shape[1] or queries.dtype != np.float32:
-            wanted = f"(Q, {self._vectors.shape[1]})"
-            raise ShapeError(
-                f"expected queries of shape {wanted} and type float32, found {queries.shape} {queries.dtype}"
-            )
-        self._products.check(queries)
+        count, width = self._vectors.shape
+        check_queries(queries, k, width)
+        _distances.squared_norms(queries, "query")  # refuses what is not finite
         distances = np.full((len(queries), k), np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
-        for asked, only, without in self._together(len(queries), allowed):
+        for asked, only, without in together(len(queries), count, allowed, _QUERIES):
             part = np.ascontiguousarray(queries[asked])
             distances[asked], rows[asked] = self._answer(part, k, only, without)
         return distances, rows
@@ -107,24 +82,6 @@ class Searcher:
     def count(self, k: int) -> int:
         """Return how many candidates are measured for k results."""
         return max(self.rerank, FEWEST * k)
-
-    def _together(
-        self, count: int, allowed: Callable[[int], Allowed | None] | None
-    ) -> Iterator[tuple[slice, ndarray | None, list[ndarray]]]:
-        """Yield consecutive queries that share a filter: which, the rows of the filter, and each query's exceptions."""
-        start, only, without = 0, None, []  # type: int, ndarray | None, list[ndarray]
-        for query in range(count):
-            rows = (allowed(query) if allowed else None) or _ALL
-            check(rows.without, len(self._vectors))
-            if without and (rows.only is not only or len(without) == _QUERIES):
-                yield slice(start, query), only, without
-                start, without = query, []
-            if rows.only is not None and rows.only is not only:
-                check(rows.only, len(self._vectors))
-            only = rows.only
-            without.append(rows.without)
-        if without:
-            yield slice(start, count), only, without
 
     def _answer(
         self, queries: ndarray, k: int, only: ndarray | None, without: list[ndarray]
@@ -139,7 +96,8 @@ class Searcher:
         probes = np.where(far[:, None], np.float32(0), queries)
         named = self._near(probes, count, only, without)
         asked, near = np.repeat(np.arange(len(queries)), [len(rows) for rows in named]), np.concatenate(named)
-        nearest.add(asked, self._products.distances(queries, asked, near), near)
+        cosine = self._metric == "cosine"
+        nearest.add(asked, _distances.of_pairs(self._vectors, queries, asked, near, cosine=cosine), near)
         for q in np.flatnonzero((nearest.rows[:, -1] < 0) | far).tolist():
             exceptions = without[q] if only is None else np.intersect1d(without[q], only, assume_unique=True)
             if far[q] or (nearest.rows[q] >= 0).sum() < min(k, left - len(exceptions)):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.index import _faiss
+from cbir_cli.index import _faiss, _payload
 from cbir_cli.index._grown import Find
 from cbir_cli.progress import Progress
 
@@ -103,7 +103,7 @@ def checked_points(payload: dict[str, ndarray], width: int) -> ndarray:
     ShapeError
         If there are none, or of another width.
     """
-    points = np.array(_faiss.number(payload, "centroids", (-1, width), "f4"))
+    points = np.array(_payload.array(payload, "centroids", (-1, width), "f4"))
     if not len(points):
         raise ShapeError("the payload has no centroids")
     return points
@@ -118,8 +118,8 @@ def finder(index: Any, payload: dict[str, ndarray], count: int) -> Find:
         If the payload is not one of so many vectors.
     """
     faiss = _faiss.library()
-    codes = _faiss.number(payload, "codes", (count, index.code_size), "u1")
-    sizes = _faiss.number(payload, "sizes", (index.nlist,), "i8")
+    codes = _payload.array(payload, "codes", (count, index.code_size), "u1")
+    sizes = _payload.array(payload, "sizes", (index.nlist,), "i8")
     if (sizes < 0).any() or (sizes > count).any() or sizes.sum() != count:
         raise ShapeError(f"sizes of the payload: expected {count} vectors in all lists")
     # The lists get their ids with codes of one byte, which cost nothing, and then the codes as views.

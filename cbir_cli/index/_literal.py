@@ -9,17 +9,14 @@ and a region R with the sum ``s`` has ``e(R, c) = s.S_c`` with any community it 
 are sums of these. So the choice of a community (line 5) looks at no image, and is exact.
 """
 
-import logging
-
 import numpy as np
 from numpy import ndarray
 
 from cbir_cli.allowed import Allowed
+from cbir_cli.index._distances import directions, of_one
 from cbir_cli.index._modularity import gain
 from cbir_cli.index._nearest import Nearest
-from cbir_cli.index._stored import Stored, directions, distances
-
-_LOG = logging.getLogger("cbir")
+from cbir_cli.index._stored import Stored
 
 
 def search(
@@ -64,9 +61,7 @@ def _region(
     edges = stored.sums @ unit  # e(I, c)
     degree = float(edges.sum())
     total = float(totals.sum()) + 2 * degree
-    mask = None if allowed is None else np.zeros(len(stored.vectors), dtype=bool)
-    if mask is not None and allowed is not None:
-        mask[allowed.rows(len(stored.vectors))] = True
+    open_to = None if allowed is None else allowed.rows(len(stored.vectors))
     left, left_degrees = stored.sums.copy(), totals + edges  # of each community without R
     whole, whole_degree = unit.copy(), degree  # of R, the query included
     far_parts, row_parts = [np.empty(0)], [np.empty(0, np.int64)]
@@ -78,11 +73,11 @@ def _region(
         values[emptied] = 0  # R stays as it is
         community = int(values.argmax())  # line 5
         rows = stored.community(community)
-        if mask is not None:
-            rows = rows[mask[rows]]
+        if open_to is not None:
+            rows = np.intersect1d(rows, open_to, assume_unique=True)
         if community in visited or not rows.size:  # nothing is added, so the next round is this one again
             return np.concatenate(far_parts), np.concatenate(row_parts), True
-        far = distances(query, stored.vectors, rows)
+        far = of_one(stored.vectors, query, rows, cosine=True)
         nodes = stored.nodes[rows]
         degrees = stored.full_degrees[nodes] + (1 - far)
         gains = gain(1 - far, degree, degrees, total)

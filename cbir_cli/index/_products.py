@@ -28,8 +28,8 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.index import _reduced
-from cbir_cli.index._blocks import Block, Closed, blocks, spans
+from cbir_cli.index import _distances, _reduced
+from cbir_cli.index._blocks import Block, Closed, blocks
 from cbir_cli.index._candidates import Candidates, lowest
 from cbir_cli.index._nearest import Nearest
 from cbir_cli.index._scores import Scores
@@ -39,8 +39,6 @@ _PICKED = 2**24  # float32 numbers of rows that are picked from among others: 64
 _HELD = 2**20  # pairs that wait to be measured: 24 MiB
 _FEW = 4  # times k pairs of each query wait after the first pass: the sooner some are measured, the fewer come
 _HEAD = 4096  # rows of a first block that a first reach is taken from
-_WORK = 2**20  # float64 numbers in flight where vectors are measured directly: 8 MiB
-_LONGEST = 1e18  # of a vector: beyond it a float32 score could overflow
 
 
 def build(vectors: ndarray, coordinates: int, *, cosine: bool) -> dict[str, ndarray]:
@@ -51,19 +49,8 @@ def build(vectors: ndarray, coordinates: int, *, cosine: bool) -> dict[str, ndar
     ShapeError
         If a vector is not finite or is longer than 1e18.
     """
-    norms = squared_norms(vectors, "row")
-    return {"squared_norms": norms, **_reduced.build(vectors, norms, coordinates, cosine=cosine)}
-
-
-def squared_norms(vectors: ndarray, what: str) -> ndarray:
-    """Squared Euclidean norms (N,) float64, computed a block at a time; ``what`` names a vector in the error."""
-    norms = np.empty(len(vectors))
-    for start, stop in spans(len(vectors), max(1, _WORK // vectors.shape[1])):
-        norms[start:stop] = np.square(vectors[start:stop], dtype=np.float64).sum(axis=1)
-    bad = np.flatnonzero(~(norms <= _LONGEST**2))
-    if bad.size:
-        raise ShapeError(f"{what} {bad[0]} is not finite, or longer than {_LONGEST:g} ({bad.size} such)")
-    return norms
+    norms = _distances.squared_norms(vectors, "row")
+    return {"squared_norms": norms, **_reduced.build(vectors, coordinates, cosine=cosine)}
 
 
 class Products:
@@ -71,7 +58,7 @@ class Products:
 
     def __init__(self, vectors: ndarray, payload: dict[str, ndarray], metric: str) -> None:
         norms = np.asarray(payload["squared_norms"])
-        if norms.shape != (len(vectors),) or not np.all(norms <= _LONGEST**2):
+        if norms.shape != (len(vectors),) or not np.all(norms <= _distances.LONGEST**2):
             raise ShapeError(f"squared norms do not belong to {len(vectors)} vectors")
         self._vectors, self._cosine = vectors, metric == "cosine"
         norms = np.sqrt(norms)
@@ -85,7 +72,7 @@ class Products:
 
     def check(self, queries: ndarray) -> None:
         """Refuse queries that no distance can be given for."""
-        squared_norms(queries, "query")
+        _distances.squared_norms(queries, "query")
 
     def scan(self, queries: ndarray, nearest: Nearest, only: ndarray | None, without: Sequence[ndarray]) -> None:
         """Put the nearest rows of each query into ``nearest``.
@@ -130,10 +117,8 @@ class Products:
         if self._few is None:
             return None, queries
         few, basis = self._few
-        exact = queries.astype(np.float64)
-        if self._cosine:
-            exact /= np.where(lengths > 0, lengths, 1.0)[:, None]
-        return few, few.probes(_reduced.reduce(exact, basis), np.ones(len(lengths)))
+        values = _distances.directions(queries) if self._cosine else queries.astype(np.float64)
+        return few, few.probes(_reduced.reduce(values, basis), np.ones(len(lengths)))
 
     def _first_reach(self, queries: ndarray, scores: ndarray, block: Block, k: int) -> ndarray:
         """Values (Q,) within which k rows lie, of those at the head of a block that seem nearest; inf if unknown."""
@@ -142,7 +127,7 @@ class Products:
             return np.full(len(scores), np.inf)
         places = np.argpartition(head, k - 1, axis=1)[:, :k]
         asked = np.repeat(np.arange(len(scores)), k)
-        distances = self.distances(queries, asked, block.rows(places.ravel())).reshape(places.shape).max(axis=1)
+        distances = self._measure(queries, asked, block.rows(places.ravel())).reshape(places.shape).max(axis=1)
         distances[np.isinf(np.take_along_axis(head, places, axis=1)).any(axis=1)] = np.inf
         return self._values(distances)
 
@@ -152,49 +137,14 @@ class Products:
         some = nearest.k
         while len(rows):
             now, later = lowest(asked, low, some)
-            nearest.add(asked[now], self.distances(queries, asked[now], rows[now]), rows[now])
+            nearest.add(asked[now], self._measure(queries, asked[now], rows[now]), rows[now])
             later = later[low[later] <= candidates.limit(self._values(nearest.reach()))[asked[later]]]
             asked, rows, low = asked[later], rows[later], low[later]
             some *= 2
 
+    def _measure(self, queries: ndarray, asked: ndarray, rows: ndarray) -> ndarray:
+        return _distances.of_pairs(self._vectors, queries, asked, rows, cosine=self._cosine)
+
     def _values(self, distances: ndarray) -> ndarray:
         """What is searched for, in place of distances."""
         return distances if self._cosine else distances**2
-
-    def measure(self, query: ndarray, rows: ndarray) -> ndarray:
-        """Distances (M,) float64 of one query (D,) to some rows (M,); see ``distances``."""
-        return self.distances(query[None], np.zeros(len(rows), np.int64), rows)
-
-    def distances(self, queries: ndarray, asked: ndarray, rows: ndarray) -> ndarray:
-        """Distances of pairs, from the difference of the vectors in float64.
-
-        Parameters
-        ----------
-        queries : ndarray (Q, D), float32
-        asked, rows : ndarray (P,), int64
-            Query and row of each pair.
-
-        Returns
-        -------
-        ndarray (P,), float64
-            Exactly 0 for a vector identical to the query (cosine: unless they are zero).
-        """
-        centres = queries.astype(np.float64)
-        if self._cosine:
-            lengths = np.sqrt(np.square(centres).sum(axis=1))
-            centres /= np.where(lengths > 0, lengths, 1.0)[:, None]
-        distances = np.empty(len(rows))
-        for start, stop in spans(len(rows), max(1, _WORK // queries.shape[1])):
-            part = self._vectors[rows[start:stop]].astype(np.float64)
-            if self._cosine:
-                # Norms are taken afresh, not from the payload, so that equal vectors have bitwise equal directions.
-                norms = np.sqrt(np.square(part).sum(axis=1))
-                part /= np.where(norms > 0, norms, 1.0)[:, None]
-            part -= centres[asked[start:stop]]
-            squares = np.square(part, out=part).sum(axis=1)
-            if self._cosine:
-                # Half the squared difference of unit vectors is 1 - cos without its cancellation.
-                distances[start:stop] = np.where((norms > 0) & (lengths[asked[start:stop]] > 0), squares / 2, 1.0)
-            else:
-                distances[start:stop] = np.sqrt(squares)
-        return distances

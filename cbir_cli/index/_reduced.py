@@ -24,6 +24,7 @@ from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
 from cbir_cli.index._blocks import spans
+from cbir_cli.index._distances import directions
 
 _SAMPLE = 8192  # rows that the directions are taken from
 _WIDEST = 8192  # vectors: beyond, the directions cost more than they save
@@ -40,13 +41,12 @@ by 2 D 2**-53 sqrt(r) |x|^2 (Higham's bound on the r products) and r 1e-13 |x|^2
 is 3e-11 |x|^2 in all: its root by 6e-6 |x|."""
 
 
-def build(vectors: ndarray, squared_norms: ndarray, coordinates: int, *, cosine: bool) -> dict[str, ndarray]:
+def build(vectors: ndarray, coordinates: int, *, cosine: bool) -> dict[str, ndarray]:
     """Return ``basis`` (D, R - 1) float64 and ``reduced`` (N, R) float32, or nothing where they would not help.
 
     Parameters
     ----------
     vectors : ndarray (N, D), float32
-    squared_norms : ndarray (N,), float64
     coordinates : int
         R, at most a quarter of D and 100; 0 for no first pass.
     cosine : bool
@@ -60,13 +60,15 @@ def build(vectors: ndarray, squared_norms: ndarray, coordinates: int, *, cosine:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # sums of matrix products depend on the number of threads
-        sample = _scaled(vectors, squared_norms, _spread(count, _SAMPLE), cosine)
+        sample = _values(vectors[_spread(count, _SAMPLE)], cosine)
         basis = eigh(sample.T @ sample, subset_by_index=[width - coordinates + 1, width - 1])[1]
+        if not _orthonormal(basis):  # LAPACK's vectors of eigenvalues that are nearly equal
+            basis = np.linalg.qr(basis)[0]
         reduced = np.empty((count, coordinates), np.float32)
         for start, stop in spans(count, max(1, _WORK // width)):
-            reduced[start:stop] = reduce(_scaled(vectors, squared_norms, slice(start, stop), cosine), basis)
+            reduced[start:stop] = reduce(_values(vectors[start:stop], cosine), basis)
         asked = _spread(count, _TRIED)
-        every = sample @ _scaled(vectors, squared_norms, asked, cosine).T
+        every = sample @ _values(vectors[asked], cosine).T
         few = reduced[_spread(count, _SAMPLE)].astype(np.float64) @ reduced[asked].astype(np.float64).T
     lengths = np.square(sample).sum(axis=1)[:, None]
     nearest = np.partition(lengths - 2 * every, min(10, len(sample) - 1), axis=0)[min(10, len(sample) - 1)]
@@ -94,9 +96,13 @@ def check(basis: ndarray, reduced: ndarray, shape: tuple[int, ...]) -> None:
         or basis.dtype != np.float64
         or reduced.shape != (shape[0], basis.shape[-1] + 1)
         or basis.shape[:-1] != shape[1:]
-        or not np.abs(basis.T @ basis - np.eye(basis.shape[1])).max(initial=0) < 1e-13
+        or not _orthonormal(basis)
     ):
         raise ShapeError(f"reduced vectors do not belong to {shape[0]} vectors of {shape[1]}")
+
+
+def _orthonormal(basis: ndarray) -> bool:
+    return bool(np.abs(basis.T @ basis - np.eye(basis.shape[1])).max(initial=0) < 1e-13)
 
 
 def _spread(count: int, most: int) -> ndarray:
@@ -104,10 +110,6 @@ def _spread(count: int, most: int) -> ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
-def _scaled(vectors: ndarray, squared_norms: ndarray, rows: slice | ndarray, cosine: bool) -> ndarray:
-    """Return some vectors in float64; for cosine divided by their length."""
-    some = vectors[rows].astype(np.float64)
-    if cosine:
-        norms = np.sqrt(squared_norms[rows])
-        some /= np.where(norms > 0, norms, 1.0)[:, None]
-    return some
+def _values(vectors: ndarray, cosine: bool) -> ndarray:
+    """Return vectors in float64; for cosine divided by their length."""
+    return directions(vectors) if cosine else vectors.astype(np.float64)

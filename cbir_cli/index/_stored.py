@@ -16,24 +16,25 @@ modularity            (1,) float64        of the communities in the graph
 ====================  ==================  =============================================================================
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
+from cbir_cli.index import _payload
 
-_WORK = 2**20  # float64 numbers in flight: 8 MiB
 
-
-@dataclass(frozen=True, eq=False)
 class Stored:
     """An open community index.
 
-    Attributes
+    Parameters
     ----------
     vectors : ndarray (N, D), float32
         As they are now: rows that the graph does not know have been added since.
+    payload : dict of str to ndarray
+        The arrays above; each is an attribute too.
+
+    Attributes
+    ----------
     loose : ndarray (L,), int64
         Ascending; rows that are in no community: added since, or joined to nothing. They are compared with every query.
     nodes : ndarray (N,), int32
@@ -45,62 +46,54 @@ class Stored:
     total : float
         Sum of all degrees, 2m.
 
-    The others are those of the payload.
+    Raises
+    ------
+    ShapeError
+        If the payload is damaged, or belongs to other vectors.
     """
 
-    vectors: ndarray
-    rows: ndarray
-    labels: ndarray
-    members: ndarray
-    starts: ndarray
-    sums: ndarray
-    graph_starts: ndarray
-    graph_others: ndarray
-    graph_weights: ndarray
-    full_degrees: ndarray
-    loose: ndarray = field(init=False)
-    nodes: ndarray = field(init=False)
-    strengths: ndarray = field(init=False)
-    community_strengths: ndarray = field(init=False)
-    directions: ndarray = field(init=False)
-    total: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        count, known = len(self.vectors), len(self.rows)
-        communities = len(self.sums)
-        if (
-            self.rows.max(initial=-1) >= count
-            or len(self.labels) != known
-            or len(self.full_degrees) != known
-            or self.labels.max(initial=-1) != communities - 1
-            or self.sums.shape[1] != self.vectors.shape[1]
-            or len(self.starts) != communities + 1
-            or self.starts[-1] != len(self.members)
-            or self.members.max(initial=-1) >= known
-            or len(self.graph_starts) != known + 1
-            or not self.graph_starts[-1] == len(self.graph_others) == len(self.graph_weights)
-            or self.graph_others.max(initial=-1) >= known
+    def __init__(self, vectors: ndarray, payload: dict[str, ndarray]) -> None:
+        count, width = vectors.shape
+        self.vectors, self.rows = vectors, _payload.rows(payload, count)
+        known = len(self.rows)
+        self.labels = _payload.array(payload, "labels", (known,), "i4")
+        self.sums = _payload.array(payload, "sums", (-1, width), "f8")
+        self.members = _payload.array(payload, "members", (-1,), "i4")
+        self.starts = _payload.array(payload, "starts", (len(self.sums) + 1,), "i8")
+        self.graph_starts = _payload.array(payload, "graph_starts", (known + 1,), "i8")
+        self.graph_others = _payload.array(payload, "graph_others", (-1,), "i4")
+        self.graph_weights = _payload.array(payload, "graph_weights", (len(self.graph_others),), "f4")
+        self.full_degrees = _payload.array(payload, "full_degrees", (known,), "f8")
+        if not (
+            _runs(self.starts, len(self.members))
+            and _runs(self.graph_starts, len(self.graph_others))
+            and _within(self.members, known)
+            and _within(self.graph_others, known)
+            and self._partition()
         ):
             raise ShapeError(f"communities do not belong to {count} vectors")
         there = np.flatnonzero(self.rows >= 0)
-        nodes = np.full(count, -1, dtype=np.int32)
-        nodes[self.rows[there]] = there
+        self.nodes = np.full(count, -1, dtype=np.int32)
+        self.nodes[self.rows[there]] = there
         in_one = np.zeros(count, dtype=bool)
         in_one[self.rows[there[self.labels[there] >= 0]]] = True
+        self.loose = np.flatnonzero(~in_one)
         summed = np.concatenate([[0.0], np.cumsum(self.graph_weights, dtype=np.float64)])
-        strengths = summed[self.graph_starts[1:]] - summed[self.graph_starts[:-1]]
+        self.total = float(summed[-1])
+        self.strengths = summed[self.graph_starts[1:]] - summed[self.graph_starts[:-1]]
         joined = self.labels >= 0
+        self.community_strengths = np.bincount(self.labels[joined], self.strengths[joined], minlength=len(self.sums))
         lengths = np.sqrt(np.square(self.sums).sum(axis=1, keepdims=True))
-        values = {
-            "loose": np.flatnonzero(~in_one),
-            "nodes": nodes,
-            "strengths": strengths,
-            "community_strengths": np.bincount(self.labels[joined], strengths[joined], minlength=communities),
-            "directions": np.divide(self.sums, lengths, out=np.zeros_like(self.sums), where=lengths > 0),
-            "total": float(summed[-1]),
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        self.directions = np.divide(self.sums, lengths, out=np.zeros_like(self.sums), where=lengths > 0)
+
+    def _partition(self) -> bool:
+        """Say whether members are the images of each label, ascending, and all that have one."""
+        labels = np.repeat(np.arange(len(self.sums)), np.diff(self.starts))
+        return (
+            np.array_equal(self.labels[self.members], labels)
+            and bool((np.diff(self.members)[np.diff(labels) == 0] > 0).all())
+            and len(labels) == np.count_nonzero(self.labels != -1)
+        )
 
     def community(self, number: int) -> ndarray:
         """Rows of a community's images that are still there, ascending."""
@@ -115,25 +108,10 @@ class Stored:
         return self.graph_others[places], self.graph_weights[places]
 
 
-def directions(vectors: ndarray) -> ndarray:
-    """Vectors (M, D) scaled to length 1, float64; a zero vector stays as it is."""
-    values = vectors.astype(np.float64)
-    lengths = np.sqrt(np.square(values).sum(axis=1, keepdims=True))
-    return np.divide(values, lengths, out=values, where=lengths > 0)
+def _runs(starts: ndarray, count: int) -> bool:
+    """Say whether these are the first places of consecutive runs of so many."""
+    return bool(starts[0] == 0 and starts[-1] == count and (np.diff(starts) >= 0).all())
 
 
-def distances(query: ndarray, vectors: ndarray, rows: ndarray) -> ndarray:
-    """One minus the cosine of one query and some rows, (M,) float64, from the difference of their directions.
-
-    Half the squared difference is ``1 - cos`` without its cancellation, and the sum over an image does not depend on
-    what else is measured. Where either vector is zero it is 1.
-    """
-    centre = directions(query[None])[0]
-    found = np.empty(len(rows))
-    step = max(1, _WORK // len(query))
-    for start in range(0, len(rows), step):
-        part = directions(vectors[rows[start : start + step]])
-        there = part.any(axis=1) & centre.any()
-        part -= centre
-        found[start : start + step] = np.where(there, np.square(part, out=part).sum(axis=1) / 2, 1.0)
-    return found
+def _within(numbers: ndarray, count: int) -> bool:
+    return bool(not numbers.size or (numbers.min() >= 0 and numbers.max() < count))

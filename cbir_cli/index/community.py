@@ -60,17 +60,16 @@ paper's), and Algorithm 1 is repaired as above. docs/communities.md has the reas
 
 import itertools
 import logging
-from collections.abc import Callable
 
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli.allowed import Allowed
-from cbir_cli.errors import ShapeError, UsageError
+from cbir_cli.errors import UsageError
 from cbir_cli.index import _clustering, _graph, _literal, _modularity
+from cbir_cli.index._distances import directions, squared_norms
 from cbir_cli.index._growing import Growing
-from cbir_cli.index._products import squared_norms
-from cbir_cli.index._stored import Stored, directions
+from cbir_cli.index._inputs import Filter, check_queries, check_vectors
+from cbir_cli.index._stored import Stored
 from cbir_cli.registry import unknown
 
 METRICS = ("cosine",)
@@ -227,7 +226,7 @@ def open(
         If vectors are not 2-D float32 or the payload belongs to others.
     """
     _check(vectors, metric, algorithm, entries, reserve)
-    stored = Stored(np.asarray(vectors), **{name: payload[name] for name in payload if name != "modularity"})
+    stored = Stored(np.asarray(vectors), payload)
     if algorithm == "literal":
         _check_full(stored.full_degrees[stored.labels >= 0])
     limits = {
@@ -253,9 +252,7 @@ class Searcher:
         self._stored, self._literal, self._limits = stored, algorithm == "literal", limits
         self.looked_at = np.zeros(0, dtype=np.int64)
 
-    def search(
-        self, queries: ndarray, k: int, *, allowed: Callable[[int], Allowed | None] | None = None
-    ) -> tuple[ndarray, ndarray]:
+    def search(self, queries: ndarray, k: int, *, allowed: Filter | None = None) -> tuple[ndarray, ndarray]:
         """Find k near rows of each query.
 
         Parameters
@@ -282,12 +279,7 @@ class Searcher:
             that does not exist.
         """
         count, size = self._stored.vectors.shape
-        if k < 1:
-            raise UsageError(f"expected k of at least 1, found {k}")
-        if queries.ndim != 2 or queries.shape[1] != size or queries.dtype != np.float32:
-            raise ShapeError(
-                f"expected queries of shape (Q, {size}) and type float32, found {queries.shape} {queries.dtype}"
-            )
+        check_queries(queries, k, size)
         squared_norms(queries, "query")
         self.looked_at = np.zeros(len(queries), dtype=np.int64)
         distances = np.full((len(queries), k), np.inf, dtype=np.float32)
@@ -329,17 +321,11 @@ def _full_degrees(vectors: ndarray, total: ndarray) -> ndarray:
 
 
 def _check(vectors: ndarray, metric: str, algorithm: str, entries: int, reserve: int) -> None:
-    if metric not in METRICS:
-        raise UsageError(
-            f"index kind community is for embeddings that are compared by the cosine, these are by {metric}: "
-            "its graph is one of cosines"
-        )
+    check_vectors(vectors, metric, METRICS)
     if algorithm not in ALGORITHMS:
         raise unknown("algorithm", algorithm, ALGORITHMS)
     if entries < 1 or reserve < 0:
         raise UsageError(f"entries, reserve: expected at least 1 and 0, found {entries} and {reserve}")
-    if vectors.ndim != 2 or vectors.shape[1] == 0 or vectors.dtype != np.float32:
-        raise ShapeError(f"expected vectors of shape (N, D) and type float32, found {vectors.shape} {vectors.dtype}")
 
 
 def _check_full(degrees: ndarray) -> None:

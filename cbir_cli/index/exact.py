@@ -19,20 +19,15 @@ Reference
 None: this is the definition that other backends are measured against.
 """
 
-from collections.abc import Callable, Iterator
-
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli import registry
-from cbir_cli.allowed import Allowed, check
-from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.index import _products, _ssim
+from cbir_cli.index._inputs import Filter, check_queries, check_vectors, together
 from cbir_cli.index._nearest import Nearest
 
 METRICS = ("l2", "cosine", "ssim")
 
-_ALL = Allowed()
 _QUERIES = 128  # answered at once: enough for matrix products to run at full speed
 
 
@@ -46,15 +41,15 @@ def build(vectors: ndarray, *, metric: str, coordinates: int = 64) -> dict[str, 
     metric : str
         ``l2``, ``cosine`` or ``ssim``.
     coordinates : int
-        Numbers of each vector in the first pass of a search, at most a quarter of all and 100; 0 for no first pass.
-        Answers do not depend on it.
+        Numbers of a vector that a first pass reads, R: at most 100 and a quarter of D; 0 for no first pass, as for
+        ``ssim``.
 
     Returns
     -------
     dict of str to ndarray
-        ``squared_norms`` (N,) float64, and where a first pass helps ``basis`` (D, coordinates - 1) float64 and
-        ``reduced`` (N, coordinates) float32; or for ``ssim`` ``window_sums`` (N, W) uint16 and ``window_spreads``
-        (N, W) uint32, W = (S - 6)^2: 6 bytes a window.
+        ``squared_norms`` (N,) float64, and ``basis`` (D, R - 1) float64 and ``reduced`` (N, R) float32 where the first
+        pass helps. For ``ssim`` ``window_sums`` (N, W) uint16 and ``window_spreads`` (N, W) uint32, W = (S - 6)^2: 6
+        bytes a window.
 
     Raises
     ------
@@ -64,7 +59,7 @@ def build(vectors: ndarray, *, metric: str, coordinates: int = 64) -> dict[str, 
         If vectors are not 2-D float32, or one of them is not finite, is longer than 1e18, or is no 8-bit image where
         the metric needs one.
     """
-    _check(vectors, metric)
+    check_vectors(vectors, metric, METRICS)
     if metric == "ssim":
         return _ssim.build(vectors)
     return _products.build(vectors, coordinates, cosine=metric == "cosine")
@@ -79,10 +74,8 @@ def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, coordina
         Those that the payload was built from.
     payload : dict of str to ndarray
         As ``build`` made it; the arrays may be memory maps.
-    metric : str
-        As given to ``build``.
-    coordinates : int
-        As given to ``build``; the payload tells whether there is a first pass.
+    metric, coordinates
+        As given to ``build``; only the first matters here.
 
     Raises
     ------
@@ -91,7 +84,7 @@ def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, coordina
     ShapeError
         If vectors are not 2-D float32 or the payload belongs to others.
     """
-    _check(vectors, metric)
+    check_vectors(vectors, metric, METRICS)
     vectors = np.asarray(vectors)  # the same memory without the bookkeeping of np.memmap
     if metric == "ssim":
         return Searcher(vectors, _ssim.Windows(vectors, payload))
@@ -105,9 +98,7 @@ class Searcher:
         self._shape = vectors.shape
         self._metric = metric
 
-    def search(
-        self, queries: ndarray, k: int, *, allowed: Callable[[int], Allowed | None] | None = None
-    ) -> tuple[ndarray, ndarray]:
+    def search(self, queries: ndarray, k: int, *, allowed: Filter | None = None) -> tuple[ndarray, ndarray]:
         """Find the k nearest rows of each query.
 
         Parameters
@@ -135,43 +126,12 @@ class Searcher:
             If queries have another shape or type, a query is not one that ``build`` would have accepted as a vector,
             or ``allowed`` names a row that does not exist.
         """
-        if k < 1:
-            raise UsageError(f"expected k of at least 1, found {k}")
-        if queries.ndim != 2 or queries.shape[1] != self._shape[1] or queries.dtype != np.float32:
-            wanted = f"(Q, {self._shape[1]})"
-            raise ShapeError(
-                f"expected queries of shape {wanted} and type float32, found {queries.shape} {queries.dtype}"
-            )
+        count, width = self._shape
+        check_queries(queries, k, width)
         self._metric.check(queries)
         parts = [Nearest(0, k)]
-        for start, stop, only, without in self._together(len(queries), allowed):
-            nearest = Nearest(stop - start, k)
-            self._metric.scan(np.ascontiguousarray(queries[start:stop]), nearest, only, without)
+        for asked, only, without in together(len(queries), count, allowed, _QUERIES):
+            nearest = Nearest(len(without), k)
+            self._metric.scan(np.ascontiguousarray(queries[asked]), nearest, only, without)
             parts.append(nearest)
         return np.concatenate([p.distances for p in parts]), np.concatenate([p.rows for p in parts])
-
-    def _together(
-        self, count: int, allowed: Callable[[int], Allowed | None] | None
-    ) -> Iterator[tuple[int, int, ndarray | None, list[ndarray]]]:
-        """Yield queries that are answered at once, with the rows that may answer all, and may not answer each."""
-        start = 0
-        only, without = None, list[ndarray]()
-        for number in range(count):
-            rows = (allowed(number) if allowed else None) or _ALL
-            check(rows.without, self._shape[0])
-            if number - start == _QUERIES or (number > start and rows.only is not only):
-                yield start, number, only, without
-                start, without = number, []
-            if rows.only is not None and rows.only is not only:
-                check(rows.only, self._shape[0])
-            only = rows.only
-            without.append(rows.without)
-        if count:
-            yield start, count, only, without
-
-
-def _check(vectors: ndarray, metric: str) -> None:
-    if metric not in METRICS:
-        raise registry.unknown("metric", metric, METRICS)
-    if vectors.ndim != 2 or vectors.shape[1] == 0 or vectors.dtype != np.float32:
-        raise ShapeError(f"expected vectors of shape (N, D) and type float32, found {vectors.shape} {vectors.dtype}")

@@ -22,7 +22,7 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.index import _built, _effort, _faiss, _grown, exact
+from cbir_cli.index import _built, _effort, _faiss, _grown, _payload, exact
 from cbir_cli.progress import Progress
 
 METRICS = _faiss.METRICS
@@ -137,11 +137,11 @@ def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, **_: Any
     """
     faiss = _faiss.library()
     space = _built.space(vectors, payload, metric)
-    rows = _grown.rows_of(payload, len(vectors))
+    rows = _payload.rows(payload, len(vectors))
     effort, rerank = _built.effort(payload)
-    codes = _faiss.number(payload, "codes", (len(rows), space.width), "u1")
+    codes = _payload.array(payload, "codes", (len(rows), space.width), "u1")
     index = _empty(
-        _faiss.number(payload, "range", (2, space.width), "f4"), int(_faiss.number(payload, "entry", (2,), "i8")[1])
+        _payload.array(payload, "range", (2, space.width), "f4"), int(_payload.array(payload, "entry", (2,), "i8")[1])
     )
     offsets, levels, neighbors, entry = _checked(payload, index.hnsw, len(rows))
     hnsw, storage = index.hnsw, faiss.downcast_index(index.storage)
@@ -218,9 +218,9 @@ def _checked(payload: dict[str, ndarray], hnsw: Any, count: int) -> tuple[ndarra
     ShapeError
         If walking the graph could leave it.
     """
-    levels = _faiss.number(payload, "levels", (count,), "u1").astype(np.int32)
-    neighbors = _faiss.number(payload, "neighbors", (-1,), "i4")
-    entry, links = _faiss.number(payload, "entry", (2,), "i8").tolist()
+    levels = _payload.array(payload, "levels", (count,), "u1").astype(np.int32)
+    neighbors = _payload.array(payload, "neighbors", (-1,), "i4")
+    entry, links = _payload.array(payload, "entry", (2,), "i8").tolist()
     top = int(levels.max(initial=0))
     if count and (levels.min() < 1 or top >= hnsw.cum_nneighbor_per_level.size()):
         raise ShapeError("levels of the payload are none of a graph")

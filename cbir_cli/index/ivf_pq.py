@@ -22,7 +22,7 @@ import numpy as np
 from numpy import ndarray
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.index import _built, _effort, _faiss, _grown, _lists, exact
+from cbir_cli.index import _built, _effort, _faiss, _grown, _lists, _payload, exact
 
 METRICS = _faiss.METRICS
 
@@ -132,12 +132,12 @@ def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, **_: Any
     ShapeError
         If the payload is damaged, or belongs to others.
     """
-    books = np.array(_faiss.number(payload, "books", (-1, 256, -1), "f4"))
+    books = np.array(_payload.array(payload, "books", (-1, 256, -1), "f4"))
     pieces, _, part = books.shape
     if not (0 < pieces and 0 < part and 0 <= pieces * part - vectors.shape[-1] < pieces):
         raise ShapeError(f"books of the payload: {pieces} of {part} numbers are none for {vectors.shape[-1]}")
     space = _built.space(vectors, payload, metric, pieces * part)
-    rows = _grown.rows_of(payload, len(vectors))
+    rows = _payload.rows(payload, len(vectors))
     effort, rerank = _built.effort(payload)
     index = _empty(_lists.checked_points(payload, space.padded), books)
     find = _lists.finder(index, payload, len(rows))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli.index import _built, _effort, _faiss, _grown, _lists, exact
+from cbir_cli.index import _built, _effort, _faiss, _grown, _lists, _payload, exact
 
 METRICS = _faiss.METRICS
 
@@ -121,10 +121,10 @@ def open(vectors: ndarray, payload: dict[str, ndarray], *, metric: str, **_: Any
         If the payload is damaged, or belongs to others.
     """
     space = _built.space(vectors, payload, metric)
-    rows = _grown.rows_of(payload, len(vectors))
+    rows = _payload.rows(payload, len(vectors))
     effort, rerank = _built.effort(payload)
     points = _lists.checked_points(payload, space.width)
-    index = _empty(points, _faiss.number(payload, "range", (2, space.width), "f4"))
+    index = _empty(points, _payload.array(payload, "range", (2, space.width), "f4"))
     find = _lists.finder(index, payload, len(rows))
     return _grown.Searcher(vectors, rows, metric, space, find, effort, rerank)
 

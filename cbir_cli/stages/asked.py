@@ -34,10 +34,7 @@ def from_embedding(embedding: Embedding, index: Index) -> Queries:
     """
     here, there = embedding.space, index.embedding.space
     if here.fingerprint != there.fingerprint:
-        raise ArtifactError(
-            f"{embedding.name}: embedded by {here.model_name} ({here.encoder}, space {here.fingerprint[:12]}), "
-            f"the index by {there.model_name} ({there.encoder}, space {there.fingerprint[:12]})"
-        )
+        raise ArtifactError(f"{embedding.name}: embedded by {here.told}, the index by {there.told}")
     if there.compat not in ("none", here.compat):
         raise ArtifactError(
             f"{embedding.name}: its vectors are made already, without compat={there.compat}; "
@@ -86,8 +83,8 @@ def find_encoder(
             return encoder
         if named:
             raise ArtifactError(
-                f"{place}: another model than the index was made with ({space.model_name}, {space.encoder}, "
-                f"space {space.fingerprint[:12]}; this is {encoder.space.encoder}, {encoder.space.fingerprint[:12]})"
+                f"{place}: another model than the index was made with: expected {space.told}, "
+                f"found {encoder.space.told}"
             )
     hint = "; for CNN(IG) make it with cbir finetune-ig --epochs 0" if space.encoder == "cnn(ig)" else ""
     raise ArtifactError(

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli import registry
 from cbir_cli.allowed import Allowed
 from cbir_cli.artifacts import embeddings, files, index
 from cbir_cli.artifacts.index import Index
 from cbir_cli.errors import ArtifactError, CbirError
+from cbir_cli.stages import searchers
 
 _QUERIES = 100
 _CUTOFFS = (10, 50)
@@ -92,7 +92,7 @@ def recall(distances: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _times(stored: Index, rows: np.ndarray) -> dict[str, Any]:
-    search = _search(stored, stored.kind)
+    search = _search(stored, searchers.searcher(stored))
     search(rows[:1], 10)
     alone: list[float] = []
     for place in range(len(rows)):
@@ -115,19 +115,15 @@ def _times(stored: Index, rows: np.ndarray) -> dict[str, Any]:
 def _recall(stored: Index, rows: np.ndarray) -> dict[str, float]:
     if stored.kind == "exact":
         return {f"@{k}": 1.0 for k in _CUTOFFS}
-    search, exact = _search(stored, stored.kind), _search(stored, "exact")
-    truth = exact(rows, max(_CUTOFFS))
+    search = _search(stored, searchers.searcher(stored))
+    exact = searchers.exactly(stored.embedding.vectors, stored.embedding.space.similarity)
+    truth = _search(stored, exact)(rows, max(_CUTOFFS))
     return {f"@{k}": round(recall(search(rows, k), truth[:, :k]), 4) for k in _CUTOFFS}
 
 
-def _search(stored: Index, kind: str) -> Callable[[np.ndarray, int], np.ndarray]:
+def _search(stored: Index, searcher: Any) -> Callable[[np.ndarray, int], np.ndarray]:
     """Return a search for the vectors of some rows, which leaves these out and returns distances."""
-    backend, vectors = registry.load("index", kind), stored.embedding.vectors
-    if kind == stored.kind:
-        searcher = backend.open(vectors, stored.payload, **stored.parameters)
-    else:
-        metric = stored.embedding.space.similarity
-        searcher = backend.open(vectors, backend.build(vectors, metric=metric), metric=metric)
+    vectors = stored.embedding.vectors
 
     def search(rows: np.ndarray, k: int) -> np.ndarray:
         queries = np.ascontiguousarray(vectors[rows])

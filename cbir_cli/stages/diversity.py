@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli import registry
+from cbir_cli.stages import searchers
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ def diverse(vectors: ndarray, distances: ndarray, k: int, *, weight: float, metr
 
 def _between(vectors: ndarray, metric: str) -> ndarray:
     """Return the distances (P, P) between vectors, as an exact index of them has it."""
-    exact = registry.load("index", "exact")
-    found, rows = exact.open(vectors, exact.build(vectors, metric=metric), metric=metric).search(vectors, len(vectors))
+    found, rows = searchers.exactly(vectors, metric).search(vectors, len(vectors))
     distances = np.empty(found.shape)
     np.put_along_axis(distances, rows, found.astype(np.float64), axis=1)
     return distances

@@ -216,10 +216,7 @@ def _embedding(everything: Sequence[Embedding], table: Items, width: int, chosen
 def _check_space(base: Embedding, part: Embedding) -> None:
     here, there = part.space, base.space
     if here.fingerprint != there.fingerprint or part.vectors.shape[1:] != base.vectors.shape[1:]:
-        raise ArtifactError(
-            f"{part.name}: embedded by {here.model_name} ({here.encoder}, space {here.fingerprint[:12]}), "
-            f"{base.name} by {there.model_name} ({there.encoder}, space {there.fingerprint[:12]})"
-        )
+        raise ArtifactError(f"{part.name}: embedded by {here.told}, {base.name} by {there.told}")
 
 
 def _same_image(table: Items, vectors: joined.Stacked, row: int, other: int) -> bool:

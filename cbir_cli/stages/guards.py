@@ -18,7 +18,7 @@ the same image.
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,54 @@ ONLY = {"patient": "study", "earlier": "study", "study": "image", "series": "ima
 """What ``only`` may be, and what is then left out."""
 
 _SAID = {"study": "image or study", "patient": "image, study or patient", "source": "image, study, patient or source"}
+
+
+def say(level: str, count: int, later: int) -> None:
+    """Say how many results of the query's own were left out, and of how many queries the examination is not known."""
+    if count:
+        log.info("left out: %d results of the same %s", count, _SAID.get(level, "image"))
+    if later:
+        log.warning(
+            "the examinations of %d queries are not in the index: all others of the patient count as earlier", later
+        )
+
+
+def warn(level: str, only: str | None, *, sources: Callable[[], bool], apart: Callable[[], bool]) -> None:
+    """Say if what is asked for cannot be kept.
+
+    Parameters
+    ----------
+    level, only
+        As in ``Filters``.
+    sources, apart : callable
+        Whether sources are known on both sides; whether patients are, but hidden with different keys. Called only
+        where it matters, since to know it takes time.
+    """
+    if level in ("none", "image") and only is None:
+        return
+    if level == "source" and not sources():
+        log.warning("the source of the images is not known: those of the same source cannot be left out")
+    if apart():
+        log.warning(
+            "patients of query and index were hidden with different keys: the same patient cannot be %s",
+            "left out" if only is None else "found",
+        )
+
+
+def check_order(visits: Iterable[tuple[int, str]]) -> None:
+    """Refuse examinations, each with its study, of which two have the same number.
+
+    Raises
+    ------
+    ArtifactError
+        They were counted apart.
+    """
+    counted = [examination for examination, _ in set(visits) if examination != MISSING]
+    if len(set(counted)) < len(counted):
+        raise ArtifactError(
+            "two studies of a patient have the same number of examination: they were embedded from different sources, "
+            "so their order is not known; embed them together"
+        )
 
 
 @dataclass(frozen=True)
@@ -151,7 +199,7 @@ class Guard:
         level, asked = self._filters.level, self._queries
         only = self._joined("where", self._where, within)
         if self._filters.only:
-            only = self._joined(*self._only(query), only)
+            only = self._joined(*self._only(query, self._filters.only), only)
         if level == "source":  # half of an index may be left out: an array for each source, not for each query
             before = self._size(only)
             only = self._joined(*self._elsewhere(query), only)
@@ -162,15 +210,9 @@ class Guard:
 
     def say(self) -> None:
         """Say how many were kept away."""
-        if self._count:
-            log.info("left out: %d results of the same %s", self._count, _SAID.get(self._filters.level, "image"))
+        say(self._filters.level, self._count, self._later)
         if len(self._judged):
             log.info("left out: %d judged images", len(self._judged))
-        if self._later:
-            log.warning(
-                "the examinations of %d queries are not in the index: all others of the patient count as earlier",
-                self._later,
-            )
 
     def _joined(self, name: Any, rows: ndarray | None, others: ndarray | None) -> ndarray | None:
         """Return the rows that are in both, None being all; the same array for the same two."""
@@ -200,10 +242,9 @@ class Guard:
 
         return name, self._once(name, find) if name[1] else None
 
-    def _only(self, query: int) -> tuple[Any, ndarray]:
+    def _only(self, query: int, only: str) -> tuple[Any, ndarray]:
         """Return the rows of the same patient, study or series, and what they are called by."""
-        only = self._filters.only
-        kind = "patient" if only in (None, "earlier") else only
+        kind = "patient" if only == "earlier" else only
         values = self._relatives.values(self._queries, query, kind)
         # The slices of one file are a series.
         files = _files(self._queries, query) if kind == "series" else ()
@@ -225,39 +266,22 @@ class Guard:
         return int(known.min()) if len(known) else None
 
     def _earlier(self, rows: ndarray, before: int) -> ndarray:
-        """Return the rows of earlier examinations.
-
-        Raises
-        ------
-        ArtifactError
-            If two studies of a patient are the same examination: they were counted apart.
-        """
+        """Return the rows of earlier examinations."""
         examinations, studies = self._items["examination"][rows], self._items.cells("study", rows)
-        pairs = {*zip(examinations.tolist(), studies.tolist(), strict=True)}
-        counted = [examination for examination, _ in pairs if examination != MISSING]
-        if len(set(counted)) < len(counted):
-            raise ArtifactError(
-                "two studies of a patient have the same number of examination: they were embedded from different "
-                "sources, so their order is not known; embed them together"
-            )
+        check_order(zip(examinations.tolist(), studies.tolist(), strict=True))
         return rows[(examinations != MISSING) & (examinations < before)]
 
     def _warn(self) -> None:
-        """Say if what is asked for cannot be kept."""
-        level, only = self._filters.level, self._filters.only
-        if level in ("none", "image") and only is None:
-            return
-        if level == "source" and not (
-            self._items.stated_anywhere("source") and self._queries.stated_anywhere("source")
-        ):
-            log.warning("the source of the images is not known: those of the same source cannot be left out")
-        if self._items.pseudonyms == self._queries.pseudonyms:
-            return
-        if all(table.stated_anywhere("patient") for table in (self._items, self._queries)):
-            log.warning(
-                "patients of query and index were hidden with different keys: the same patient cannot be %s",
-                "left out" if only is None else "found",
-            )
+        tables = self._items, self._queries
+        warn(
+            self._filters.level,
+            self._filters.only,
+            sources=lambda: all(table.stated_anywhere("source") for table in tables),
+            apart=lambda: (
+                self._items.pseudonyms != self._queries.pseudonyms
+                and all(table.stated_anywhere("patient") for table in tables)
+            ),
+        )
 
 
 def _files(table: Items, row: int) -> tuple[str, ...]:

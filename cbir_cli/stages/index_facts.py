@@ -1,15 +1,15 @@
 """What an index is, in facts: its kind, what it costs in bytes, how good it is, and how evenly its images answer."""
 
-import json
 import os
 from typing import Any
 
 import numpy as np
 
-from cbir_cli import hubness, registry
+from cbir_cli import hubness
 from cbir_cli.allowed import Allowed
 from cbir_cli.artifacts import files
 from cbir_cli.artifacts.index import Index
+from cbir_cli.stages import searchers
 from cbir_cli.stages.growing import ROWS, tail_and_gone
 
 NEIGHBOURS = 10
@@ -38,8 +38,8 @@ def facts(artifact: files.Artifact, stored: Index) -> dict[str, Any]:
         # A query maps both; how much of them it reads is the kind's, all for an exact one.
         "query-memory": {"mapped": vectors + payload},
     }
-    if "measured" in artifact.file["uns/index"]:
-        known["measured"] = dict(json.loads(artifact.file["uns/index/measured"].asstr()[()]))
+    if stored.measured:
+        known["measured"] = stored.measured
     if ROWS in stored.payload:
         tail, gone = tail_and_gone(np.asarray(stored.payload[ROWS]), count)
         known["since-built"] = {"added": tail, "gone": gone}
@@ -70,9 +70,9 @@ def hubness_of(stored: Index, *, work: float = 1.0) -> dict[str, Any]:
     # Drawn from a fixed seed, so that the same index has the same figures.
     rows = np.sort(np.random.default_rng(1).permutation(len(vectors))[:count])
     sample = np.ascontiguousarray(vectors[rows])
-    exact = registry.load("index", "exact")
-    searcher = exact.open(sample, exact.build(sample, metric=metric), metric=metric)
-    _, near = searcher.search(sample, NEIGHBOURS, allowed=lambda row: Allowed(without=np.array([row])))
+    _, near = searchers.exactly(sample, metric).search(
+        sample, NEIGHBOURS, allowed=lambda row: Allowed(without=np.array([row]))
+    )
     found = hubness.measure(near)
     return {
         "skewness": round(found.skewness, 3),

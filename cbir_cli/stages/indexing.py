@@ -53,17 +53,14 @@ def write(
     """
     old = index.read(base) if base.kind == index.KIND else None
     anew = build.settings or build.recall is not None or build.seed is not None
-    if old and not changes.compact and (anew or build.kind not in (None, old.kind)):
+    wanted = registry.canonical(build.kind) if build.kind else None
+    if old and not changes.compact and (anew or wanted not in (None, old.kind)):
         raise UsageError("--kind, --recall, --seed and --set belong to a new build: give --compact too")
     opened = [base, *added]
     stored = [embeddings.read(artifact) for artifact in opened]
     for part in stored:
-        if part.space.compat != "none":
-            raise ArtifactError(
-                f"{part.name}: embedded with compat={part.space.compat}, which is for queries; "
-                "a catalogue is embedded without it"
-            )
-    kind = build.kind or (old.kind if old else "exact")
+        check(part)
+    kind = wanted or (old.kind if old else "exact")
     backend = searchers.kind_of(old) if old and kind == old.kind else registry.load("index", kind)
     parameters, how = _parameters(backend, kind, stored[0], build, old)
     catalogue, kept, absent, done = stored[0], None, 0, {}
@@ -95,6 +92,21 @@ def write(
         changes=base if old else None,
     )
     return 3 if absent else 0
+
+
+def check(stored: embeddings.Embedding) -> None:
+    """Refuse an embedding that is no catalogue.
+
+    Raises
+    ------
+    ArtifactError
+        If it was fed as queries are.
+    """
+    if stored.space.compat != "none":
+        raise ArtifactError(
+            f"{stored.name}: embedded with compat={stored.space.compat}, which is for queries; "
+            "a catalogue is embedded without it"
+        )
 
 
 def _parameters(

@@ -150,8 +150,8 @@ def _maps(parts: Sequence[_Part], output: str) -> None:
     sure = _all([maps.uncertainty_scale for maps in read])
     shapes = [maps.maps for maps in read]
     with (
-        closing(_Stacked(parts, "maps", shapes)) as stack,
-        closing(_Stacked(parts, "uncertainty", [(shape[0], *shape[-2:]) for shape in shapes])) as other,
+        closing(_Shards(parts, "maps", shapes)) as stack,
+        closing(_Shards(parts, "uncertainty", [(shape[0], *shape[-2:]) for shape in shapes])) as other,
     ):
         saliency.write(
             output,
@@ -172,7 +172,7 @@ def _all(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return np.concatenate(present) if present else None
 
 
-class _Stacked:
+class _Shards:
     """Rows of a dataset of several shards, one after the other, read by slice; one file is open at a time."""
 
     def __init__(self, parts: Sequence[_Part], name: str, shapes: Sequence[tuple[int, ...]]) -> None:

@@ -1,7 +1,9 @@
-"""The searcher of an index: its kind, its vectors and its payload together."""
+"""The searcher of an index, its kind, its vectors and its payload together; or of vectors alone."""
 
 import logging
 from typing import Any
+
+from numpy import ndarray
 
 from cbir_cli import registry
 from cbir_cli.artifacts import files
@@ -43,6 +45,12 @@ def kind_of(index: Index) -> Any:
     if "metric" not in index.parameters:
         raise ArtifactError(f"{index.embedding.name}: damaged: the parameters of {index.kind} have no metric")
     return backend
+
+
+def exactly(vectors: ndarray, metric: str) -> Any:
+    """Return an exact searcher over vectors (N, D) float32 that no index holds."""
+    backend = registry.load("index", "exact")
+    return backend.open(vectors, backend.build(vectors, metric=metric), metric=metric)
 
 
 def say(used: Any, count: int) -> None:

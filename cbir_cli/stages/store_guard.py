@@ -4,21 +4,17 @@ They leave out what ``cbir query`` on a file leaves out. What has to be known of
 is that has the same content, in which studies the patient is) is asked for all queries together.
 """
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from cbir_cli.artifacts.index import Index
-from cbir_cli.errors import ArtifactError
 from cbir_cli.records import MISSING
+from cbir_cli.stages import guards
 from cbir_cli.stages.query import Queries
 from cbir_cli.where import Among, And, Compare, Not, Or, Tree
 
-log = logging.getLogger("cbir")
-
 _ASKED = 1000  # values in one expression
-_SAID = {"study": "image or study", "patient": "image, study or patient", "source": "image, study, patient or source"}
 
 
 class StoreGuard:
@@ -71,13 +67,7 @@ class StoreGuard:
         for (own, among), times in Counter(zip(self._own, self._among, strict=True)).items():
             if own is not None:
                 count += times * self._store.count(_all(among, own))
-        if count:
-            log.info("left out: %d results of the same %s", count, _SAID.get(self._level, "image"))
-        if self._later:
-            log.warning(
-                "the examinations of %d queries are not in the index: all others of the patient count as earlier",
-                self._later,
-            )
+        guards.say(self._level, count, self._later)
 
     def _read(self, only: str | None) -> None:
         """Ask for the copies of the queries, and for the studies of their patients."""
@@ -93,10 +83,10 @@ class StoreGuard:
             for patient, study in self._rows("patient", patients, ("patient", "study")):
                 self._studies[patient].add(study)
         self._examinations: dict[str, set[int]] = defaultdict(set)
-        self._visits: dict[str, set[tuple[str, int]]] = defaultdict(set)
+        self._visits: dict[str, set[tuple[int, str]]] = defaultdict(set)
         if only == "earlier":
             patients = set().union(*(self._values(row, "patient") for row in everyone))
-            for patient, *visit in self._rows("patient", patients, ("patient", "study", "examination")):
+            for patient, *visit in self._rows("patient", patients, ("patient", "examination", "study")):
                 self._visits[patient].add((visit[0], visit[1]))
             studies = set().union(*(self._values(row, "study") for row in everyone))
             for study, examination in self._rows("study", studies, ("study", "examination")):
@@ -133,13 +123,7 @@ class StoreGuard:
         return _any(parts)
 
     def _may(self, row: int, only: str) -> Tree:
-        """Return the expression of the same patient, study or series; one that never holds if they are not known.
-
-        Raises
-        ------
-        ArtifactError
-            If two studies of a patient are the same examination: they were counted apart.
-        """
+        """Return the expression of the same patient, study or series; one that never holds if they are not known."""
         kind = "patient" if only == "earlier" else only
         parts = _among(kind, self._values(row, kind)) if kind in self._columns else []
         content = str(self._items["content"][row])
@@ -150,28 +134,20 @@ class StoreGuard:
             return same
         known = set().union(*(self._examinations[study] for study in self._values(row, "study")))
         known = {examination for examination in known if examination != MISSING}
-        visits = set().union(*(self._visits[patient] for patient in self._values(row, kind)))
-        counted = [examination for _, examination in visits if examination != MISSING]
-        if known and len(set(counted)) < len(counted):
-            raise ArtifactError(
-                "two studies of a patient have the same number of examination: they were embedded from different "
-                "sources, so their order is not known; embed them together"
-            )
+        if known:
+            guards.check_order(set().union(*(self._visits[patient] for patient in self._values(row, kind))))
         self._later += not known
         return And((same, Compare("examination", "<", min(known)))) if known else same
 
     def _warn(self, only: str | None) -> None:
-        """Say if what is asked for cannot be kept."""
-        if self._level in ("none", "image") and only is None:
-            return
-        record = self._store.record()
-        if self._level == "source" and not (record["sources"] and (self._items["source"] != "").any()):
-            log.warning("the source of the images is not known: those of the same source cannot be left out")
-        if not self._people and record["patients"] and (self._items["patient"] != "").any():
-            log.warning(
-                "patients of query and index were hidden with different keys: the same patient cannot be %s",
-                "left out" if only is None else "found",
-            )
+        guards.warn(
+            self._level,
+            only,
+            sources=lambda: self._store.record()["sources"] and self._items.stated_anywhere("source"),
+            apart=lambda: (
+                not self._people and self._store.record()["patients"] and self._items.stated_anywhere("patient")
+            ),
+        )
 
     def _rows(self, column: str, values: Collection[str], columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
         listed = sorted(set(values) - {""})

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli import registry, where_grammar
+from cbir_cli import where_grammar
 from cbir_cli.artifacts.embeddings import Embedding, Space
 from cbir_cli.artifacts.index import Index
 from cbir_cli.artifacts.items import Items
 from cbir_cli.errors import CbirError
+from cbir_cli.stages import searchers
 from cbir_cli.stages.guards import Filters
 from cbir_cli.stages.query import Answer, Found, Queries, Wanted, finish
 from cbir_cli.stages.store_guard import StoreGuard
@@ -118,7 +119,6 @@ class _Results:
         self._store, self._index = store, index
         self._rows: dict[str, int] = {}
         self._cells: dict[str, list[Any]] = {name: [] for name in index.embedding.items}
-        self._backend = registry.load("index", "exact")
         self._answers: list[Answer] = []
 
     def add(
@@ -130,8 +130,9 @@ class _Results:
         if ids:
             near = np.ascontiguousarray(vectors[order])
             metric = self._index.embedding.space.similarity
-            searcher = self._backend.open(near, self._backend.build(near, metric=metric), metric=metric)
-            found, places = searcher.search(np.ascontiguousarray(vector[None], dtype=np.float32), min(k, len(ids)))
+            found, places = searchers.exactly(near, metric).search(
+                np.ascontiguousarray(vector[None], dtype=np.float32), min(k, len(ids))
+            )
             rows, distances = order[places[0]], found[0]
         for row in rows.tolist():
             if ids[row] not in self._rows:

@@ -56,21 +56,6 @@ def connect(uri: str, collection: str, *, kind: str | None = None, make: bool = 
     return registry.load("stores", kind_of(uri, kind)).open(uri, collection, make=make)
 
 
-def check(stored: Embedding) -> None:
-    """Refuse an embedding that is no catalogue.
-
-    Raises
-    ------
-    ArtifactError
-        If it was fed as queries are.
-    """
-    if stored.space.compat != "none":
-        raise ArtifactError(
-            f"{stored.name}: embedded with compat={stored.space.compat}, which is for queries; "
-            "a catalogue is embedded without it"
-        )
-
-
 def load(
     store: Any, stored: Embedding, history: list[Entry], parameters: Mapping[str, Any], *, replace: bool = False
 ) -> int:

@@ -32,15 +32,11 @@ def test_the_file_answers_as_the_text_does(stored, decoded):
         assert stored["patient"].tolist() == TEXT and stored.ids.tolist() == IDS
     for one in (stored, plain):
         assert one.count == 8
-        for value in (*TEXT, "b", "aaa", "A"):
-            assert one.rows_with("patient", value).tolist() == [n for n, text in enumerate(TEXT) if text == value]
-        for value in (*IDS, "1"):
-            assert one.rows_with("_index", value).tolist() == [n for n, text in enumerate(IDS) if text == value]
         assert one.cells("patient", [4, 0, 2]).tolist() == ["日本", "", "ä"]
         assert one.cells("_index", np.array([7])).tolist() == ["日1"]
         assert one.stated_anywhere("patient") and not one.stated_anywhere("study")
         with pytest.raises(KeyError):
-            one.rows_with("nothing", "")
+            one.stored("nothing")
     assert stored["patient"].tolist() == TEXT and stored.ids.tolist() == IDS
 
 

@@ -69,6 +69,12 @@ def test_what_is_stored(good, ward, kind, tmp_path):
     good("verify", f"{kind}.h5", cwd=ward)
 
 
+def test_underscores_name_the_same_kind(good, ward, tmp_path):
+    line = ["index", "emb.h5", "--kind", "ivf_sq8", "--recall", "0.995", "--seed", "3", "-o", str(tmp_path / "i.h5")]
+    good(*line, cwd=ward)
+    assert (tmp_path / "i.h5").read_bytes() == (ward / "ivf-sq8.h5").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [

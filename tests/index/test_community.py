@@ -322,7 +322,7 @@ def test_other_graphs_and_clusterings(large, changed):
 
 def test_malformed(large):
     vectors, _, payload = large
-    with pytest.raises(UsageError, match="compared by the cosine, these are by l2"):
+    with pytest.raises(UsageError, match="unknown metric 'l2': known: cosine"):
         community.build(vectors, metric="l2")
     for changed in ({"algorithm": "printed"}, {"entries": 0}, {"reserve": -1}):
         with pytest.raises(UsageError):
@@ -331,7 +331,7 @@ def test_malformed(large):
         community.open(vectors, payload, metric="cosine", algorithm="literal")
     for name, values in payload.items():
         if name not in ("modularity", "graph_weights"):
-            with pytest.raises(ShapeError, match="communities do not belong"):
+            with pytest.raises(ShapeError, match=r"communities do not belong|of the payload: expected"):
                 community.open(vectors, {**payload, name: values[:-1]}, metric="cosine")
-    with pytest.raises(ShapeError, match="communities do not belong"):
+    with pytest.raises(ShapeError, match="of 1500 vectors"):
         community.open(vectors[:1500], payload, metric="cosine")

@@ -22,7 +22,7 @@ rng = np.random.default_rng(int(seed))
 vectors = rng.standard_normal((900, 24), dtype=np.float32)
 queries = rng.standard_normal((3, 24), dtype=np.float32)
 backend = registry.load("index", kind)
-whole = backend.build(vectors, metric=metric, sample=20)
+whole = backend.build(vectors, metric=metric, **({} if kind == "community" else {"sample": 20}))
 _grown._DIRECT = 0
 refused = 0
 for round in range(400):
@@ -60,9 +60,14 @@ print(refused)
 """
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf-sq8", "ivf-pq"])
-def test_no_damage_ends_the_interpreter(kind):
-    line = [sys.executable, "-W", "ignore", "-c", ROUNDS, kind, "l2", "1"]
+CASES = [("hnsw", "l2"), ("ivf-sq8", "l2"), ("ivf-pq", "l2"), ("community", "cosine")]
+
+
+@pytest.mark.parametrize(("kind", "metric"), CASES)
+def test_no_damage_ends_the_interpreter(kind, metric):
+    if kind == "community":
+        pytest.importorskip("networkit")
+    line = [sys.executable, "-W", "ignore", "-c", ROUNDS, kind, metric, "1"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert 100 < int(done.stdout) < 400  # some damage is found, and some only costs recall

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from cbir_cli.allowed import Allowed
 from cbir_cli.errors import ShapeError, UsageError
-from cbir_cli.index import _candidates, _products, _reduced, _scores, exact
+from cbir_cli.index import _candidates, _distances, _products, _reduced, _scores, exact
 
 
 def plain_distance(query, row, metric):
@@ -74,7 +74,7 @@ def passes(request, monkeypatch):
 def small_blocks(monkeypatch):
     """So that tiny data cross the borders of every block."""
     monkeypatch.setattr(_products, "_SCORES", 21)
-    monkeypatch.setattr(_products, "_WORK", 40)
+    monkeypatch.setattr(_distances, "_WORK", 40)
     monkeypatch.setattr(_products, "_PICKED", 12)
     monkeypatch.setattr(_products, "_HELD", 10)
     monkeypatch.setattr(_candidates, "_HEAD", 2)
@@ -335,13 +335,13 @@ def test_vectors_near_few_directions(metric, k, passes, monkeypatch):
     queries[0] = vectors[3]
     monkeypatch.setattr(_products, "_SCORES", 7 * 90)
     monkeypatch.setattr(_reduced, "_SHARE", 4)
-    pairs, measured = [], _products.Products.distances
+    pairs, measured = [], _distances.of_pairs
 
-    def counted(self, queries, asked, rows):
+    def counted(vectors, queries, asked, rows, **metric):
         pairs.append(len(rows))
-        return measured(self, queries, asked, rows)
+        return measured(vectors, queries, asked, rows, **metric)
 
-    monkeypatch.setattr(_products.Products, "distances", counted)
+    monkeypatch.setattr(_distances, "of_pairs", counted)
     found = search(vectors, queries, k, metric)
     assert_same_order(found, plain_search(vectors, queries, k, metric), vectors, queries, metric)
     if k < 400:
@@ -382,6 +382,16 @@ def test_directions_that_say_nothing_are_not_kept(monkeypatch):
     near = low_dimensional(np.random.default_rng(10), 3000, 64)
     assert set(exact.build(near, metric="l2")) == {"squared_norms", "basis", "reduced"}
     assert set(exact.build(near, metric="l2", coordinates=0)) == {"squared_norms"}
+
+
+def test_directions_are_orthogonal_where_many_are_as_large(monkeypatch):
+    monkeypatch.setattr(_reduced, "_LEAST", 0)
+    monkeypatch.setattr(_reduced, "_SHARE", 1)
+    monkeypatch.setattr(_reduced, "_TOO_MANY", 1)
+    vectors = np.array([[2, 0, -1e-42, 1e-3, 2]], np.float32)
+    basis = exact.build(vectors, metric="l2")["basis"]
+    np.testing.assert_allclose(basis.T @ basis, np.eye(4), atol=1e-14)
+    assert search(vectors, vectors, 1, "l2")[0] == 0
 
 
 def test_a_first_pass_of_other_vectors_is_refused(monkeypatch):
