@@ -72,7 +72,12 @@ def test_very_few_images(good, tmp_path, count):
 def test_other_similarities_are_refused(cbir, tmp_path):
     write(tmp_path / "emb.h5", 20, "l2")
     ran = cbir("index", "emb.h5", "--kind", "community", "-o", "idx.h5", cwd=tmp_path)
-    assert ran.status == 2 and len(ran.err.splitlines()) == 1 and "compared by the cosine, these are by l2" in ran.err
+    assert (
+        ran.status == 2
+        and len(ran.err.splitlines()) == 1
+        and "compared by l2, which --kind community cannot" in ran.err
+    )
     assert not (tmp_path / "idx.h5").exists()
+    write(tmp_path / "emb.h5", 20)
     ran = cbir("index", "emb.h5", "--kind", "community", "--set", "entry=3", "-o", "idx.h5", cwd=tmp_path)
     assert ran.status == 2 and "did you mean entries" in ran.err
