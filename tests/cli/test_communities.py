@@ -78,6 +78,6 @@ def test_other_similarities_are_refused(cbir, tmp_path):
         and "compared by l2, which --kind community cannot" in ran.err
     )
     assert not (tmp_path / "idx.h5").exists()
-    write(tmp_path / "emb.h5", 20, "cosine")
+    write(tmp_path / "emb.h5", 20)
     ran = cbir("index", "emb.h5", "--kind", "community", "--set", "entry=3", "-o", "idx.h5", cwd=tmp_path)
     assert ran.status == 2 and "did you mean entries" in ran.err
