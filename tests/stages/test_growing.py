@@ -129,6 +129,8 @@ def test_any_sequence_of_changes_is_the_catalogue_of_a_plain_model(
     grown, whole = arrays(path), arrays(folder / "whole.h5")
     built = ("uns/index/payload", "uns/index/measured")
     same = {name for name in whole if kind == "exact" or compact or not name.startswith(built)}
+    if not model:  # a table that is made of nothing has no labels that the targets could be
+        same -= {"uns/targets"}
     assert {name: grown[name] for name in same} == {name: whole[name] for name in same}
 
 

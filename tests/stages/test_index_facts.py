@@ -114,7 +114,7 @@ def test_a_benchmark_finds_what_a_kind_misses(tmp_path, keeping, monkeypatch):
     path = catalogue(tmp_path, 200, "keeping")
     whole = Keeping.open
 
-    def none(vectors, *, metric):
+    def none(vectors, *, metric, slow=1):
         raise AssertionError("nothing is to be built")
 
     monkeypatch.setattr(Keeping, "build", staticmethod(none))
