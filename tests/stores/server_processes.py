@@ -85,10 +85,16 @@ class Postgres:
         import pgserver
 
         self.folder, self.port, self.process = Path(folder), free_port(), None
-        self._bin = Path(pgserver.__file__).parent / "pginstall" / "bin"
+        package = Path(pgserver.__file__).parent
+        self._bin = package / "pginstall" / "bin"
         self._user = {}
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root, and another user may not see root's files
             import pwd
+
+            for name in (package.name, f"{package.name}.libs"):  # its libraries lie beside it
+                if (package.parent / name).is_dir():
+                    shutil.copytree(package.parent / name, self.folder / name)
+            self._bin = self.folder / package.name / "pginstall" / "bin"
 
             nobody = pwd.getpwnam("nobody")
             self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
