@@ -96,19 +96,16 @@ class Products:
         if only is not None:  # rows that are picked are copied
             size = min(size, max(1, _PICKED // self._vectors.shape[1]))
         for block in blocks(len(self._vectors), size, only):
-            reach = self._values(nearest.reach())
             if few is not None:
                 scores, error = few.of(few_probes, lengths, block)
                 closed.close(scores, block)
-                if np.isinf(reach).any():
-                    reach = np.minimum(reach, self._first_reach(queries, scores, block, nearest.k))
-                if candidates.hold(scores, error, block, reach):
+                if self._narrowed(candidates, queries, scores, error, block, nearest):
                     if candidates.count > _FEW * nearest.rows.size:
                         self._settle(candidates, queries, nearest)
                     continue
             scores, error = self._scores.of(probes, lengths, block)
             closed.close(scores, block)
-            candidates.add(scores, error, block, reach)
+            candidates.add(scores, error, block, self._values(nearest.reach()))
             if candidates.count > _HELD:
                 self._settle(candidates, queries, nearest)
         self._settle(candidates, queries, nearest)
@@ -120,15 +117,33 @@ class Products:
         values = _distances.directions(queries) if self._cosine else queries.astype(np.float64)
         return few, few.probes(_reduced.reduce(values, basis), np.ones(len(lengths)))
 
-    def _first_reach(self, queries: ndarray, scores: ndarray, block: Block, k: int) -> ndarray:
-        """Values (Q,) within which k rows lie, of those at the head of a block that seem nearest; inf if unknown."""
-        head = scores[:, :_HEAD]
-        if head.shape[1] < k:
+    def _narrowed(
+        self,
+        candidates: Candidates,
+        queries: ndarray,
+        scores: ndarray,
+        error: ndarray,
+        block: Block,
+        nearest: Nearest,
+    ) -> bool:
+        """Hold what the first pass leaves of a block; nothing, and return False, if that is much of it."""
+        reach = self._values(nearest.reach())
+        if np.isinf(reach).any():
+            reach = np.minimum(reach, self._reach_of(queries, scores[:, :_HEAD], block, nearest.k))
+        if candidates.hold(scores, error, block, reach):
+            return True
+        # All that was seen may lie far from a query of a small group: what seems nearest in the whole block does not.
+        reach = np.minimum(reach, self._reach_of(queries, scores, block, nearest.k))
+        return candidates.hold(scores, error, block, reach)
+
+    def _reach_of(self, queries: ndarray, scores: ndarray, block: Block, k: int) -> ndarray:
+        """Values (Q,) within which k rows lie, of those that seem nearest by some scores (Q, M); inf if unknown."""
+        if scores.shape[1] < k:
             return np.full(len(scores), np.inf)
-        places = np.argpartition(head, k - 1, axis=1)[:, :k]
+        places = np.argpartition(scores, k - 1, axis=1)[:, :k]
         asked = np.repeat(np.arange(len(scores)), k)
         distances = self._measure(queries, asked, block.rows(places.ravel())).reshape(places.shape).max(axis=1)
-        distances[np.isinf(np.take_along_axis(head, places, axis=1)).any(axis=1)] = np.inf
+        distances[np.isinf(np.take_along_axis(scores, places, axis=1)).any(axis=1)] = np.inf
         return self._values(distances)
 
     def _settle(self, candidates: Candidates, queries: ndarray, nearest: Nearest) -> None:

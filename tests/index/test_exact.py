@@ -409,3 +409,23 @@ def test_a_first_pass_of_other_vectors_is_refused(monkeypatch):
     ):
         with pytest.raises(ShapeError, match="reduced vectors do not belong"):
             exact.open(vectors, payload | change, metric="l2")
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_a_query_of_a_small_group_reads_few_rows(metric, passes, monkeypatch):
+    """All rows at the head of the index lie far from it, so that they say nothing of how near its nearest are."""
+    rng = np.random.default_rng(12)
+    vectors = low_dimensional(rng, 4000)
+    vectors[3000:3040] = low_dimensional(rng, 1) * 4 + 0.05 * rng.standard_normal((40, 48), dtype=np.float32)
+    monkeypatch.setattr(_reduced, "_SHARE", 4)
+    monkeypatch.setattr(_products, "_HEAD", 100)
+    blocks, scores = [], _scores.Scores.of
+
+    def counted(self, probes, lengths, block):
+        blocks.append(probes.shape[1])
+        return scores(self, probes, lengths, block)
+
+    monkeypatch.setattr(_scores.Scores, "of", counted)
+    found = search(vectors, vectors[3010:3011], 10, metric)
+    assert_same_order(found, plain_search(vectors, vectors[3010:3011], 10, metric), vectors, vectors[3010:3011], metric)
+    assert blocks == ([12] if passes == "two passes" else [48])
