@@ -9,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: help install demo test test-servers check format man golden clean
+.PHONY: help install demo test test-servers test-slurm check format man golden clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,10 +28,13 @@ demo: install ## synthetic chest set, the whole pipeline, a table and report.htm
 test: install ## run the tests
 	$(BIN)/python -m pytest
 
-test-servers: install ## run the tests that start a Milvus, a PostgreSQL, and SLURM where it is installed
+test-servers: install ## run the tests that start a Milvus and a PostgreSQL
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --editable '.[dev,milvus,pgvector,servers]'
-	$(BIN)/python -m pytest -m 'server or slurm' tests/stores tests/slurm
+	$(BIN)/python -m pytest -m server tests/stores
+
+test-slurm: install ## try the job scripts on a SLURM of this machine's own; minutes
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 check: install ## format, lint, types, documents and tests
 	$(BIN)/ruff format --check .

@@ -7,6 +7,10 @@ from typing import Any
 
 import h5py
 
+# Arrays are memory-mapped: where one does not lie on its numbers' boundaries, a matrix product copies it first.
+_LONG = 4096
+_ALIGNED = 64
+
 
 class _Unfailing(io.FileIO):
     """A file that takes every write and remembers the first that failed.
@@ -49,7 +53,7 @@ def hdf5(path: str) -> Iterator[h5py.File]:
     """
     with _Unfailing(path, "r+") as raw:
         try:
-            with h5py.File(raw, "w") as file:
+            with h5py.File(raw, "w", alignment_threshold=_LONG, alignment_interval=_ALIGNED) as file:
                 file.path, file.check = path, raw.check
                 yield file
         except Exception:

@@ -364,3 +364,14 @@ def test_history_is_json(tmp_path):
     path = make(tmp_path / "a.h5")
     with h5py.File(path) as file:
         assert json.loads(file.attrs["history"])[0]["command"] == "test"
+
+
+def test_arrays_lie_where_a_product_need_not_copy_them(tmp_path):
+    """Text of odd length before an array must not move it off its numbers' boundaries."""
+    for odd in range(1, 9):
+        with files.create(str(tmp_path / "a.h5"), "cbir-embedding", []) as file:
+            file.create_dataset("text", data=np.array([b"x" * odd] * 4099))
+            file.create_dataset("numbers", data=np.ones((1100, 7), np.float64))
+        with files.open_artifact(str(tmp_path / "a.h5"), "cbir-embedding") as artifact:
+            assert artifact.file["numbers"].id.get_offset() % 64 == 0
+            assert artifact.array("numbers").flags.aligned
