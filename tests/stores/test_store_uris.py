@@ -71,8 +71,8 @@ def test_a_uri_of_nobody(uri):
     ("line", "said"),
     [
         (["index", "e.h5", "--kind", "milvus"], "needs --uri"),
-        (["index", "e.h5", "--uri", "x.db"], "--uri is for the kinds milvus, pgvector"),
-        (["index", "e.h5", "--collection", "x"], "--collection is for the kinds milvus, pgvector"),
+        (["index", "e.h5", "--uri", "x.db"], "--uri does not go with --kind exact"),
+        (["index", "e.h5", "--collection", "x"], "--collection does not go with --kind exact"),
         (["index", "e.h5", "--kind", "milvus", "--uri", "postgresql://h"], "the URI is one of pgvector"),
         (["index", "e.h5", "--kind", "milvus", "--uri", "x.db", "-o", "y.h5"], "-o does not go with it"),
         (
