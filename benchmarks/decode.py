@@ -31,8 +31,7 @@ from pydicom.uid import (
 )
 
 from cbir_cli import decoders, dicom
-from cbir_cli.data import dicom as reader
-from cbir_cli.data import read_source
+from cbir_cli.data import _dicom_tags, read_source
 from cbir_cli.images import InputSpec, decode, grey, resize
 from cbir_cli.reading import stream
 from cbir_cli.records import Record
@@ -109,7 +108,7 @@ def tags(name: str, folder: Path, records: list[Record]) -> None:
     dicom.pydicom()
     ways = (
         lambda: [pydicom.dcmread(r.path) for r in records],
-        lambda: [reader._read(folder, r.relative) for r in records],
+        lambda: [_dicom_tags.read(folder, r.relative) for r in records],
     )
     pairs = np.array([[seconds(way)[0] for way in ways] for _ in range(ROUNDS)])
     plainly, own = len(records) / np.median(pairs, axis=0)

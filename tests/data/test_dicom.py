@@ -7,7 +7,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
-from cbir_cli.data import dicom, read_source
+from cbir_cli.data import _dicom_tags, dicom, read_source
 from cbir_cli.errors import SourceError
 from cbir_cli.images import InputSpec
 from cbir_cli.records import Flow
@@ -257,7 +257,7 @@ def test_many_files_are_read_by_several_processes(put, monkeypatch, share):
         root = put(f"{number}", PatientID=f"p{number}", PatientAge="050Y")
     (root / "bad.dcm").touch()
     expected, flow = read(root)
-    monkeypatch.setattr(dicom, "_SHARE", share)
+    monkeypatch.setattr(_dicom_tags, "_SHARE", share)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     again, other = read(root)
     assert again == expected and len(again) == 7
