@@ -9,7 +9,7 @@ from typing import Any
 
 from cbir_cli.artifacts.run import Key
 
-COLUMNS = ("file", "metric", "n", "mean", "min", "max", "sd", "random")
+COLUMNS = ("file", "metric", "group", "n", "mean", "low", "high", "min", "max", "sd", "random", "p_random")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ class Score:
         The random baseline of each of them, where known.
     unit : str
         What has a value of its own: ``query`` or ``image``.
+    group : str
+        Which queries or images were scored, such as ``view=AP``; empty for all.
+    low, high : float or None
+        Ends of the 95 % interval of the mean; None where there are too few values for one.
+    p_random : float or None
+        How often random rankings have a mean at least as high; None where not known.
     """
 
     method: str
@@ -54,6 +60,10 @@ class Score:
     values: Mapping[Key, float] = field(default_factory=dict)
     chance: Mapping[Key, float] = field(default_factory=dict)
     unit: str = "query"
+    group: str = ""
+    low: float | None = None
+    high: float | None = None
+    p_random: float | None = None
 
 
 def summarise(
@@ -114,9 +124,9 @@ def metric_names(scores: Iterable[tuple[str, str]]) -> list[str]:
 
 def cells(score: Score) -> tuple[str, ...]:
     """Return a score as text, one cell for each of ``COLUMNS``; four decimals, empty where not defined."""
-    numbers = (score.mean, score.minimum, score.maximum, score.sd, score.random)
-    name = " ".join(score.method.split())  # a tab in a file name would shift the columns
-    return (name, score.metric, str(score.n), *("" if number is None else f"{number:.4f}" for number in numbers))
+    numbers = (score.mean, score.low, score.high, score.minimum, score.maximum, score.sd, score.random, score.p_random)
+    name, group = (" ".join(text.split()) for text in (score.method, score.group))  # a tab would shift the columns
+    return (name, score.metric, group, str(score.n), *("" if number is None else f"{number:.4f}" for number in numbers))
 
 
 def tsv(scores: Iterable[Score]) -> Iterator[str]:
@@ -131,8 +141,9 @@ def json_lines(scores: Iterable[Score]) -> Iterator[str]:
     """Write scores as JSON, one object a line, unrounded and with the value of every query or, for maps, image."""
     for score in scores:
         row: dict[str, Any] = {"file": score.method, "metric": score.metric, "against": score.against}
-        row |= {"n": score.n, "left_out": score.left_out, "mean": score.mean, "min": score.minimum}
-        row |= {"max": score.maximum, "sd": score.sd, "random": score.random}
+        row |= {"group": score.group, "n": score.n, "left_out": score.left_out, "mean": score.mean}
+        row |= {"low": score.low, "high": score.high, "min": score.minimum, "max": score.maximum, "sd": score.sd}
+        row |= {"random": score.random, "p_random": score.p_random}
         pairs = [(key, {"value": value, "random": score.chance.get(key)}) for key, value in score.values.items()]
         if score.unit == "image":
             row["images"] = [{"image": key[2], **pair} for key, pair in pairs]
