@@ -92,7 +92,8 @@ def test_h5ad_of_others(tmp_path):
     names = pandas.Index(["a", "b", "c"], dtype=object)  # pandas' own kind of text, anndata cannot write
     sex = pandas.Categorical.from_codes([0, -1, 1], categories=pandas.Index(["F", "M"], dtype=object))
     obs = pandas.DataFrame({"sex": sex, "age": [40.0, np.nan, 7.0]}, names)
-    made = anndata.AnnData(VECTORS.astype(np.float64), obs=obs)
+    var = pandas.DataFrame(index=pandas.Index(list("wxyz"), dtype=object))
+    made = anndata.AnnData(VECTORS.astype(np.float64), obs=obs, var=var)
     made.obsm["X_pca"] = VECTORS[:, :2]
     made.write_h5ad(tmp_path / "v.h5ad")
     vectors, columns = h5ad.read(tmp_path / "v.h5ad")
