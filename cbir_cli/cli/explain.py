@@ -22,6 +22,7 @@ def run(
     k: options.Neighbours = 4,
     split: options.SplitFile = None,
     where: options.Where = None,
+    ask: options.Ask = None,
     exclude_same: options.ExcludeSame = None,
     only_same: options.OnlySame = None,
     max_distance: options.MaxDistance = None,
@@ -98,13 +99,13 @@ def run(
     files.check_output(output, index, query, model, split)
     asking.check_one_stdin(index, query, split or "")
     table = split_tables.read_split(split) if split else None
-    ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
+    terms = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value, ask)
     with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as opened:
         stored = indexes.read(artifact)
         wanted.filters.check(stored.embedding.items)
         choice = explaining.choose(stored.embedding.space, method, measure, settings or [], seed=seed, batch=batch_size)
-        queries, unreadable = opened.queries(stored, index, ask)
-        encoder = opened.encoder or asked.find_encoder(model, stored, index, ask.settings)
+        queries, unreadable = opened.queries(stored, index, terms)
+        encoder = opened.encoder or asked.find_encoder(model, stored, index, terms.settings)
         images = pictures.of_retrieval(
             encoder.input, stored, queries, opened.records, root, workers=options.cores(None)
         )
@@ -116,7 +117,7 @@ def run(
             images,
             artifact.fingerprint,
             k=k,
-            split=table,
+            split=asking.rows_asked(table, queries, ask),
             wanted=wanted,
             themselves=themselves,
         )

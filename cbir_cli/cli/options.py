@@ -20,6 +20,7 @@ spelling            commands
 ``--format``        saliency embed query evaluate info phantom
 ``--split``         query explain evaluate
 ``--where``         query explain
+``--ask``           query explain
 ``--exclude-same``  query explain
 ``--only-same``     query explain
 ``--max-distance``  query explain
@@ -169,6 +170,12 @@ Where = Annotated[
     str | None,
     typer.Option(
         "--where", metavar="EXPR", help="Only images of which this holds, such as \"view == 'PA' and age < 40\"."
+    ),
+]
+Ask = Annotated[
+    str | None,
+    typer.Option(
+        "--ask", metavar="EXPR", help="Only query images of which this holds, such as \"seen == 'test'\" (see --where)."
     ),
 ]
 ExcludeSame = Annotated[
