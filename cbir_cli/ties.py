@@ -83,7 +83,7 @@ def average(
         raise ShapeError(f"size: expected one count a query, found shape {whole.shape}")
     if "size" in inspect.signature(score).parameters:
         given["size"] = size
-    depth: int = given.get("k", far.shape[1])
+    depth: int = given["k"] if "k" in given else far.shape[1]
     value = np.ma.array(score(found, **given), dtype=np.float64)
     value.mask = np.ma.getmaskarray(value) | (_cut(far, depth) & ~whole)
     change = np.zeros(len(far))

@@ -45,3 +45,11 @@ def expected_sum(relevant: NDArray[np.int64], size: NDArray[np.int64], first: ND
     q = np.maximum(0, relevant - 1) / np.maximum(1, size - 1)
     harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, first.max(initial=0) + 1))])
     return np.asarray(relevant / np.maximum(1, size) * (first * q + (1 - q) * harmonic[first]))
+
+
+def trapezoids(found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum over the ranks i of relevant images of ``(P@(i-1) + P@i) / 2`` with P@0 = 1, (Q,)."""
+    held = found.cumsum(axis=1)
+    ranks = np.arange(1, found.shape[1] + 1)
+    before = np.where(ranks > 1, (held - found) / np.maximum(1, ranks - 1), 1.0)
+    return np.asarray((found * (before + held / ranks) / 2).sum(axis=1))
