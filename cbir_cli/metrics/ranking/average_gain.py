@@ -1,7 +1,7 @@
 """average-gain@k: the mean number of positive labels that the first k results have in common with the query.
 
-``sum over i = 1..k of r_i / k``, where r_i is the number of labels that are positive in the query and in result i. From
-0 to 1 where images have one positive label each; with more it has no upper bound but the number of labels.
+``sum over i = 1..k of r_i / k``, where r_i is the number of labels that are positive in the query and in result i.
+From 0 to 1 where images have one positive label each, else to the number of labels.
 
 Ties: the order within the first k does not matter.
 Empty: 0 for an empty list. Queries without a positive label are left out before; never masked.

@@ -9,7 +9,7 @@ Empty: masked where nothing in the catalogue is relevant (R is 0).
 Beyond the list: refused if the list lacks a relevant image, since where that would stand is not known. trec_eval counts
 it as never found, which makes a list that was cut off look worse than it is. What follows the last relevant image
 changes nothing and may be cut.
-Not to be confused with, each of the list 0, 1, 1, 0, 1 where nothing else is relevant, of which this is .589:
+Not to be confused with: its namesakes, here of the list 0, 1, 1, 0, 1, of which this is .589:
 
 - ``mean-precision@5``, .453: the mean of precision@1..5, which the CT-liver paper calls MAP and whose code takes
   precision@1..4 (``mean-precision-wickstrom@5``, .417). It has no recall, and counts irrelevant ranks too.

@@ -1,7 +1,7 @@
 """recall@k: the share of the relevant images of the catalogue that are among the first k results.
 
-``(relevant images among the first k) / R``, with R the number of relevant images in the catalogue of the query. From 0
-to 1, which it cannot reach where k is below R. For R = 1 it is success@k.
+``(relevant images among the first k) / R``, with R the number of relevant images in the catalogue of the query.
+From 0 to 1, which it cannot reach where k is below R. For R = 1 it is success@k.
 
 Ties: the order within the first k does not matter.
 Empty: masked where nothing in the catalogue is relevant (R is 0). An empty list scores 0.
@@ -12,8 +12,7 @@ images of 100 found among the first 5, success@5 is 1 and recall@5 is .03.
 
 Reference
 ---------
-J. A. Aslam, E. Yilmaz, V. Pavlu. A geometric interpretation of R-precision and its correlation with average precision.
-SIGIR 2005. (As in trec_eval: ``recall_k``.)
+C. J. van Rijsbergen. Information Retrieval. Second edition, 1979, chapter 7. (trec_eval calls it ``recall_k``.)
 """
 
 import numpy as np
