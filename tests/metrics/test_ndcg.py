@@ -90,7 +90,8 @@ def test_random_baseline_of_ten_images(k):
 
 
 def test_linear_gain_hardly_tells_chance_from_the_expert():
-    assert ndcg_linear.expected([PAPER], 10)[0] == pytest.approx(0.856, abs=5e-4)
+    found = [ndcg_linear.expected([PAPER], k)[0] for k in (10, 7, 4, 3)]
+    assert found == pytest.approx([0.856, 0.744, 0.659, 0.635], abs=5e-4)
     assert ndcg_linear.score([EXAMPLE], [PAPER], 10)[0] == pytest.approx(0.8914, abs=5e-5)
     assert ndcg_linear.score([EXAMPLE], [PAPER], 10)[0] == pytest.approx(
         ndcg_score([EXAMPLE], -np.arange(10)[None], k=10), abs=1e-12
