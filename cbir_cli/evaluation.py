@@ -34,7 +34,6 @@ BINARY_DEFAULTS = ("r-precision", "precision@5")
 CLASSIFICATION_DEFAULTS = ("f1", "auroc")
 EXPLANATION_DEFAULTS = ("relevance-rank", "pointing-game")
 _WHAT = {RANKING: "a run", CLASSIFICATION: "an embedding's logits", EXPLANATION: "saliency maps"}
-_SHORT = {"ap": "average-precision", "p": "precision"}
 _LOG = logging.getLogger("cbir")
 
 
@@ -79,10 +78,11 @@ def parse_metrics(names: Iterable[str]) -> list[Metric]:
         If there is no such metric, or a cut-off is lacking, superfluous, or no integer of at least 1.
     """
     folders = {name: folder for folder in _WHAT for name in registry.names(folder)}
+    aliases = {alias: name for folder in _WHAT for alias, name in registry.aliases(folder).items()}
     metrics = []
     for text in names:
         name, at, k = text.strip().partition("@")
-        name = _SHORT.get(name, name)
+        name = aliases.get(name, name)
         if name not in folders:
             raise registry.unknown("metric", name, folders)
         metric = Metric(folders[name], name)

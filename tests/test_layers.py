@@ -38,6 +38,7 @@ SHARED = (
     "names",
     "relevance",
     "shared_labels",
+    "ties",
     "progress",
     "dicom",
     "volumes",
