@@ -16,8 +16,6 @@ EXPLANATION_DEFAULTS = ("relevance-rank", "pointing-game")
 WHAT = {RANKING: "a run", CLASSIFICATION: "an embedding's logits", EXPLANATION: "saliency maps"}
 """What the metrics of each folder score, in words."""
 
-_SHORT = {"ap": "average-precision", "p": "precision"}
-
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -65,10 +63,11 @@ def parse_metrics(names: Iterable[str]) -> list[Metric]:
         If there is no such metric, or a cut-off is lacking, superfluous, or no integer of at least 1.
     """
     folders = {name: folder for folder in WHAT for name in registry.names(folder)}
+    aliases = {alias: name for folder in WHAT for alias, name in registry.aliases(folder).items()}
     metrics = []
     for text in names:
         name, at, k = text.strip().partition("@")
-        name = _SHORT.get(name, name)
+        name = aliases.get(name, name)
         if name not in folders:
             raise registry.unknown("metric", name, folders)
         metric = Metric(folders[name], name)

@@ -37,6 +37,7 @@ SHARED = (
     "names",
     "relevance",
     "shared_labels",
+    "ties",
     "progress",
     "ranked_lists",
     "dicom",
