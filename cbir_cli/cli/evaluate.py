@@ -1,10 +1,18 @@
 """``cbir evaluate``: score ranked lists, classifiers, saliency maps and explanations."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cbir_cli.cli import options
+
+
+class Ties(StrEnum):
+    """How results that are equally far are scored."""
+
+    rank = "rank"
+    average = "average"
 
 
 def run(
@@ -47,6 +55,10 @@ def run(
     ] = None,
     by: Annotated[
         str | None, typer.Option("--by", help="Also score groups of queries: class, view, source, sex, age.")
+    ] = None,
+    ties: Annotated[
+        Ties | None,
+        typer.Option("--ties", help="Equal distances: as the run ranks them (default), or the mean of their orders."),
     ] = None,
     settings: options.Set = None,
     allow_leaks: Annotated[
@@ -94,7 +106,14 @@ def run(
     named = metrics.split(",") if metrics else None
     with spooled(files) as paths:
         if explanations.are_explanations(files, paths):
-            others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split, "--by": by}
+            others = {
+                "--items": items,
+                "--raters": raters,
+                "--rater": rater,
+                "--split": split,
+                "--by": by,
+                "--ties": ties,
+            }
             if given := [option for option, value in others.items() if value is not None]:
                 raise UsageError(f"{given[0]} does not go with explanations")
             rows = explanations.evaluate(
@@ -115,6 +134,7 @@ def run(
             masks=masks,
             metrics=named,
             by=by,
+            ties=ties and ties.value,
             settings=settings or [],
             allow_leaks=allow_leaks,
             paths=paths,

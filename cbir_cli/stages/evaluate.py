@@ -29,6 +29,7 @@ def evaluate(
     masks: str | None = None,
     metrics: Sequence[str] | None = None,
     by: str | None = None,
+    ties: str | None = None,
     settings: Sequence[str] = (),
     allow_leaks: bool = False,
     paths: Mapping[str, str] | None = None,
@@ -54,6 +55,9 @@ def evaluate(
         All that fit by default.
     by : str, optional
         What to group queries by, names between commas: see ``groups``.
+    ties : str, optional
+        How results that are equally far are scored: ``rank``, as the run ranks them (default), or ``average``, the mean
+        over all their orders.
     settings : sequence of str
         ``KEY=VALUE``: parameters of the metrics of saliency maps with ``masks``, else ``uncertain=POLICY`` and
         ``blank=POLICY`` for labels that are uncertain or not stated; both are ignored by default. ``labels=``: those
@@ -88,6 +92,7 @@ def evaluate(
             "--split": split,
             "--label": label,
             "--by": by,
+            "--ties": ties,
         }
         if given := [option for option, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} does not go with --masks")
@@ -98,7 +103,7 @@ def evaluate(
         raise UsageError(f"metric {of_maps[0]} scores saliency maps: give masks of what they should show (--masks DIR)")
     of_run = [m for m in parsed if m.folder == RANKING]
     of_classifier = [str(m) for m in parsed if m.folder == CLASSIFICATION]
-    asked = Asked(of_run, label, label_set, policy, groups.parse(by))
+    asked = Asked(of_run, label, label_set, policy, groups.parse(by), ties or "rank")
     asked.ranks, asked.rater = read_ranks(raters) if raters else [], rater
     asked.split = read_split(split) if split else None
     scores: list[Score] = []
