@@ -84,6 +84,7 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "leaks",
     "metric_names",
     "phash",
+    "qrel_truth",
     "randomisation",
     "run_labels",
     "scores",

@@ -15,6 +15,15 @@ class Ties(StrEnum):
     average = "average"
 
 
+class ScoreFormat(StrEnum):
+    """How scores are printed, or in place of them what a run is judged against."""
+
+    tsv = "tsv"
+    json = "json"
+    table = "table"
+    qrels = "qrels"
+
+
 def run(
     files: Annotated[
         list[str],
@@ -60,12 +69,21 @@ def run(
         Ties | None,
         typer.Option("--ties", help="Equal distances: as the run ranks them (default), or the mean of their orders."),
     ] = None,
+    qrels: Annotated[
+        str | None,
+        typer.Option("--qrels", metavar="QRELS", help="Grades of the images in TREC's form: query 0 id grade."),
+    ] = None,
     settings: options.Set = None,
     allow_leaks: Annotated[
         bool,
         typer.Option("--allow-leaks", help="Warn where queries were trained on, or answered with their own patient."),
     ] = False,
-    format: options.FormatOption = None,
+    format: Annotated[
+        ScoreFormat | None,
+        typer.Option(
+            "--format", help="How to print; qrels: what the run is judged against, for trec_eval and its kin."
+        ),
+    ] = None,
 ) -> None:
     """Score ranked lists, classifiers, saliency maps and explanations.
 
@@ -101,8 +119,8 @@ def run(
     from cbir_cli.stages import evaluate as evaluating
     from cbir_cli.stages import explanation_tables, explanations
 
-    asking.check_one_stdin(*files, items or "", raters or "", split or "")
-    chosen = options.table_format(format)
+    asking.check_one_stdin(*files, items or "", raters or "", split or "", qrels or "")
+    chosen = format.value if format else options.table_format(None)
     named = metrics.split(",") if metrics else None
     with spooled(files) as paths:
         if explanations.are_explanations(files, paths):
@@ -113,6 +131,8 @@ def run(
                 "--split": split,
                 "--by": by,
                 "--ties": ties,
+                "--qrels": qrels,
+                "--format qrels": chosen if chosen == "qrels" else None,
             }
             if given := [option for option, value in others.items() if value is not None]:
                 raise UsageError(f"{given[0]} does not go with explanations")
@@ -123,6 +143,29 @@ def run(
                 terminal.show_tables(explanation_tables.tables(rows))
             else:
                 asking.write_lines({"tsv": explanation_tables.tsv, "json": explanation_tables.json_lines}[chosen](rows))
+            return
+        if chosen == "qrels":
+            asked: dict[str, object] = {
+                "--metrics": metrics,
+                "--by": by,
+                "--ties": ties,
+                "--masks": masks,
+                "--qrels": qrels,
+            }
+            if given := [option for option, value in asked.items() if value is not None]:
+                raise UsageError(f"{given[0]} does not go with --format qrels")
+            asking.write_lines(
+                evaluating.qrels_lines(
+                    files,
+                    items=items,
+                    raters=raters,
+                    rater=rater,
+                    split=split,
+                    label=label,
+                    settings=settings or [],
+                    paths=paths,
+                )
+            )
             return
         found = evaluating.evaluate(
             files,
@@ -135,6 +178,7 @@ def run(
             metrics=named,
             by=by,
             ties=ties and ties.value,
+            qrels=qrels,
             settings=settings or [],
             allow_leaks=allow_leaks,
             paths=paths,

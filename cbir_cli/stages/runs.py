@@ -1,20 +1,22 @@
 """Score the ranked lists of a run by all that is known of its images: part of ``cbir evaluate``."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from cbir_cli import classes, groups, label_truth
+from cbir_cli.artifacts.qrels import Qrels
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.catalogues import Catalogues
 from cbir_cli.errors import UsageError
 from cbir_cli.evaluation import score, score_run
 from cbir_cli.label_policy import Policy
 from cbir_cli.label_truth import LabelTruth
-from cbir_cli.metric_names import Metric
-from cbir_cli.ranked_lists import RankedLists
+from cbir_cli.metric_names import BINARY_DEFAULTS, GRADED_DEFAULTS, Metric
+from cbir_cli.qrel_truth import QrelTruth, qrels_of
+from cbir_cli.ranked_lists import Key, RankedLists
 from cbir_cli.records import MISSING
 from cbir_cli.run_labels import RunLabels
 from cbir_cli.scores import Score
@@ -49,6 +51,9 @@ class Asked:
     rater : str or None
         Whose ranks count.
     split : list of SplitRow or None
+    qrels : dict or None
+        Grades that count in place of ranks and labels.
+    qrels_name : str
     """
 
     metrics: list[Metric]
@@ -60,6 +65,8 @@ class Asked:
     ranks: list[RankRow] = field(default_factory=list)
     rater: str | None = None
     split: list[SplitRow] | None = None
+    qrels: Qrels | None = None
+    qrels_name: str = ""
 
     def __post_init__(self) -> None:
         self.of_sets = [str(metric) for metric in self.metrics if metric.of_label_sets]
@@ -95,7 +102,12 @@ def scores_of_run(name: str, lists: RankedLists, asked: Asked, known: Known | No
     labels = RunLabels(lists, known.labels if known else None, asked.policy)
     catalogues = _catalogues(lists, asked, known)
     scores: list[Score] = []
-    if asked.others or not asked.metrics:
+    if asked.qrels is not None and (asked.others or not asked.metrics):
+        judge = QrelTruth(lists, asked.qrels, asked.qrels_name, catalogues)
+        usual = (*BINARY_DEFAULTS, *GRADED_DEFAULTS)
+        found = score(judge, asked.others or usual, method=name, tied=asked.tied, as_far_as_can_be_had=not asked.others)
+        scores += _grouped(found, labels, _chosen(labels, None, asked, known), asked.by, known)
+    elif asked.others or not asked.metrics:
         for one in labels.all() if asked.label == classes.ALL else [asked.label]:
             chosen = _chosen(labels, one, asked, known)
             truth = Truth(lists, labels, asked.ranks, asked.rater, chosen)
@@ -103,7 +115,7 @@ def scores_of_run(name: str, lists: RankedLists, asked: Asked, known: Known | No
                 codes = _codes(labels, chosen, catalogues, known)
                 number = len(classes.names(chosen))
                 counts = count_classes(catalogues, lists.keys, truth.numbers[0], codes, number)
-                truth = Truth(lists, labels, asked.ranks, asked.rater, chosen, counts)
+                truth = replace(truth, catalogues=counts)
             found = score_run(truth, metrics=asked.others, method=name, tied=asked.tied)
             scores += _grouped(found, labels, chosen, asked.by, known)
     if asked.of_sets:
@@ -116,6 +128,25 @@ def scores_of_run(name: str, lists: RankedLists, asked: Asked, known: Known | No
     for low in groups.lowest(scores):
         log.info("%s %s: lowest in %s, %.4f (n = %d)", name, low.metric, low.group, low.mean, low.n)
     return scores
+
+
+def qrels_of_run(lists: RankedLists, asked: Asked, known: Known | None) -> Iterator[tuple[Key, str, int]]:
+    """Yield query, image and grade of what is relevant to the queries of a run, by expert ranks if there are any.
+
+    Raises
+    ------
+    UsageError
+        If nothing says what is relevant, or what the catalogues hold.
+    """
+    if asked.label == classes.ALL:
+        raise UsageError("qrels are of one label: choose it with --label, or --label classes")
+    labels = RunLabels(lists, known.labels if known else None, asked.policy)
+    catalogues = _catalogues(lists, asked, known)
+    truth = Truth(lists, labels, asked.ranks, asked.rater, _chosen(labels, asked.label, asked, known))
+    codes = None
+    if catalogues is not None and not asked.ranks:
+        codes = _codes(labels, truth.classes, catalogues, known)
+    return qrels_of(truth, catalogues, codes)
 
 
 def _chosen(labels: RunLabels, label: str | None, asked: Asked, known: Known | None) -> list[str]:
