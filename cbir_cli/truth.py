@@ -163,7 +163,7 @@ class Truth:
     def graded(self) -> list[Case]:
         """Cases by expert ranks; queries that were not ranked are left out."""
         if not self.ranks:
-            raise Lacking("nDCG needs expert ranks: give --raters TABLE")
+            raise Lacking("nDCG needs expert ranks: give --raters TABLE (or grades, --qrels FILE)")
         cases = []
         orders = self.orders
         for number, key in enumerate(self.lists.keys):

@@ -114,7 +114,7 @@ def run(
     """
     from cbir_cli import scores
     from cbir_cli.artifacts.files import spooled
-    from cbir_cli.cli import asking, terminal
+    from cbir_cli.cli import asking, group_tables, terminal
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import evaluate as evaluating
     from cbir_cli.stages import explanation_tables, explanations
@@ -184,6 +184,8 @@ def run(
             paths=paths,
         )
     if chosen == "table":
-        terminal.show_scores(found)
+        terminal.show_scores([score for score in found if not score.group])
+        if by:
+            terminal.show_tables(group_tables.of(found))
     else:
         asking.write_lines({"tsv": scores.tsv, "json": scores.json_lines}[chosen](found))
