@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cbir_cli import registry, shared_labels
 from cbir_cli.errors import ShapeError
-from cbir_cli.evaluation import of_label_sets, parse_metrics
+from cbir_cli.metric_names import parse_metrics
 
 NAMES = ("acg", "acg-p-total", "acg-p-query", "acg-p-union", "average-gain", "precision-any", "precision-exact")
 GRADED = NAMES[:5]
@@ -19,8 +19,8 @@ def metric(name):
 
 def test_every_relevance_has_its_metric():
     assert {metric(name).RELEVANCE for name in NAMES} == set(shared_labels.WORDS)
-    assert all(of_label_sets(one) for one in parse_metrics([f"{name}@50" for name in NAMES]))
-    assert not any(of_label_sets(one) for one in parse_metrics(["p@5", "ndcg@4", "f1"]))
+    assert all(one.of_label_sets for one in parse_metrics([f"{name}@50" for name in NAMES]))
+    assert not any(one.of_label_sets for one in parse_metrics(["p@5", "ndcg@4", "f1"]))
 
 
 @pytest.mark.parametrize("name", NAMES)
