@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from cbir_cli import registry, relevance, shared_labels
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import Key, RunRow
+from cbir_cli.chance import RandomRankings
 from cbir_cli.errors import ShapeError, SourceError, UsageError
 from cbir_cli.label_truth import LabelTruth
 from cbir_cli.scores import Score, summarise
@@ -201,7 +202,10 @@ def evaluate_label_sets(truth: LabelTruth, *, metrics: Sequence[str], method: st
         values, chance = _values(metric, cases)
         left_out = len(truth.lists) - len(values)
         against = f"{truth}: {shared_labels.WORDS[kind]}"
-        scores.append(summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out))
+        tail = RandomRankings(metric.module, metric.k, cases).p_random
+        scores.append(
+            summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out, tail=tail)
+        )
         if left_out:
             _LOG.info("%s: %d of %d queries left out", metric, left_out, len(truth.lists))
     return scores
@@ -285,7 +289,8 @@ def _score(truth: Truth, metric: Metric, method: str) -> Score:
     values, chance = _values(metric, cases)
     against = f"rater {truth.rater}" if graded else f"label {truth.label}"
     left_out = len(truth.lists) - len(values)
-    return summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out)
+    tail = RandomRankings(metric.module, metric.k, cases).p_random
+    return summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out, tail=tail)
 
 
 def _check_depth(metric: Metric, cases: Iterable[Case]) -> None:

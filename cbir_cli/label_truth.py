@@ -111,13 +111,14 @@ class LabelTruth:
             if pool is None:
                 cases.append(Case(key, grades))
                 continue
-            total = float(shared_labels.relevance(kind, query, known[None])[0][: len(pool)] @ pool)
+            held = shared_labels.relevance(kind, query, known[None])[0][: len(pool)]
+            total = float(held @ pool)
             if grades.sum() > total + 1e-6 or len(grades) > pool.sum():
                 raise UsageError(
                     f"query {key[2]!r}: the run lists more than its catalogue of {pool.sum()} images holds: "
                     "run and index do not belong together"
                 )
-            cases.append(Case(key, grades, size=int(pool.sum()), total=total))
+            cases.append(Case(key, grades, size=int(pool.sum()), total=total, levels=_levels(held, pool)))
         if not cases:
             raise Lacking(f"no query of the run has labels that count: {', '.join(self.names)}")
         return cases
@@ -173,3 +174,9 @@ class LabelTruth:
         """Patient of an image, which counts as an owner of its own where its patient is not known."""
         patient = self._patients.get(image)
         return f"patient {patient}" if patient else f"image {image}"
+
+
+def _levels(relevance: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Values of relevance in a catalogue, and how many images have each."""
+    values, place = np.unique(relevance, return_inverse=True)
+    return values, np.bincount(place, counts, len(values)).astype(np.int64)

@@ -66,7 +66,11 @@ class Policy:
 
 @dataclass(frozen=True)
 class Case:
-    """One query, with what metrics may ask for under the names of their parameters."""
+    """One query, with what metrics may ask for under the names of their parameters.
+
+    ``levels`` is what its catalogue holds: values of relevance, and how many images have each; where they do not follow
+    from the others.
+    """
 
     key: Key
     relevance: NDArray[np.float64]
@@ -74,6 +78,7 @@ class Case:
     relevant: int | None = None
     size: int | None = None
     total: float | None = None
+    levels: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
 
 
 @dataclass(frozen=True)

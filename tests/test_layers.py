@@ -70,7 +70,10 @@ ENGINES = (  # run, open and train networks
     "whole_batch_norm",
 )
 JUDGING = (  # scores, splits and leaks; whether maps are true
+    "bootstrap",
+    "chance",
     "classes",
+    "comparisons",
     "curves",
     "evaluation",
     "hubness",
@@ -78,11 +81,15 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "label_truth",
     "leaks",
     "phash",
+    "random_orders",
     "randomisation",
+    "repeats",
     "scores",
+    "sign_flips",
     "split_presets",
     "splits",
     "truth",
+    "uncertainty",
 )
 
 FILES = sorted(PACKAGE.rglob("*.py"))

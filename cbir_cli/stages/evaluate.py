@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir_cli import evaluation, label_truth, registry, truth
+from cbir_cli import evaluation, label_truth, registry, truth, uncertainty
 from cbir_cli.artifacts import embeddings, files, history, saliency
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key, RunRow, read_run
@@ -120,7 +120,10 @@ def evaluate(
         if given := [option for option, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} does not go with --masks")
         found = localisation.evaluate(names, masks, metrics, settings, paths)
-        return [replace(score, against=f"masks {history.public_path(masks)}") for score in _public(found, names)]
+        return [
+            replace(score, against=f"masks {history.public_path(masks)}")
+            for score in _public(uncertainty.filled(found, {}), names)
+        ]
     ranks = read_ranks(raters) if raters else []
     rows = read_split(split) if split else []
     known = known_items(items) if items else None
@@ -155,7 +158,7 @@ def evaluate(
                     scores += evaluation.evaluate_label_sets(against, metrics=of_sets, method=name)
         except (SourceError, UsageError) as error:  # of one file among several
             raise type(error)(f"{name}: {error}") from error
-    return _public(scores, names)
+    return uncertainty.filled(_public(scores, names), known.patients if known else {})
 
 
 def _public(scores: Sequence[Score], names: Sequence[str]) -> list[Score]:
