@@ -44,16 +44,17 @@ def clusters(keys: Iterable[Key], patients: Mapping[Key, str]) -> list[str]:
 
 
 def smallest(scores: Sequence[Score]) -> str:
-    """Say what the score over the fewest patients can show; nothing if all are over enough.
+    """Say what the score of queries of the fewest patients can show; nothing if all are over enough.
 
     The smallest p that a paired permutation test can give of n patients is ``2 / 2**n``: .0625 of five.
     """
-    counted = [(len(set(clusters(score.values, score.patients))), score) for score in scores if score.values]
+    queries = [score for score in scores if score.values and score.unit == "query"]
+    counted = [(len(set(clusters(score.values, score.patients))), score) for score in queries]
     few = [(count, score) for count, score in counted if count < FEW]
     if not few:
         return ""
     count, score = min(few, key=lambda pair: pair[0])
-    noun = {"query": ("query", "queries"), "image": ("image", "images")}[score.unit][score.n != 1]
+    noun = "query" if score.n == 1 else "queries"
     whom = f" of {count} patient{'' if count == 1 else 's'}" if score.patients else ""
     whom = whom or (f" ({count} different ones)" if count < len(score.values) else "")
     row = " ".join(filter(None, (score.metric, score.group, "of", score.method)))
