@@ -105,7 +105,7 @@ class RandomRankings:
             if held is None:
                 return False
             whole = (tuple(held.values.tolist()), tuple(held.counts.tolist()))
-            kind: Hashable = (*whole, getattr(case, "query_class", None), case.total)
+            kind: Hashable = (*whole, case.query_class, case.total)
             kinds[key] = kind
             if kind not in orders:
                 orders[kind] = Orders(self._module, self._k, case, held)

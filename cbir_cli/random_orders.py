@@ -72,11 +72,10 @@ class Distribution:
 def levels(case: Case) -> Levels | None:
     """Return what a query's catalogue holds, as far as metrics tell its images apart; None if that is not known."""
     if case.levels is not None:
-        found = Levels(np.asarray(case.levels[0]), np.asarray(case.levels[1], np.int64))
-        return _positive(found)
-    sizes = getattr(case, "class_sizes", None)
-    if sizes is not None and case.size is not None:
-        counts = np.append(np.asarray(sizes, np.int64), case.size - int(np.sum(sizes)))
+        values, place = np.unique(case.levels[0].round(12), return_inverse=True)
+        return _positive(Levels(values, np.bincount(place, case.levels[1]).astype(np.int64)))
+    if case.class_sizes is not None and case.size is not None:
+        counts = np.append(case.class_sizes, case.size - case.class_sizes.sum())
         return _positive(Levels(np.append(np.arange(len(counts) - 1), -1), counts))
     if case.ideal is not None:
         return Levels(*np.unique(case.ideal, return_counts=True))

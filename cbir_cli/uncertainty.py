@@ -33,8 +33,13 @@ def filled(scores: Iterable[Score], patients: Mapping[str, str]) -> list[Score]:
     found = [_filled(score, patients) for score in scores]
     if few := smallest(found):
         _LOG.warning("%s", few)
-    if not patients and any(score.low is not None and score.unit == "query" for score in found):
-        _LOG.info("intervals take each query for a patient of its own; --items INDEX tells patients")
+    queries = {key[2] for score in found if score.low is not None and score.unit == "query" for key in score.values}
+    if unknown := sum(query not in patients for query in queries):
+        _LOG.info(
+            "intervals: the patients of %d of %d queries are not known (--items), each counts as one of his own",
+            unknown,
+            len(queries),
+        )
     return found
 
 

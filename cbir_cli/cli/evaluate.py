@@ -1,10 +1,18 @@
 """``cbir evaluate``: score ranked lists, classifiers, saliency maps and explanations."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cbir_cli.cli import options
+
+
+class Ties(StrEnum):
+    """How results that are equally far are scored."""
+
+    rank = "rank"
+    average = "average"
 
 
 def run(
@@ -66,6 +74,13 @@ def run(
             help="What a table says: mean and range, mean and sd, mean and 95 % interval, or median and quartiles.",
         ),
     ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Also score groups of queries: class, view, source, sex, age.")
+    ] = None,
+    ties: Annotated[
+        Ties | None,
+        typer.Option("--ties", help="Equal distances: as the run ranks them (default), or the mean of their orders."),
+    ] = None,
     settings: options.Set = None,
     allow_leaks: Annotated[
         bool,
@@ -118,8 +133,17 @@ def run(
         raise UsageError("--spread: a table of scores alone (--format table) chooses; the rest holds all")
     with spooled(files) as paths:
         if explanations.are_explanations(files, paths):
-            others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split}
-            others |= {"--compare": compare, "--over-files": "" if over_files else None, "--spread": spread}
+            others = {
+                "--items": items,
+                "--raters": raters,
+                "--rater": rater,
+                "--split": split,
+                "--by": by,
+                "--ties": ties,
+                "--compare": compare,
+                "--over-files": "" if over_files else None,
+                "--spread": spread,
+            }
             if given := [option for option, value in others.items() if value is not None]:
                 raise UsageError(f"{given[0]} does not go with explanations")
             rows = explanations.evaluate(
@@ -139,6 +163,8 @@ def run(
             label=label,
             masks=masks,
             metrics=named,
+            by=by,
+            ties=ties and ties.value,
             settings=settings or [],
             allow_leaks=allow_leaks,
             paths=paths,
