@@ -101,7 +101,7 @@ class RandomRankings:
         orders: dict[Hashable, Orders] = {}
         kinds: dict[Key, Hashable] = {}
         for key, case in self._cases.items():
-            held = levels(case)
+            held = levels(self._module, case)
             if held is None:
                 return False
             whole = (tuple(held.values.tolist()), tuple(held.counts.tolist()))

@@ -69,14 +69,16 @@ class Distribution:
         return mean, float(self.shares @ away**2), float(self.shares @ away**3)
 
 
-def levels(case: Case) -> Levels | None:
-    """Return what a query's catalogue holds, as far as metrics tell its images apart; None if that is not known."""
+def levels(module: ModuleType, case: Case) -> Levels | None:
+    """Return what a query's catalogue holds, as far as a metric tells its images apart; None if that is not known."""
+    if module.RELEVANCE == "classes":
+        if case.class_sizes is None or case.size is None:
+            return None
+        counts = np.append(case.class_sizes, case.size - case.class_sizes.sum())
+        return _positive(Levels(np.append(np.arange(len(counts) - 1), -1), counts))
     if case.levels is not None:
         values, place = np.unique(case.levels[0].round(12), return_inverse=True)
         return _positive(Levels(values, np.bincount(place, case.levels[1]).astype(np.int64)))
-    if case.class_sizes is not None and case.size is not None:
-        counts = np.append(case.class_sizes, case.size - case.class_sizes.sum())
-        return _positive(Levels(np.append(np.arange(len(counts) - 1), -1), counts))
     if case.ideal is not None:
         return Levels(*np.unique(case.ideal, return_counts=True))
     if case.relevant is not None and case.size is not None:

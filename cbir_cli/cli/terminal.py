@@ -82,7 +82,7 @@ def show_scores(scores: "Sequence[Score]", spread: str | None = None) -> None:
     shown = "range" if spread is None and all(score.low is None for score in scores) else spread
     note = f"{_SPREADS[shown]}; n = {', '.join(map(str, counts))}; random: exact mean by chance"
     if any(_by_chance(score) for score in scores):
-        note += f"; {_DOUBT} random rankings do as well in more than 5 % of cases"
+        note += f"; {_DOUBT}: so do random rankings in more than 5 % of cases"
     tables.show(tables.Table("", ("metric", *names.values(), "random"), rows, note), console)
 
 
