@@ -40,6 +40,8 @@ DEFAULTS = (
 ALL = "all"
 """In place of a pair's first name; there is no second then."""
 
+NOTE = "value [95 % interval over queries, from six on]; n: queries; of ranks the mean over queries, else all images"
+
 COLUMNS = ("first", "second", "statistic", "n", "left_out", "images", "value", "low", "high", "min", "max", "random")
 
 _OF_PAIRS = (("first", "second"), ("first_severity", "second_severity"), ("severities",))
@@ -290,3 +292,22 @@ def json_lines(rows: Iterable[Agreement]) -> Iterator[str]:
         said |= {"min": row.minimum, "max": row.maximum, "random": row.random}
         said["queries"] = [{"seed": k[0], "set": k[1], "query": k[2], "value": v} for k, v in row.values.items()]
         yield json.dumps(said) + "\n"
+
+
+def table(found: Sequence[Agreement]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return columns and cells for a person: a row for each pair, a column for each statistic; two decimals."""
+    names = tuple(dict.fromkeys(row.statistic for row in found))
+    pairs: dict[tuple[str, str], dict[str, Agreement]] = defaultdict(dict)
+    for row in found:
+        pairs[row.first, row.second][row.statistic] = row
+    rows = []
+    for (first, second), of in pairs.items():
+        counts = "/".join(sorted({str(row.n) for row in of.values()}, key=int))
+        rows.append((f"{first} – {second}" if second else first, counts, *(_spelt(of.get(name)) for name in names)))
+    return ("", "n", *names), rows
+
+
+def _spelt(row: Agreement | None) -> str:
+    if row is None or row.value is None:
+        return "–"
+    return f"{row.value:.2f}" + (f" [{row.low:.2f}, {row.high:.2f}]" if row.low is not None else "")
