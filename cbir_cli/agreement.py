@@ -9,7 +9,6 @@ image count as one.
 """
 
 import inspect
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,10 +38,6 @@ DEFAULTS = (
 )
 ALL = "all"
 """In place of a pair's first name; there is no second then."""
-
-NOTE = "value [95 % interval over queries, from six on]; n: queries; of ranks the mean over queries, else all images"
-
-COLUMNS = ("first", "second", "statistic", "n", "left_out", "images", "value", "low", "high", "min", "max", "random")
 
 _OF_PAIRS = (("first", "second"), ("first_severity", "second_severity"), ("severities",))
 _OF_ALL = (("ranks",), ("severities",))
@@ -266,48 +261,3 @@ def _places(first: Mapping[Key, Any], other: Mapping[Key, Any]) -> dict[Key, Key
         raise UsageError("the expert ranks have a seed and a set for each query, but the run has none")
     keys = {key: key if key in other else (None, None, key[2]) for key in first}
     return {key: place for key, place in keys.items() if place in other}
-
-
-def cells(row: Agreement) -> tuple[str, ...]:
-    """Return an agreement as text, one cell for each of ``COLUMNS``; four decimals, empty where not defined."""
-    numbers = (row.value, row.low, row.high, row.minimum, row.maximum, row.random)
-    names = (" ".join(text.split()) for text in (row.first, row.second))  # a tab would shift the columns
-    images = "" if row.images is None else str(row.images)
-    said = ("" if number is None else f"{number:.4f}" for number in numbers)
-    return (*names, row.statistic, str(row.n), str(row.left_out), images, *said)
-
-
-def tsv(rows: Iterable[Agreement]) -> Iterator[str]:
-    """Write agreement as TSV with a header, line by line."""
-    yield "\t".join(COLUMNS) + "\n"
-    for row in rows:
-        yield "\t".join(cells(row)) + "\n"
-
-
-def json_lines(rows: Iterable[Agreement]) -> Iterator[str]:
-    """Write agreement as JSON, one object a line, unrounded and with the value of every query."""
-    for row in rows:
-        said: dict[str, Any] = {"first": row.first, "second": row.second, "statistic": row.statistic, "n": row.n}
-        said |= {"left_out": row.left_out, "images": row.images, "value": row.value, "low": row.low, "high": row.high}
-        said |= {"min": row.minimum, "max": row.maximum, "random": row.random}
-        said["queries"] = [{"seed": k[0], "set": k[1], "query": k[2], "value": v} for k, v in row.values.items()]
-        yield json.dumps(said) + "\n"
-
-
-def table(found: Sequence[Agreement]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return columns and cells for a person: a row for each pair, a column for each statistic; two decimals."""
-    names = tuple(dict.fromkeys(row.statistic for row in found))
-    pairs: dict[tuple[str, str], dict[str, Agreement]] = defaultdict(dict)
-    for row in found:
-        pairs[row.first, row.second][row.statistic] = row
-    rows = []
-    for (first, second), of in pairs.items():
-        counts = "/".join(sorted({str(row.n) for row in of.values()}, key=int))
-        rows.append((f"{first} – {second}" if second else first, counts, *(_spelt(of.get(name)) for name in names)))
-    return ("", "n", *names), rows
-
-
-def _spelt(row: Agreement | None) -> str:
-    if row is None or row.value is None:
-        return "–"
-    return f"{row.value:.2f}" + (f" [{row.low:.2f}, {row.high:.2f}]" if row.low is not None else "")

@@ -70,15 +70,18 @@ ENGINES = (  # run, open and train networks
     "whole_batch_norm",
 )
 JUDGING = (  # scores, splits and leaks; whether maps are true
+    "agreement",
     "classes",
     "curves",
     "evaluation",
     "hubness",
     "intervals",
+    "jackknife",
     "label_truth",
     "leaks",
     "phash",
     "randomisation",
+    "raters",
     "scores",
     "split_presets",
     "splits",

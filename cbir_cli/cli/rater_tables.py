@@ -16,16 +16,14 @@ def agreement(
     format: str,
 ) -> None:
     """Print how far raters agree, and runs with raters."""
-    from cbir_cli import agreement as agreeing
-    from cbir_cli.reports import tables
-    from cbir_cli.stages import evaluate, rated
+    from cbir_cli.stages import agreement_tables, evaluate, rated
 
     patients = evaluate.known_items(items).patients if items else None
     found = rated.agree(files, raters, statistics=statistics, patients=patients, paths=paths)
     if format == "table":
-        terminal.show_tables([tables.Table("", *agreeing.table(found), agreeing.NOTE)])
+        terminal.show_tables(agreement_tables.tables(found))
     else:
-        asking.write_lines({"tsv": agreeing.tsv, "json": agreeing.json_lines}[format](found))
+        asking.write_lines({"tsv": agreement_tables.tsv, "json": agreement_tables.json_lines}[format](found))
 
 
 def conflicts(
