@@ -89,8 +89,8 @@ def test_pairs_that_do_not_fit_are_refused(name, wrong):
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_chance_of_pairs_is_nothing(name):
-    given = [0, 1, 1, 2, 3]
-    orders = [score(name, given, order) for order in itertools.permutations([0, 0, 1, 2, 3])]
+    first = [0, 1, 1, 2, 3]
+    orders = [score(name, first, order) for order in itertools.permutations([0, 0, 1, 2, 3])]
     assert np.mean(orders) == pytest.approx(registry.load(FOLDER, name).expected(2), abs=1e-12)
 
 
@@ -171,12 +171,12 @@ def test_icc_of_the_papers_example(name, value):
 @pytest.mark.parametrize(("name", "other"), zip(ICC, ["ICC1", "ICC2", "ICC3", "ICC1k", "ICC2k", "ICC3k"], strict=True))
 def test_icc_is_pingouins(name, other):
     pingouin = pytest.importorskip("pingouin")
-    for given in (JUDGED, np.random.default_rng(2).integers(0, 4, (9, 3))):
-        rows = [(i, j, float(value)) for i, row in enumerate(given) for j, value in enumerate(row)]
+    for table in (JUDGED, np.random.default_rng(2).integers(0, 4, (9, 3))):
+        rows = [(i, j, float(value)) for i, row in enumerate(table) for j, value in enumerate(row)]
         frame = pd.DataFrame(rows, columns=["image", "rater", "severity"])
         found = pingouin.intraclass_corr(frame, targets="image", raters="rater", ratings="severity")
         # Its rows are in this order; what they are called differs between releases.
-        assert score(name, given) == pytest.approx(found["ICC"].iloc[list(ICC).index(name)], abs=1e-6)
+        assert score(name, table) == pytest.approx(found["ICC"].iloc[list(ICC).index(name)], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ICC)
