@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from cbir_cli import jackknife, registry
 from cbir_cli.artifacts.ranks import RankRow
-from cbir_cli.artifacts.run import Key, RunRow
+from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import UsageError
+from cbir_cli.ranked_lists import RankedLists
 
 FOLDER = "metrics/agreement"
 DEFAULTS = (
@@ -119,11 +120,9 @@ def of_ranks(ranks: Iterable[RankRow]) -> list[Opinion]:
     return [Opinion(name, found, severities[name]) for name, found in orders.items()]
 
 
-def of_run(name: str, rows: Iterable[RunRow]) -> Opinion:
+def of_run(name: str, lists: RankedLists) -> Opinion:
     """Return what a method says."""
-    orders: dict[Key, dict[str, float]] = defaultdict(dict)
-    for row in rows:
-        orders[row.key][row.id] = row.rank
+    orders = {key: {image: at for at, image in enumerate(lists.ids(q), 1)} for q, key in enumerate(lists.keys)}
     return Opinion(name, orders)
 
 

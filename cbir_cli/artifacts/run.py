@@ -28,16 +28,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from cbir_cli.artifacts import _text
+from cbir_cli.artifacts import _run_columns, _text
 from cbir_cli.errors import ArtifactError
+from cbir_cli.ranked_lists import Key, RankedLists
 from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN
 
 COLUMNS = ("query", "rank", "id", "distance", "query_labels", "labels")
 _CODES = (POSITIVE, NEGATIVE, UNCERTAIN)
 _SETS = re.compile(r"([0-9]+):([0-9]+):(.+)")
-
-Key = tuple[int | None, int | None, str]
-"""A query: seed and set (None without a split table), and id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,23 @@ def read_run(path: Path | str, name: str = "") -> list[RunRow]:
     ArtifactError
         If the file is no run table, or breaks a rule of the schema; the message names file and line.
     """
-    name, lines = _text.lines(path, "a run table", name)
+    return _rows(*_text.lines(path, "a run table", name))
+
+
+def read_lists(path: Path | str, name: str = "") -> RankedLists:
+    """Read a run table as arrays; as ``read_run``, and faster by far for millions of rows."""
+    name, text = _text.text(path, "a run table", name)
+    first = text[: text.find("\n")]
+    columns = first.split("\t")
+    found = None
+    if sorted(columns) in (sorted(COLUMNS), sorted(COLUMNS + _text.SET_COLUMNS)):
+        found = _run_columns.tsv(text, columns, labels_of)
+    elif not first.startswith("{") and len(first.split()) == 6:
+        found = _run_columns.trec(text, _trec_key, unquote)
+    return RankedLists.of(_rows(name, _text.split(text))) if found is None else found
+
+
+def _rows(name: str, lines: list[str]) -> list[RunRow]:
     ended = lines if lines[-1] else lines[:-1]
     first = lines[0].split("\t")
     if lines[0].startswith("{"):
@@ -233,10 +247,14 @@ def _from_json(text: str) -> RunRow:
 
 def _from_trec(text: str) -> RunRow:
     row = _text.cells(re.split(r"[ \t]+", text.strip(" \t")), ("query", "Q0", "id", "rank", "score", "tag"))
-    sets = _SETS.match(row["query"])
-    query, seed, number = (sets[3], int(sets[1]), int(sets[2])) if sets else (row["query"], None, None)
+    seed, number, query = _trec_key(row["query"])
     rank, distance = _text.integer(row, "rank", least=1), 0.0 - _text.finite(row["score"], "score")
-    return RunRow(unquote(query), rank, unquote(row["id"]), distance, seed=seed, set=number)
+    return RunRow(query, rank, unquote(row["id"]), distance, seed=seed, set=number)
+
+
+def _trec_key(text: str) -> Key:
+    sets = _SETS.match(text)
+    return (int(sets[1]), int(sets[2]), unquote(sets[3])) if sets else (None, None, unquote(text))
 
 
 def _check(name: str, numbered: list[tuple[int, RunRow]]) -> None:

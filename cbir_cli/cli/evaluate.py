@@ -54,6 +54,9 @@ def run(
             "--metrics", help="Such as ndcg@4,p@5,r-precision,f1,relevance-rank; the usual ones that fit by default."
         ),
     ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Also score groups of queries: class, view, source, sex, age.")
+    ] = None,
     settings: options.Set = None,
     allow_leaks: Annotated[
         bool,
@@ -122,7 +125,7 @@ def run(
                 rater_tables.conflicts(files, paths, raters, items=items, rater=rater, label=label, format=chosen)
             return
         if explanations.are_explanations(files, paths):
-            others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split}
+            others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split, "--by": by}
             if given := [option for option, value in others.items() if value is not None]:
                 raise UsageError(f"{given[0]} does not go with explanations")
             rows = explanations.evaluate(
@@ -142,6 +145,7 @@ def run(
             label=label,
             masks=masks,
             metrics=named,
+            by=by,
             settings=settings or [],
             allow_leaks=allow_leaks,
             paths=paths,

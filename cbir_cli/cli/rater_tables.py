@@ -16,10 +16,12 @@ def agreement(
     format: str,
 ) -> None:
     """Print how far raters agree, and runs with raters."""
-    from cbir_cli.stages import agreement_tables, evaluate, rated
+    from cbir_cli.stages import agreement_tables, rated
+    from cbir_cli.stages.known_items import known_items
 
-    patients = evaluate.known_items(items).patients if items else None
-    found = rated.agree(files, raters, statistics=statistics, patients=patients, paths=paths)
+    with known_items(items) as known:
+        patients = known.patients if known else None
+        found = rated.agree(files, raters, statistics=statistics, patients=patients, paths=paths)
     if format == "table":
         terminal.show_tables(agreement_tables.tables(found))
     else:
@@ -37,10 +39,11 @@ def conflicts(
     format: str,
 ) -> None:
     """Print the images that raters label otherwise than the data set."""
-    from cbir_cli.stages import evaluate, rated
+    from cbir_cli.stages import rated
+    from cbir_cli.stages.known_items import known_items
 
-    known = evaluate.known_items(items).labels if items else None
-    found = rated.conflicts(files, raters, known=known, rater=rater, label=label, paths=paths)
+    with known_items(items) as known:
+        found = rated.conflicts(files, raters, known=known, rater=rater, label=label, paths=paths)
     if format == "json":
         asking.write_lines(json.dumps(row) + "\n" for row in rated.conflict_lines(found))
         return

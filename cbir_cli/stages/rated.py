@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from statistics import fmean
 
@@ -10,17 +10,17 @@ from cbir_cli import agreement, raters
 from cbir_cli.agreement import Agreement
 from cbir_cli.artifacts import history
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
-from cbir_cli.artifacts.run import RunRow, read_run
+from cbir_cli.artifacts.run import read_lists
 from cbir_cli.errors import SourceError, UsageError
+from cbir_cli.ranked_lists import RankedLists
 from cbir_cli.raters import PANEL, Disagreement
 from cbir_cli.records import MISSING
 from cbir_cli.scores import Score, summarise
+from cbir_cli.stages.known_items import Known
+from cbir_cli.stages.runs import Asked, scores_of_run
 from cbir_cli.truth import Lacking
 
 log = logging.getLogger("cbir")
-
-RunScores = Callable[[str, list[RunRow], Sequence[str], Sequence[RankRow], str | None], list[Score]]
-"""Scores of a run: its name, its rows, the metrics, the ranks, and the rater whose ranks count."""
 
 ONE_OUT = "leave-one-out panel"
 """What scores are against where a rater is compared with the others, and a method with each of these panels."""
@@ -28,7 +28,7 @@ ONE_OUT = "leave-one-out panel"
 CONFLICTS = ("query", "id", "rater", "label", "expert", "dataset", "by")
 
 
-def reference(ranks: Sequence[RankRow], asked: str | None) -> tuple[Sequence[RankRow], str | None]:
+def reference(ranks: list[RankRow], asked: str | None) -> tuple[list[RankRow], str | None]:
     """Return the ranks that runs are scored against, and whose they are: a rater's, or the panel's.
 
     Raises
@@ -49,63 +49,67 @@ def reference(ranks: Sequence[RankRow], asked: str | None) -> tuple[Sequence[Ran
     return order, PANEL
 
 
-def scores(
-    score: RunScores,
-    runs: Mapping[str, Sequence[RunRow]],
+def with_raters(
+    found: Sequence[Score],
+    runs: Mapping[str, RankedLists],
     ranks: Sequence[RankRow],
-    asked: str | None,
-    *,
-    metrics: Sequence[str] = (),
-    labels: Mapping[str, Mapping[str, int]] | None = None,
+    asked: Asked,
+    known: Known | None,
 ) -> list[Score]:
     """Score raters as methods, and methods as raters are scored where a panel is the reference.
 
     Parameters
     ----------
-    score : callable
-        Scores one run.
-    runs : mapping of str to sequence of RunRow
-        Those that were scored, by name. The raters are scored on their queries; without runs, on all.
+    found : sequence of Score
+        What was scored before.
+    runs : mapping of str to RankedLists
+        The runs among it, by name. The raters are scored on their queries; without runs, on all.
     ranks : sequence of RankRow
-    asked : str or None
-        The reference that was asked for.
-    metrics : sequence of str
-        As asked for; none for the usual ones. What a rater lacks is passed over.
-    labels : mapping of str to mapping, optional
-        What the data set says of images, for metrics of labels.
+        The whole rank table.
+    asked : Asked
+        What was asked of the runs, with the reference.
+    known : Known or None
+        The index.
 
     Returns
     -------
     list of Score
-        Of each rater but the reference; that one has scores against labels alone. With ``PANEL`` of every rater against
-        the panel without him, and of each run the mean over these panels, query by query.
+        What was scored before, with the range of the raters, and the scores of each rater but the reference; that one
+        has scores against labels alone. With ``PANEL`` there are those of every rater against the panel without him,
+        and of each run the mean over these panels, query by query. What a rater lacks for a metric is passed over.
 
     Raises
     ------
     UsageError
         If there is nothing to score: no runs, and one rater only.
     """
-    chosen = raters.reference(ranks, asked)
-    keys = {row.key for rows in runs.values() for row in rows}
+    keys = {key for lists in runs.values() for key in lists.keys}
     keys |= {(None, None, query) for _, _, query in keys}  # a rank table need not have the run's seeds and sets
+    labels = _labels({image for row in ranks for image in (row.query, row.id)}, runs.values(), known, complete=True)
     people: list[Score] = []
     parts: dict[tuple[str, str, str], list[Score]] = defaultdict(list)
     for name in raters.names(ranks):
-        order = raters.panel(ranks, name) if chosen == PANEL else ranks
-        whose = order[0].rater if chosen == PANEL and order else chosen
-        own = [row for row in raters.as_run(ranks, name, labels) if row.key in keys or not runs]
-        if own and order:
-            rows = _tried(score, raters.called(name), own, metrics, order, whose)
-            people += [row for row in rows if name != chosen or row.against != f"rater {whose}"]  # not against himself
-        for method, lists in runs.items() if chosen == PANEL and order else ():
-            for row in _tried(score, method, list(lists), metrics, order, whose):
-                if row.against == f"rater {whose}":  # against labels it was scored before
+        one = asked
+        if asked.rater == PANEL:
+            order = raters.panel(ranks, name)
+            if not order:  # nobody else ranked what he ranked
+                continue
+            one = replace(asked, ranks=order, rater=order[0].rater)
+        own = RankedLists.of(row for row in raters.as_run(ranks, name, labels) if row.key in keys or not runs)
+        if own.keys:
+            rows = _tried(raters.called(name), own, one, known)
+            people += [row for row in rows if name != asked.rater or row.against != f"rater {name}"]  # not himself
+        for method, lists in runs.items() if asked.rater == PANEL else ():
+            for row in _tried(method, lists, one, known):
+                if row.against == f"rater {one.rater}":  # against labels it was scored before
                     parts[method, row.metric, row.group].append(row)
     if not people and not runs:
         raise UsageError(
-            f"nothing to evaluate: {chosen} is the only rater, and no label says what is relevant (--items IDX)"
+            f"nothing to evaluate: {asked.rater} is the only rater, and no label says what is relevant (--items IDX)"
         )
-    return [_merged(rows) for rows in parts.values()] + people
+    scores = raters.with_range(named([*found, *map(_merged, parts.values()), *people]), ranks)
+    say_range(scores)
+    return scores
 
 
 def named(found: Iterable[Score]) -> list[Score]:
@@ -145,21 +149,6 @@ def say_range(found: Iterable[Score]) -> None:
         log.info("%s: mean %s the range of %d raters by %s; n = %d", method, verdict, people, ", ".join(metrics), n)
 
 
-def labels_of(
-    rows: Iterable[RunRow], known: Mapping[str, Mapping[str, int]] | None = None
-) -> dict[str, dict[str, int]]:
-    """Return what the data set says of images: as runs have it, else an index (codes by label, then id)."""
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for name, codes in (known or {}).items():
-        for image, code in codes.items():
-            if code != MISSING:
-                found[image][name] = code
-    for row in rows:
-        found[row.query] |= row.query_labels
-        found[row.id] |= row.labels
-    return dict(found)
-
-
 def agree(
     names: Sequence[str],
     table: str,
@@ -194,7 +183,7 @@ def agree(
     """
     ranks = read_ranks(table)
     shown = dict(zip(names, history.public_paths(names), strict=True))
-    methods = [agreement.of_run(shown[name], read_run((paths or {}).get(name, name), name)) for name in names]
+    methods = [agreement.of_run(shown[name], read_lists((paths or {}).get(name, name), name)) for name in names]
     found = agreement.agreement(agreement.of_ranks(ranks), methods, statistics=statistics, patients=patients)
     pairs = {(row.first, row.second): row for row in found if row.images is None and row.second}
     for (first, second), row in pairs.items():
@@ -213,7 +202,7 @@ def conflicts(
     names: Sequence[str],
     table: str,
     *,
-    known: Mapping[str, Mapping[str, int]] | None = None,
+    known: Known | None = None,
     rater: str | None = None,
     label: str | None = None,
     paths: Mapping[str, str] | None = None,
@@ -226,8 +215,8 @@ def conflicts(
         Runs, which state the data set's labels.
     table : str
         Rank table with the columns ``labels``, ``query_labels`` or severities.
-    known : mapping of str to mapping, optional
-        Codes by label and id, as an index has them.
+    known : Known, optional
+        The index.
     rater, label : str, optional
         Only those.
     paths : mapping of str to str, optional
@@ -249,7 +238,8 @@ def conflicts(
     ranks = read_ranks(table)
     if rater is not None and raters.reference(ranks, rater) == PANEL:
         raise UsageError("--conflicts: a panel gives no labels")
-    said = labels_of((row for name in names for row in read_run((paths or {}).get(name, name), name)), known)
+    runs = [read_lists((paths or {}).get(name, name), name) for name in names]
+    said = _labels({image for row in ranks for image in (row.query, row.id)}, runs, known)
     stated = {name for codes in said.values() for name in codes}
     own = {name for row in ranks for name in (*row.labels, *row.query_labels)}
     if label is not None and label not in stated:
@@ -293,17 +283,34 @@ def conflict_lines(found: Sequence[Disagreement]) -> Iterator[dict[str, object]]
         yield {"seed": seed, "set": number, "query": query} | {k: v for k, v in asdict(one).items() if k != "key"}
 
 
-def _tried(
-    score: RunScores,
-    method: str,
-    rows: list[RunRow],
-    metrics: Sequence[str],
-    ranks: Sequence[RankRow],
-    rater: str,
-) -> Iterator[Score]:
+def _tried(method: str, lists: RankedLists, asked: Asked, known: Known | None) -> Iterator[Score]:
     """Yield the scores of a run, metric by metric where they are named: what it lacks for one is passed over."""
-    for one in [[metric] for metric in metrics] or [[]]:
+    for metrics in [[metric] for metric in asked.metrics] or [[]]:
+        one = replace(asked, metrics=metrics)
         try:
-            yield from score(method, rows, one, ranks, rater)
+            yield from scores_of_run(method, lists, one, known)
         except Lacking as problem:
             log.info("%s: passed over: %s", method, problem)
+
+
+def _labels(
+    images: Iterable[str], runs: Iterable[RankedLists], known: Known | None, *, complete: bool = False
+) -> dict[str, dict[str, int]]:
+    """Return what the data set says of images: as runs have it, else the index.
+
+    With ``complete`` nothing is returned where an image is in no run nor in the index: it would be taken for one
+    without label.
+    """
+    stated: dict[str, Mapping[str, int]] = {}
+    for lists in runs:
+        stated |= {lists.names[n]: lists.cells[c] for n, c in zip(lists.results, lists.result_cells, strict=True)}
+        stated |= {query: lists.cells[c] for query, c in zip(lists.queries, lists.query_cells, strict=True)}
+    wanted = set(images)
+    if complete and any(image not in stated and (known is None or image not in known.places) for image in wanted):
+        return {}
+    found: dict[str, dict[str, int]] = {image: dict(stated.get(image, {})) for image in wanted}
+    for name, codes in known.labels.items() if known else ():
+        for image in wanted:
+            if (code := codes.get(image, MISSING)) != MISSING:
+                found[image].setdefault(name, code)
+    return found

@@ -1,0 +1,164 @@
+"""Score the ranked lists of a run by all that is known of its images: part of ``cbir evaluate``."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cbir_cli import classes, groups, label_truth
+from cbir_cli.artifacts.ranks import RankRow
+from cbir_cli.catalogues import Catalogues
+from cbir_cli.errors import UsageError
+from cbir_cli.evaluation import score, score_run
+from cbir_cli.label_policy import Policy
+from cbir_cli.label_truth import LabelTruth
+from cbir_cli.metric_names import Metric
+from cbir_cli.ranked_lists import RankedLists
+from cbir_cli.records import MISSING
+from cbir_cli.run_labels import RunLabels
+from cbir_cli.scores import Score
+from cbir_cli.splits import SplitRow
+from cbir_cli.stages.known_items import Known
+from cbir_cli.truth import Truth, count_classes
+
+log = logging.getLogger("cbir")
+
+CLASSES = "classes"
+"""In place of a label: images are relevant that are of the query's class."""
+
+
+@dataclass
+class Asked:
+    """What is asked of a run.
+
+    Attributes
+    ----------
+    metrics : list of Metric
+        Of runs; none for those that fit.
+    label : str or None
+        Label that decides what is relevant; ``all`` for each in turn, ``classes`` for the class.
+    labels : str
+        Labels that metrics of sets look at, or that make the classes, as ``label_truth.named`` reads them.
+    policy : Policy
+    by : list of str
+        What to group queries by.
+    ranks : list of RankRow
+    rater : str or None
+        Whose ranks count.
+    split : list of SplitRow or None
+    """
+
+    metrics: list[Metric]
+    label: str | None
+    labels: str
+    policy: Policy
+    by: list[str]
+    ranks: list[RankRow] = field(default_factory=list)
+    rater: str | None = None
+    split: list[SplitRow] | None = None
+
+    def __post_init__(self) -> None:
+        self.of_sets = [str(metric) for metric in self.metrics if metric.of_label_sets]
+        self.others = [str(metric) for metric in self.metrics if not metric.of_label_sets]
+        if self.labels and not self.of_sets and self.label != CLASSES:
+            raise UsageError(
+                "--set labels=: only metrics of sets of labels, such as acg@50, and --label classes look at them"
+            )
+
+
+def scores_of_run(name: str, lists: RankedLists, asked: Asked, known: Known | None) -> list[Score]:
+    """Score a run.
+
+    Parameters
+    ----------
+    name : str
+        The run.
+    lists : RankedLists
+    asked : Asked
+    known : Known or None
+        The index.
+
+    Returns
+    -------
+    list of Score
+        One a metric, and after it those of the groups.
+
+    Raises
+    ------
+    UsageError
+        If a metric lacks what it needs, or run, index and ranks do not belong together.
+    """
+    labels = RunLabels(lists, known.labels if known else None, asked.policy)
+    catalogues = _catalogues(lists, asked, known)
+    scores: list[Score] = []
+    if asked.others or not asked.metrics:
+        for one in labels.all() if asked.label == classes.ALL else [asked.label]:
+            chosen = _chosen(labels, one, asked, known)
+            truth = Truth(lists, labels, asked.ranks, asked.rater, chosen)
+            if catalogues is not None and chosen:
+                codes = _codes(labels, chosen, catalogues, known)
+                number = len(classes.names(chosen))
+                counts = count_classes(catalogues, lists.keys, truth.numbers[0], codes, number)
+                truth = Truth(lists, labels, asked.ranks, asked.rater, chosen, counts)
+            found = score_run(truth, metrics=asked.others, method=name)
+            scores += _grouped(found, labels, chosen, asked.by, known)
+    if asked.of_sets:
+        names = label_truth.named(asked.labels, {*lists.label_names, *labels.known})
+        sets = LabelTruth(labels, names, catalogues)
+        if untold := [name for name in names if not (labels.codes(name, complete=True)[0] != MISSING).any()]:
+            log.warning("no query states %s: what is not stated does not count", ", ".join(untold))
+        found = score(sets, asked.of_sets, method=name)
+        scores += _grouped(found, labels, names, asked.by, known)
+    for low in groups.lowest(scores):
+        log.info("%s %s: lowest in %s, %.2f (n = %d)", name, low.metric, low.group, low.mean, low.n)
+    return scores
+
+
+def _chosen(labels: RunLabels, label: str | None, asked: Asked, known: Known | None) -> list[str]:
+    """Return the labels that make the classes; none where nothing says which."""
+    if label == CLASSES:
+        targets = [name for name in known.targets if name in labels.known] if known else []
+        names = label_truth.named(asked.labels, {*labels.names, *labels.known}) if asked.labels else targets
+        return names or labels.all()
+    if label is None and known and len(known.targets) == 1:
+        label = known.targets[0]
+    if label is None and len(labels.names) != 1:
+        return []
+    return [labels.pick(label) or ""]
+
+
+def _catalogues(lists: RankedLists, asked: Asked, known: Known | None) -> Catalogues | None:
+    """Return what the catalogues hold, as the index or the split table has it."""
+    if known:
+        return Catalogues(known.ids, known.own, asked.split)
+    return Catalogues(lists.names, split=asked.split) if asked.split is not None else None
+
+
+def _codes(labels: RunLabels, chosen: Sequence[str], catalogues: Catalogues, known: Known | None) -> np.ndarray:
+    """Return the class of each image of the catalogues: as the index knows it, else as the run states it."""
+    if known:
+        return labels.known_classes(chosen, catalogues.ids)
+    found = np.full(len(catalogues.ids), classes.NO_CLASS, np.int64)
+    found[labels.lists.results] = labels.classes(chosen)[1]
+    return found
+
+
+def _grouped(
+    scores: Sequence[Score], labels: RunLabels, chosen: Sequence[str], by: Sequence[str], known: Known | None
+) -> list[Score]:
+    """Return each score and those of the groups of its queries."""
+    lists = labels.lists
+    members = []
+    for name in by:
+        if name == "class":
+            names = list(chosen) or labels.all()
+            codes = [labels.codes(label)[0].tolist() for label in names]
+            of = [classes.of(dict(zip(names, its, strict=True)), names) for its in zip(*codes, strict=True)]
+            members.append(groups.members(name, lists.keys, of, classes.names(names)))
+            continue
+        if known is None:
+            raise UsageError(f"--by {name}: a run does not say of which {name} its queries are: give --items INDEX")
+        values = known.groups(name)
+        members.append(groups.members(name, lists.keys, [[values.get(query, "")] for query in lists.queries]))
+    return [part for one in scores for part in groups.scores_of(one, members)]
