@@ -64,7 +64,7 @@ CHOICES = {
     "index": ("index",),
     "query": ("fusion",),
     "phantom": ("phantom",),
-    "evaluate": ("metrics/ranking", "metrics/classification", "metrics/explanation"),
+    "evaluate": ("metrics/ranking", "metrics/classification", "metrics/explanation", "metrics/agreement"),
 }
 """Folders whose methods a command chooses from."""
 
