@@ -73,6 +73,7 @@ ENGINES = (  # run, open and train networks
     "whole_batch_norm",
 )
 JUDGING = (  # scores, splits and leaks; whether maps are true
+    "agreement",
     "bootstrap",
     "catalogues",
     "chance",
@@ -84,6 +85,7 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "groups",
     "hubness",
     "intervals",
+    "jackknife",
     "label_truth",
     "leaks",
     "metric_names",
@@ -91,6 +93,7 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "qrel_truth",
     "random_orders",
     "randomisation",
+    "raters",
     "repeats",
     "run_labels",
     "scores",
