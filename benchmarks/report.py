@@ -165,7 +165,9 @@ def browse(path, folder):
         largest = resident(folder / "profile")
         elements = driver.execute_script("return document.querySelectorAll('*').length")
         print(f"open {loaded / 1e3:.2f} s, paint {paint / 1e3:.2f} s, ready {ready / 1e3:.2f} s (with the driver)")
-        print(f"next {statistics.median(steps):.0f} ms, memory {largest:.0f} MB, heap {heap:.0f} MB, {elements} elements")
+        print(
+            f"next {statistics.median(steps):.0f} ms, memory {largest:.0f} MB, heap {heap:.0f} MB, {elements} elements"
+        )
         (folder / "shot.png").write_bytes(base64.b64decode(driver.get_screenshot_as_base64()))
     finally:
         driver.quit()
