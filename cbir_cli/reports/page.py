@@ -254,7 +254,7 @@ def _neighbour(n: Neighbour, method: str, pictures: Pictures, layers: Layers, qu
         "id": n.tile.id,
         "label": n.tile.label,
         "rank": n.rank,
-        "expert_rank": n.expert_rank,
+        "expert_rank": None if n.expert_rank is None else f"{n.expert_rank:g}",
         "kind": kind,
         "words": words,
         "disputed": n.tile.disputed,
