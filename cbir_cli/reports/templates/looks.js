@@ -170,8 +170,9 @@
     large.querySelector(".pictures").replaceChildren(...drawings);
     large.querySelector(".beside").replaceChildren(...(words.length ? [node("div", {}, ...words)] : []), ...(plots ? [plots] : []));
     if (focused >= 0) (head.querySelectorAll("button")[focused] || large).focus();
-    if (!large.open) { away(); large.showModal(); }
-    large.dispatchEvent(new Event("drawn"));
+    const first = !large.open;
+    if (first) { away(); large.showModal(); }
+    large.dispatchEvent(new CustomEvent("drawn", { detail: first }));
   }
   function step(by) {
     const all = [...opened.closest(".case").querySelectorAll(".zoom")].filter((button) => button.checkVisibility());
