@@ -189,3 +189,30 @@ def test_of_many_queries_one_is_laid_out_and_each_picture_stored_once(browser: B
     assert skipped > 40
     load = browser.run("return performance.getEntriesByType('navigation')[0].loadEventEnd")
     assert load < 3000
+
+
+def test_pictures_of_a_large_page_wait_until_they_are_shown(browser: Browser, monkeypatch) -> None:
+    from cbir_cli.reports import page as module
+
+    cases = [case(q, raters=0, k=3) for q in range(4)]
+    browser.open(page(title="t", cases=cases))
+    whole = browser.picture()
+    assert browser.run("return document.querySelectorAll('[data-href]').length") == 0
+    monkeypatch.setattr(module, "_WAITING", 10)
+    browser.open(page(title="t", cases=cases))
+    missing = (
+        "return [...document.querySelectorAll('.case:not([hidden]) use, #large use')]"
+        ".filter(u => !document.querySelector(u.getAttribute('href')).getAttribute('href')).length"
+    )
+    waits = "return document.querySelectorAll('[data-href]').length"
+    np.testing.assert_allclose(browser.picture(), whole, atol=1)
+    first = browser.run(waits)
+    assert browser.run(missing) == 0 and first > 10
+    browser.keys(RIGHT)
+    assert browser.run(missing) == 0 and 0 < browser.run(waits) < first
+    browser.run("document.querySelectorAll('#case-2 .tile .zoom')[1].click()")
+    assert browser.run(missing) == 0
+    browser.keys(ESCAPE)
+    browser.keys("a")
+    assert browser.run(waits) == browser.run(missing) == 0
+    assert browser.complaints() == []

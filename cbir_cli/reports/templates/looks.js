@@ -164,6 +164,7 @@
     if (kind && mapped) bar.push(press("Next kind of map", `Showing ${kind.parentElement.textContent.trim()}`, () => next(kinds)));
     bar.push(press("Previous picture", "\u2190", () => step(-1)), press("Next picture", "\u2192", () => step(1)),
       press("Close", "Close", () => large.close()));
+    drawings.forEach(loadPictures);
     const words = saidOf(button), plots = curvesOf(button), head = large.querySelector("header");
     const focused = [...head.querySelectorAll("button")].indexOf(document.activeElement);
     head.replaceChildren(...bar);
