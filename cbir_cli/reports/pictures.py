@@ -1,7 +1,6 @@
 """The distinct pictures of a page: each is stored once, however often it is shown."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
