@@ -12,12 +12,12 @@ from cbir_cli import registry
 from cbir_cli.artifacts import explanation, files, saliency
 from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.explanation import Explanation
-from cbir_cli.artifacts.ranks import RankRow, read_ranks
-from cbir_cli.artifacts.run import Key
+from cbir_cli.artifacts.ranks import read_ranks
 from cbir_cli.errors import CbirError, SourceError, UsageError
 from cbir_cli.reports import figures, page
-from cbir_cli.stages import report_cases, report_maps, report_measures
+from cbir_cli.stages import report_cases, report_maps, report_measures, report_raters
 from cbir_cli.stages.report_cases import NONE, Row
+from cbir_cli.stages.report_raters import Panel
 from cbir_cli.stages.score_tables import Scores
 
 TITLE = "Similar images, and why"
@@ -77,7 +77,7 @@ def report_of(
     CbirError
         As ``report_maps.board_of``.
     """
-    ranks = _orders(read_ranks(raters), rater) if raters else {}
+    ranks = read_ranks(raters) if raters else []
     made: list[tuple[str, Explanation]] = []
     maps: list[saliency.Maps] = []
     curves: list[tuple[str, models.Model]] = []
@@ -104,7 +104,9 @@ def report_of(
         board = report_maps.board_of(maps, root=root, images=images, k=k, label=label) if maps else None
         map_notes = report_maps.notes_of(maps)
     rows = report_cases.rows_of(made)
-    cases = report_cases.cases_of(rows, ranks, label)
+    labels = report_cases.labels_in(rows, label)
+    panel = report_raters.panel_of(ranks, rater, labels, label) if ranks else Panel()
+    cases = report_cases.cases_of(rows, panel, labels)
     sections = report_measures.sections_of(rows, label)
     drawn = scores.boxes() + [
         (f"Training of {Path(name).stem}", _curves(model)) for name, model in curves if model.epochs
@@ -123,8 +125,9 @@ def report_of(
         tables=scores.tables(),
         figures=drawn,
         sections=sections,
-        notes=[*_notes(rows, origins), *map_notes],
+        notes=[*_raters(panel), *_notes(rows, origins), *map_notes],
         failures_first=failures_first,
+        window=next((each.artifact.window for row in rows for each in row.explained if each.artifact.window), None),
     )
     every = [figure for section in sections for figure in section.figures] + drawn
     return Report(html, dict(zip(_files([caption for caption, _ in every]), (svg for _, svg in every), strict=True)))
@@ -152,16 +155,12 @@ def _files(captions: Sequence[str]) -> list[str]:
     return [f"{number:02d}-{word}.svg" for number, word in enumerate(words, 1)]
 
 
-def _orders(rows: Sequence[RankRow], rater: str | None) -> dict[Key, dict[str, int]]:
-    raters = list(dict.fromkeys(row.rater for row in rows))
-    chosen = rater or ("R1" if "R1" in raters else raters[0] if raters else "")
-    if rater and rater not in raters:
-        raise UsageError(f"no rater {rater!r}; there are: {', '.join(raters)}")
-    orders: dict[Key, dict[str, int]] = {}
-    for row in rows:
-        if row.rater == chosen:
-            orders.setdefault(row.key, {})[row.id] = int(row.rank)
-    return orders
+def _raters(panel: Panel) -> list[str]:
+    """Return whose ranks the expert ranks of the page are."""
+    if len(panel.names) < 2:
+        return []
+    others = ", ".join(panel.names[1:])
+    return [f"Expert ranks above images are those of {panel.reference}; {others} are rows of their own."]
 
 
 def _curves(model: models.Model) -> str:
