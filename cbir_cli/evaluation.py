@@ -11,9 +11,11 @@ and queries for which a metric is not defined. Results whose label is uncertain 
 
 import inspect
 import logging
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -50,13 +52,19 @@ class Metric:
         Name of the method, short forms spelt out.
     k : int or None
         Cut-off, for metrics that have one.
+    setting : tuple of str and float, or None
+        The parameter that is spelt with its name, such as ``("specificity", 0.95)``, and its value.
     """
 
     folder: str
     name: str
     k: int | None = None
+    setting: tuple[str, float] | None = None
 
     def __str__(self) -> str:
+        if self.setting:
+            parameter, value = self.setting
+            return f"{self.name}@{round(100 * value, 9) if isinstance(value, float) else value:g}{parameter}"
         return self.name if self.k is None else f"{self.name}@{self.k}"
 
     @property
@@ -86,7 +94,9 @@ def parse_metrics(names: Iterable[str]) -> list[Metric]:
         if name not in folders:
             raise registry.unknown("metric", name, folders)
         metric = Metric(folders[name], name)
-        if "k" not in inspect.signature(metric.module.score).parameters:
+        if spelt := getattr(metric.module, "SPELT", ""):
+            metric = replace(metric, setting=_setting(metric, spelt, k if at else None))
+        elif "k" not in inspect.signature(metric.module.score).parameters:
             if at:
                 raise UsageError(f"metric {text!r}: {name} takes no cut-off")
         elif not (k.isascii() and k.isdigit() and int(k) > 0):
@@ -95,6 +105,21 @@ def parse_metrics(names: Iterable[str]) -> list[Metric]:
             metric = Metric(metric.folder, name, int(k))
         metrics.append(metric)
     return metrics
+
+
+def _setting(metric: Metric, parameter: str, text: str | None) -> tuple[str, float] | None:
+    """Read a parameter spelt as ``95specificity``, a fraction in percent; a fraction is named though it is left out."""
+    default = registry.parameters(metric.module.score)[parameter]
+    fraction = isinstance(default, float)
+    if text is None:
+        return (parameter, default) if fraction else None
+    number = text.removesuffix(parameter)
+    if number != text and re.fullmatch(r"\d+(\.\d+)?" if fraction else r"\d+", number, re.ASCII):
+        value: float = float(number) / 100 if fraction else int(number)
+        if (0 < value < 1) if fraction else value > 0:
+            return parameter, value
+    example = f"{metric.name}@{round(100 * default) if fraction else default}{parameter}"
+    raise UsageError(f"metric '{metric.name}@{text}': expected {'percent' if fraction else 'a number'}, as {example}")
 
 
 def evaluate_run(
@@ -265,15 +290,34 @@ def classification(
     for metric in parse_metrics(metrics):
         if metric.folder != CLASSIFICATION:
             raise UsageError(f"metric {metric} scores {metric.what}, not {_WHAT[CLASSIFICATION]}")
-        # Logits rank as probabilities do, without the sigmoid's ties at its ends; a logit of 0 is a probability of .5.
-        settings = {"threshold": 0.0} if "threshold" in registry.parameters(metric.module.score) else {}
-        mean = metric.module.score(codes[chosen], values[chosen], **settings)
-        random = metric.module.expected(codes[chosen], values[chosen], **settings)
+        score, given = classifier_score(metric)
+        mean = score(codes[chosen], given(values[chosen]))
+        random = classifier_score(metric, "expected")[0](codes[chosen], given(values[chosen]))
         if mean is None:
             _LOG.warning("%s is not defined: %s", metric, _classes(codes[chosen]))
         n = int(chosen.sum())
         scores.append(Score(method, str(metric), f"label {label}", n, len(codes) - n, mean, random=random))
     return scores
+
+
+def classifier_score(metric: Metric, function: str = "score") -> tuple[Callable[..., float | None], Callable[..., Any]]:
+    """Return what computes a metric of classifiers from truth and predictions, and what makes these of logits.
+
+    Parameters
+    ----------
+    metric : Metric
+    function : str
+        ``score`` or ``expected``.
+    """
+    settings: dict[str, float] = dict([metric.setting] if metric.setting else [])
+    if getattr(metric.module, "TAKES", "") == "probability":
+        from scipy.special import expit
+
+        return partial(getattr(metric.module, function), **settings), expit
+    # Logits rank as probabilities do, without the sigmoid's ties at its ends; a logit of 0 is a probability of .5.
+    if "threshold" in registry.parameters(metric.module.score):
+        settings["threshold"] = 0.0
+    return partial(getattr(metric.module, function), **settings), np.asarray
 
 
 def _score(truth: Truth, metric: Metric, method: str) -> Score:

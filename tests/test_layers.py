@@ -22,6 +22,7 @@ METHODS = (
 )
 SHARED = (
     "allowed",
+    "calibration",
     "errors",
     "registry",
     "records",
