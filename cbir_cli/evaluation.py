@@ -11,18 +11,16 @@ and queries for which a metric is not defined. Results whose label is uncertain 
 
 import inspect
 import logging
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cbir_cli import registry, relevance, shared_labels
+from cbir_cli import metric_settings, registry, relevance, resampling, shared_labels
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import Key, RunRow
 from cbir_cli.errors import ShapeError, SourceError, UsageError
@@ -63,8 +61,7 @@ class Metric:
 
     def __str__(self) -> str:
         if self.setting:
-            parameter, value = self.setting
-            return f"{self.name}@{round(100 * value, 9) if isinstance(value, float) else value:g}{parameter}"
+            return f"{self.name}@{metric_settings.spelt(self.setting)}"
         return self.name if self.k is None else f"{self.name}@{self.k}"
 
     @property
@@ -94,8 +91,8 @@ def parse_metrics(names: Iterable[str]) -> list[Metric]:
         if name not in folders:
             raise registry.unknown("metric", name, folders)
         metric = Metric(folders[name], name)
-        if spelt := getattr(metric.module, "SPELT", ""):
-            metric = replace(metric, setting=_setting(metric, spelt, k if at else None))
+        if hasattr(metric.module, "SPELT"):
+            metric = replace(metric, setting=metric_settings.parse(name, metric.module, k if at else None))
         elif "k" not in inspect.signature(metric.module.score).parameters:
             if at:
                 raise UsageError(f"metric {text!r}: {name} takes no cut-off")
@@ -105,21 +102,6 @@ def parse_metrics(names: Iterable[str]) -> list[Metric]:
             metric = Metric(metric.folder, name, int(k))
         metrics.append(metric)
     return metrics
-
-
-def _setting(metric: Metric, parameter: str, text: str | None) -> tuple[str, float] | None:
-    """Read a parameter spelt as ``95specificity``, a fraction in percent; a fraction is named though it is left out."""
-    default = registry.parameters(metric.module.score)[parameter]
-    fraction = isinstance(default, float)
-    if text is None:
-        return (parameter, default) if fraction else None
-    number = text.removesuffix(parameter)
-    if number != text and re.fullmatch(r"\d+(\.\d+)?" if fraction else r"\d+", number, re.ASCII):
-        value: float = float(number) / 100 if fraction else int(number)
-        if (0 < value < 1) if fraction else value > 0:
-            return parameter, value
-    example = f"{metric.name}@{round(100 * default) if fraction else default}{parameter}"
-    raise UsageError(f"metric '{metric.name}@{text}': expected {'percent' if fraction else 'a number'}, as {example}")
 
 
 def evaluate_run(
@@ -240,6 +222,7 @@ def classification(
     method: str = "",
     label: str = "",
     keep: ArrayLike | None = None,
+    patients: Sequence[str] | None = None,
 ) -> list[Score]:
     """Score a classifier from the logits of one class; an image is called positive if its probability is above 0.5.
 
@@ -255,6 +238,8 @@ def classification(
         Names for the result.
     keep : array (N,) of bool, optional
         False for images to leave out: those of patients that a network was trained or selected on.
+    patients : sequence of str, (N,), optional
+        Patient of each image; with them scores have intervals.
 
     Returns
     -------
@@ -290,34 +275,21 @@ def classification(
     for metric in parse_metrics(metrics):
         if metric.folder != CLASSIFICATION:
             raise UsageError(f"metric {metric} scores {metric.what}, not {_WHAT[CLASSIFICATION]}")
-        score, given = classifier_score(metric)
-        mean = score(codes[chosen], given(values[chosen]))
-        random = classifier_score(metric, "expected")[0](codes[chosen], given(values[chosen]))
+        score, given = metric_settings.bound(metric.module, "score", metric.setting), values[chosen]
+        if getattr(metric.module, "TAKES", "") == "probability":
+            given = metric_settings.sigmoid(given)
+        mean = score(codes[chosen], given)
+        random = metric_settings.bound(metric.module, "expected", metric.setting)(codes[chosen], given)
         if mean is None:
             _LOG.warning("%s is not defined: %s", metric, _classes(codes[chosen]))
         n = int(chosen.sum())
-        scores.append(Score(method, str(metric), f"label {label}", n, len(codes) - n, mean, random=random))
+        ends = None
+        if patients is not None and getattr(metric.module, "BOOTSTRAP", True):
+            ends = resampling.interval(score, codes[chosen], given, np.asarray(patients)[chosen])
+        low, high = ends or (None, None)
+        against = f"label {label}"
+        scores.append(Score(method, str(metric), against, n, len(codes) - n, mean, random=random, low=low, high=high))
     return scores
-
-
-def classifier_score(metric: Metric, function: str = "score") -> tuple[Callable[..., float | None], Callable[..., Any]]:
-    """Return what computes a metric of classifiers from truth and predictions, and what makes these of logits.
-
-    Parameters
-    ----------
-    metric : Metric
-    function : str
-        ``score`` or ``expected``.
-    """
-    settings: dict[str, float] = dict([metric.setting] if metric.setting else [])
-    if getattr(metric.module, "TAKES", "") == "probability":
-        from scipy.special import expit
-
-        return partial(getattr(metric.module, function), **settings), expit
-    # Logits rank as probabilities do, without the sigmoid's ties at its ends; a logit of 0 is a probability of .5.
-    if "threshold" in registry.parameters(metric.module.score):
-        settings["threshold"] = 0.0
-    return partial(getattr(metric.module, function), **settings), np.asarray
 
 
 def _score(truth: Truth, metric: Metric, method: str) -> Score:

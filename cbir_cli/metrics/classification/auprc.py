@@ -42,10 +42,12 @@ def score(truth: ArrayLike, probability: ArrayLike) -> float | None:
     ShapeError
         If the lengths differ, truth is not 0 or 1, or a prediction is not finite.
     """
-    from sklearn.metrics import average_precision_score
-
     true, predicted = pairs(truth, probability)
-    return float(average_precision_score(true, predicted)) if true.any() else None
+    if not true.any():
+        return None
+    _, before = _dealt.groups(predicted)
+    hits = true[np.argsort(-predicted)].cumsum()[before - 1]
+    return float((np.diff(hits, prepend=0) * hits / before).sum() / hits[-1])
 
 
 def expected(truth: ArrayLike, probability: ArrayLike) -> float | None:

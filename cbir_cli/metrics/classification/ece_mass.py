@@ -24,6 +24,7 @@ from cbir_cli.metrics.classification import _binned
 
 TAKES = "probability"
 BEST = 0.0
+BOOTSTRAP = False
 SPELT = "bins"
 
 
