@@ -79,6 +79,7 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "label_truth",
     "leaks",
     "metric_settings",
+    "neighbour_calibration",
     "phash",
     "randomisation",
     "resampling",
