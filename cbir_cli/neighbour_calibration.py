@@ -156,11 +156,6 @@ def farthest(nearest: ndarray, quantile: float = QUANTILE) -> float:
     return float(nearest[min(len(nearest), math.ceil((len(nearest) + 1) * quantile - 1e-9)) - 1])
 
 
-def share_nearer(nearest: ndarray, distance: float) -> float:
-    """Return the share of images whose nearest is nearer than a distance, from 0 to 1."""
-    return float(np.searchsorted(nearest, distance, side="left") / len(nearest))
-
-
 def _folds(pairs: Pairs, folds: int) -> ndarray:
     """Return the fold of each patient: the patients with most pairs are dealt out first, to the smallest fold."""
     counts = np.bincount(pairs.query, minlength=max(pairs.query.max(), pairs.neighbour.max()) + 1)
