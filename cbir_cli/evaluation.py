@@ -29,11 +29,13 @@ from cbir_cli.scores import Score, summarise
 from cbir_cli.truth import Case, Catalogue, Lacking, Truth
 
 RANKING, CLASSIFICATION, EXPLANATION = "metrics/ranking", "metrics/classification", "metrics/explanation"
+ANOMALY = "metrics/anomaly"
 GRADED_DEFAULTS = ("ndcg@4", "ndcg@7", "ndcg@10")
 BINARY_DEFAULTS = ("r-precision", "precision@5")
 CLASSIFICATION_DEFAULTS = ("f1", "auroc")
 EXPLANATION_DEFAULTS = ("relevance-rank", "pointing-game")
 _WHAT = {RANKING: "a run", CLASSIFICATION: "an embedding's logits", EXPLANATION: "saliency maps"}
+_WHAT[ANOMALY] = "an embedding against an index (--items)"
 _SHORT = {"ap": "average-precision", "p": "precision"}
 _LOG = logging.getLogger("cbir")
 

@@ -18,7 +18,7 @@ from cbir_cli.label_truth import LabelTruth
 from cbir_cli.records import MISSING
 from cbir_cli.scores import Score
 from cbir_cli.splits import SplitRow
-from cbir_cli.stages import leaks, localisation
+from cbir_cli.stages import anomalies, leaks, localisation
 from cbir_cli.tasks import find_label
 
 log = logging.getLogger("cbir")
@@ -87,7 +87,7 @@ def evaluate(
         ``KEY=VALUE``: parameters of the metrics of saliency maps with ``masks``, else ``uncertain=POLICY`` and
         ``blank=POLICY`` for labels that are uncertain or not stated; both are ignored by default. ``labels=``: those
         that metrics of sets of labels look at, names between commas or ``chexpert-5``, ``-13``, ``-14``; all by
-        default.
+        default. ``score=centre`` or ``nearest``: what anomalies are far from.
     allow_leaks : bool
         Score runs whose queries a network was trained on, or that show the query's own patient.
     paths : mapping of str to str, optional
@@ -104,7 +104,8 @@ def evaluate(
     CbirError
         If there is such a leak.
     """
-    chosen = registry.settings(settings, {**asdict(truth.Policy()), "labels": ""}, "evaluate")
+    chosen = registry.settings(settings, {**asdict(truth.Policy()), "labels": "", "score": "centre"}, "evaluate")
+    origin = chosen.pop("score", "centre")
     label_set = chosen.pop("labels", "")
     policy = truth.Policy(**chosen)
     if masks is not None:
@@ -132,11 +133,18 @@ def evaluate(
     if label_set and not of_sets:
         raise UsageError("--set labels=: only metrics of sets of labels, such as acg@50, look at them")
     of_classifier = [str(m) for m in parsed if m.folder == evaluation.CLASSIFICATION]
+    of_anomaly = [m for m in parsed if m.folder == evaluation.ANOMALY]
     scores: list[Score] = []
     for name in names:
         path = (paths or {}).get(name, name)
         try:
             if path != files.STDIO and files.is_artifact(Path(path)):
+                if of_anomaly:
+                    anomaly = anomalies.Wanted(label or "", of_anomaly, origin)
+                    found = anomalies.evaluate(name, path, items, anomaly, policy)
+                    scores += [_named(score, policy) for score in found]
+                    if not of_classifier:
+                        continue
                 if metrics and not of_classifier:
                     raise UsageError(f"an embedding is scored by {', '.join(evaluation.CLASSIFICATION_DEFAULTS)}")
                 scores += _classifier(name, path, label, of_classifier or evaluation.CLASSIFICATION_DEFAULTS, policy)

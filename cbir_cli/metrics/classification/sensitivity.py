@@ -99,5 +99,5 @@ def expected(truth: ArrayLike, probability: ArrayLike, *, specificity: float = 0
 def _allowed(negative: int, specificity: float) -> int:
     """Return how many negative images may be called positive."""
     if not 0 <= specificity <= 1:
-        raise ShapeError(f"expected a specificity from 0 to 1, found {specificity}")
+        raise ShapeError(f"expected a fraction from 0 to 1, found {specificity}")
     return math.floor(negative * (1 - specificity) + 1e-9)  # of 20 images .95 lets one pass, though 20 * .05 < 1
