@@ -2,7 +2,9 @@
 
 Images whose class is known ask for their k nearest among images of other patients. The share of pairs of one class, as
 a function of distance, is fitted by isotonic regression: it never rises with distance, and between two steps it is
-linear. Beyond the pairs it stays as at the nearest and at the farthest.
+linear. Beyond the pairs it stays as at the nearest and at the farthest. Two pairs are made up, one of different classes
+at the nearest distance and one of the same at the farthest, so that no probability is 0 or 1; where the classes hang
+together with nothing, that is Laplace's rule of succession.
 
 How good it is, is measured on pairs that it was not fitted on. Patients are dealt out to five folds; the pairs whose
 query is of one fold get their probability from a fit to the pairs of which neither image is of that fold.
@@ -42,7 +44,7 @@ class Steps:
     distance : ndarray (T,), float64
         Ascending.
     probability : ndarray (T,), float64
-        From 0 to 1, never rising; linear between two distances, constant beyond the ends.
+        Between 0 and 1, never rising; linear between two distances, constant beyond the ends.
     """
 
     distance: ndarray
@@ -90,6 +92,7 @@ def fit(distance: ArrayLike, same: ArrayLike) -> Steps:
     far, one_class = np.asarray(distance, np.float64), np.asarray(same, np.float64)
     if far.ndim != 1 or far.shape != one_class.shape or not len(far) or not np.isfinite(far).all():
         raise ShapeError(f"expected finite distances (P,) of at least one pair, found {far.shape}, {one_class.shape}")
+    far, one_class = np.append(far, [far.min(), far.max()]), np.append(one_class, [0, 1])
     fitted = IsotonicRegression(y_min=0, y_max=1, increasing=False).fit(far, one_class)
     return Steps(fitted.X_thresholds_.astype(np.float64), fitted.y_thresholds_.astype(np.float64))
 
