@@ -115,5 +115,5 @@ def test_farthest_keeps_its_promise():
     beyond = [rng.random() > nc.farthest(row, 0.9) for row in draws]
     assert np.mean(beyond) == pytest.approx(0.1, abs=0.015)
     for wrong in (0.0, -1.0, 1.01, np.nan):
-        with pytest.raises(UsageError, match="quantile=.*: expected more than 0 and at most 1"):
+        with pytest.raises(UsageError, match=r"quantile=.*: expected more than 0 and at most 1"):
             nc.farthest(known, wrong)
