@@ -20,7 +20,6 @@ M. P. Naeini, G. F. Cooper, M. Hauskrecht. Obtaining well calibrated probabiliti
 
 from numpy.typing import ArrayLike
 
-from cbir_cli import calibration
 from cbir_cli.metrics.classification import _binned
 
 TAKES = "probability"
@@ -29,7 +28,7 @@ BOOTSTRAP = False
 SPELT = "bins"
 
 
-def score(truth: ArrayLike, probability: ArrayLike, *, bins: int = calibration.BINS) -> float | None:
+def score(truth: ArrayLike, probability: ArrayLike, *, bins: int = 15) -> float | None:
     """Expected calibration error over bins of equal width.
 
     Parameters
@@ -53,7 +52,7 @@ def score(truth: ArrayLike, probability: ArrayLike, *, bins: int = calibration.B
     return _binned.score(truth, probability, bins, "width")
 
 
-def expected(truth: ArrayLike, probability: ArrayLike, *, bins: int = calibration.BINS) -> float | None:
+def expected(truth: ArrayLike, probability: ArrayLike, *, bins: int = 15) -> float | None:
     """Exact mean of the error if the same probabilities were dealt out to the images at random.
 
     Parameters

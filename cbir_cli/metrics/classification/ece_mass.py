@@ -19,7 +19,6 @@ K. Nguyen, B. O'Connor. Posterior calibration and exploratory analysis for natur
 
 from numpy.typing import ArrayLike
 
-from cbir_cli import calibration
 from cbir_cli.metrics.classification import _binned
 
 TAKES = "probability"
@@ -28,7 +27,7 @@ BOOTSTRAP = False
 SPELT = "bins"
 
 
-def score(truth: ArrayLike, probability: ArrayLike, *, bins: int = calibration.BINS) -> float | None:
+def score(truth: ArrayLike, probability: ArrayLike, *, bins: int = 15) -> float | None:
     """Expected calibration error over bins of equal mass.
 
     Parameters
@@ -52,7 +51,7 @@ def score(truth: ArrayLike, probability: ArrayLike, *, bins: int = calibration.B
     return _binned.score(truth, probability, bins, "mass")
 
 
-def expected(truth: ArrayLike, probability: ArrayLike, *, bins: int = calibration.BINS) -> float | None:
+def expected(truth: ArrayLike, probability: ArrayLike, *, bins: int = 15) -> float | None:
     """Exact mean of the error if the same probabilities were dealt out to the images at random.
 
     Parameters
