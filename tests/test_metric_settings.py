@@ -1,7 +1,7 @@
 import pytest
 
 from cbir_cli.errors import UsageError
-from cbir_cli.evaluation import parse_metrics
+from cbir_cli.metric_names import parse_metrics
 
 
 def test_parameters_are_spelt_with_the_metric():

@@ -1,10 +1,27 @@
 """``cbir evaluate``: score ranked lists, classifiers, saliency maps and explanations."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cbir_cli.cli import options
+
+
+class Ties(StrEnum):
+    """How results that are equally far are scored."""
+
+    rank = "rank"
+    average = "average"
+
+
+class ScoreFormat(StrEnum):
+    """How scores are printed, or in place of them what a run is judged against."""
+
+    tsv = "tsv"
+    json = "json"
+    table = "table"
+    qrels = "qrels"
 
 
 def run(
@@ -45,12 +62,28 @@ def run(
             "--metrics", help="Such as ndcg@4,p@5,r-precision,f1,relevance-rank; the usual ones that fit by default."
         ),
     ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Also score groups of queries: class, view, source, sex, age.")
+    ] = None,
+    ties: Annotated[
+        Ties | None,
+        typer.Option("--ties", help="Equal distances: as the run ranks them (default), or the mean of their orders."),
+    ] = None,
+    qrels: Annotated[
+        str | None,
+        typer.Option("--qrels", metavar="QRELS", help="Grades of the images in TREC's form: query 0 id grade."),
+    ] = None,
     settings: options.Set = None,
     allow_leaks: Annotated[
         bool,
         typer.Option("--allow-leaks", help="Warn where queries were trained on, or answered with their own patient."),
     ] = False,
-    format: options.FormatOption = None,
+    format: Annotated[
+        ScoreFormat | None,
+        typer.Option(
+            "--format", help="How to print; qrels: what the run is judged against, for trec_eval and its kin."
+        ),
+    ] = None,
 ) -> None:
     """Score ranked lists, classifiers, saliency maps and explanations.
 
@@ -86,17 +119,26 @@ def run(
     """
     from cbir_cli import scores
     from cbir_cli.artifacts.files import spooled
-    from cbir_cli.cli import asking, terminal
+    from cbir_cli.cli import asking, group_tables, terminal
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import evaluate as evaluating
     from cbir_cli.stages import explanation_tables, explanations
 
-    asking.check_one_stdin(*files, items or "", raters or "", split or "")
-    chosen = options.table_format(format)
+    asking.check_one_stdin(*files, items or "", raters or "", split or "", qrels or "")
+    chosen = format.value if format else options.table_format(None)
     named = metrics.split(",") if metrics else None
     with spooled(files) as paths:
         if explanations.are_explanations(files, paths):
-            others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split}
+            others = {
+                "--items": items,
+                "--raters": raters,
+                "--rater": rater,
+                "--split": split,
+                "--by": by,
+                "--ties": ties,
+                "--qrels": qrels,
+                "--format qrels": chosen if chosen == "qrels" else None,
+            }
             if given := [option for option, value in others.items() if value is not None]:
                 raise UsageError(f"{given[0]} does not go with explanations")
             rows = explanations.evaluate(
@@ -107,6 +149,29 @@ def run(
             else:
                 asking.write_lines({"tsv": explanation_tables.tsv, "json": explanation_tables.json_lines}[chosen](rows))
             return
+        if chosen == "qrels":
+            asked: dict[str, object] = {
+                "--metrics": metrics,
+                "--by": by,
+                "--ties": ties,
+                "--masks": masks,
+                "--qrels": qrels,
+            }
+            if given := [option for option, value in asked.items() if value is not None]:
+                raise UsageError(f"{given[0]} does not go with --format qrels")
+            asking.write_lines(
+                evaluating.qrels_lines(
+                    files,
+                    items=items,
+                    raters=raters,
+                    rater=rater,
+                    split=split,
+                    label=label,
+                    settings=settings or [],
+                    paths=paths,
+                )
+            )
+            return
         found = evaluating.evaluate(
             files,
             items=items,
@@ -116,11 +181,16 @@ def run(
             label=label,
             masks=masks,
             metrics=named,
+            by=by,
+            ties=ties and ties.value,
+            qrels=qrels,
             settings=settings or [],
             allow_leaks=allow_leaks,
             paths=paths,
         )
     if chosen == "table":
-        terminal.show_scores(found)
+        terminal.show_scores([score for score in found if not score.group])
+        if by:
+            terminal.show_tables(group_tables.of(found))
     else:
         asking.write_lines({"tsv": scores.tsv, "json": scores.json_lines}[chosen](found))

@@ -22,14 +22,14 @@ from cbir_cli.artifacts import embeddings, files
 from cbir_cli.artifacts import index as indexes
 from cbir_cli.artifacts.index import Index
 from cbir_cli.errors import SourceError, UsageError
-from cbir_cli.evaluation import Metric
+from cbir_cli.label_policy import Policy
+from cbir_cli.metric_names import Metric
 from cbir_cli.records import POSITIVE
 from cbir_cli.registry import unknown
 from cbir_cli.scores import Score
 from cbir_cli.stages import asked, searchers
 from cbir_cli.stages.guards import Filters, Guard
 from cbir_cli.stages.query import Queries
-from cbir_cli.truth import Policy
 
 log = logging.getLogger("cbir")
 
@@ -85,7 +85,7 @@ def evaluate(name: str, path: str, items: str | None, wanted: Wanted, policy: Po
         table = queries.items
         if wanted.label not in table.label_names:
             raise unknown("label", wanted.label, table.label_names)
-        codes = np.array([policy(code) for code in table.label(wanted.label).tolist()], dtype=np.int64)
+        codes = policy.of(table.label(wanted.label))
         rows = np.flatnonzero(relevance.stated(codes) & np.isin(table["seen"], _HELD_OUT))
         if not len(rows):
             raise SourceError(f"no image to score: of {table.count}, none is held out and has the label {wanted.label}")
@@ -94,7 +94,7 @@ def evaluate(name: str, path: str, items: str | None, wanted: Wanted, policy: Po
         distance = distances(index, queries.take(rows), catalogue, wanted)
         log.info("%d images scored, %d anomalies; %d images of the catalogue", len(rows), anomaly.sum(), len(catalogue))
         patients = table["patient"][rows]
-        against = f"label {wanted.label} ({_SAID[wanted.origin]})"
+        against = f"label {wanted.label} ({_SAID[wanted.origin]}){policy}"
         scores = []
         for metric in wanted.metrics:
             mean, chance = metric.module.score(anomaly, distance), metric.module.expected(anomaly, distance)
