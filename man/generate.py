@@ -49,6 +49,7 @@ FOLDERS = {
     "fusion": "Fusion of ranked lists",
     "metrics/ranking": "Metrics of ranked lists",
     "metrics/classification": "Metrics of classifiers",
+    "metrics/anomaly": "Metrics of anomalies",
     "metrics/explanation": "Metrics of saliency maps",
     "metrics/agreement": "Agreement of raters",
     "phantom": "Phantoms",
@@ -64,7 +65,9 @@ CHOICES = {
     "index": ("index",),
     "query": ("fusion",),
     "phantom": ("phantom",),
-    "evaluate": ("metrics/ranking", "metrics/classification", "metrics/explanation", "metrics/agreement"),
+    "evaluate": tuple(
+        f"metrics/{kind}" for kind in ("ranking", "classification", "anomaly", "explanation", "agreement")
+    ),
 }
 """Folders whose methods a command chooses from."""
 

@@ -23,6 +23,7 @@ METHODS = (
 )
 SHARED = (
     "allowed",
+    "calibration",
     "errors",
     "registry",
     "records",
@@ -89,12 +90,15 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "label_truth",
     "leaks",
     "metric_names",
+    "metric_settings",
+    "neighbour_calibration",
     "phash",
     "qrel_truth",
     "random_orders",
     "randomisation",
     "raters",
     "repeats",
+    "resampling",
     "run_labels",
     "scores",
     "sign_flips",

@@ -37,6 +37,7 @@ spelling            commands
 ``--raters``        evaluate report phantom
 ``--rater``         evaluate report
 ``--label``         evaluate report split
+``--by``            evaluate split
 ``--allow-leaks``   train index evaluate split
 ``--items``         evaluate convert
 ``--uri``           index query
