@@ -21,6 +21,7 @@ import numpy as np
 from cbir_cli import registry, ties
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import RunRow
+from cbir_cli.chance import RandomRankings
 from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.metric_names import (
     BINARY_DEFAULTS,
@@ -218,7 +219,8 @@ def _score(judge: Judge, metric: Metric, method: str, tied: str) -> Score:
     values, chance = _values(metric, cases, tied)
     left_out = len(judge.lists.keys) - len(values)
     against = judge.against(kind) + (", ties averaged" if tied == "average" else "")
-    return summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out)
+    tail = RandomRankings(metric.module, metric.k, cases).p_random
+    return summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out, tail=tail)
 
 
 def _check_depth(metric: Metric, cases: Iterable[Case]) -> None:

@@ -72,9 +72,12 @@ ENGINES = (  # run, open and train networks
     "whole_batch_norm",
 )
 JUDGING = (  # scores, splits and leaks; whether maps are true
+    "bootstrap",
     "catalogues",
+    "chance",
     "classes",
     "classification",
+    "comparisons",
     "curves",
     "evaluation",
     "groups",
@@ -85,12 +88,16 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "metric_names",
     "phash",
     "qrel_truth",
+    "random_orders",
     "randomisation",
+    "repeats",
     "run_labels",
     "scores",
+    "sign_flips",
     "split_presets",
     "splits",
     "truth",
+    "uncertainty",
 )
 
 FILES = sorted(PACKAGE.rglob("*.py"))
