@@ -86,11 +86,12 @@ class QrelTruth:
                     f"query {key[2]!r}: the qrels have {len(ideal)} relevant images and the run {len(found)} results, "
                     f"but its catalogue holds {size}: qrels, run and index do not belong together"
                 )
-            if kind == "binary":
-                found = (found > 0).astype(np.float64)
             far = self.lists.far(number)
-            levels = None if size is None else _levels(np.minimum(ideal, 1) if kind == "binary" else ideal, size)
-            yield Case(key, found, far, ideal=ideal, relevant=len(ideal), size=size, levels=levels)
+            if kind == "binary":
+                yield Case(key, (found > 0).astype(np.float64), far, relevant=len(ideal), size=size)
+            else:
+                levels = None if size is None else _levels(ideal, size)
+                yield Case(key, found, far, ideal=ideal, size=size, levels=levels)
 
 
 def qrels_of(
