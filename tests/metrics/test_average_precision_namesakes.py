@@ -11,7 +11,7 @@ from pytorch_metric_learning.utils.accuracy_calculator import mean_average_preci
 
 from cbir_cli import registry
 from cbir_cli.errors import ShapeError
-from cbir_cli.evaluation import parse_metrics
+from cbir_cli.metric_names import parse_metrics
 from cbir_cli.metrics.ranking import (
     average_precision,
     average_precision_at_r,
