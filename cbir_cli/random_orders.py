@@ -79,7 +79,7 @@ def levels(module: ModuleType, case: Case) -> Levels | None:
     if case.levels is not None:
         values, place = np.unique(case.levels[0].round(12), return_inverse=True)
         return _positive(Levels(values, np.bincount(place, case.levels[1]).astype(np.int64)))
-    if case.ideal is not None:
+    if case.ideal is not None and case.size is not None:
         return Levels(*np.unique(case.ideal, return_counts=True))
     if case.relevant is not None and case.size is not None:
         return _positive(Levels(np.array([0.0, 1.0]), np.array([case.size - case.relevant, case.relevant])))

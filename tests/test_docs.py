@@ -329,9 +329,9 @@ def test_command_line_parses(path, line):
         known = [*known, *(parameter.name for parameter in method.parameters)]
     assert {pair.partition("=")[0] for pair in values.get("settings") or []} <= set(known)
     if values.get("metrics"):
-        from cbir_cli import evaluation
+        from cbir_cli import metric_names
 
-        evaluation.parse_metrics(values["metrics"].split(","))
+        metric_names.parse_metrics(values["metrics"].split(","))
 
 
 # --- prose ------------------------------------------------------------------------------------------------------------

@@ -55,7 +55,10 @@ def run(
     ] = False,
     split: options.SplitFile = None,
     label: Annotated[
-        str | None, typer.Option("--label", help="Label that decides what is relevant, where there are several.")
+        str | None,
+        typer.Option(
+            "--label", help="Label that decides what is relevant, where there are several; or classes, or all."
+        ),
     ] = None,
     masks: Annotated[
         str | None,
@@ -135,6 +138,11 @@ def run(
     Where there are several labels, --label chooses one, and --label all scores each. What becomes of uncertain labels
     and of those that are not stated is set by --set uncertain=ignore, positive or negative and --set blank=ignore or
     negative; an ignored label makes no query, and no result relevant.
+
+    --label classes takes an image for relevant if it is of the query's class, where the labels of a task tell several
+    classes apart; images of no class or of several make no query. --by class,view,source,sex,age adds a row for each
+    group of queries, and the mean over the classes. --qrels takes grades from a file in place of labels, as trec_eval
+    does, and --format qrels writes the grades that other tools need.
 
     ACG, its positive kin (acg-p-total, acg-p-query, acg-p-union), precision-any and precision-exact compare the labels
     of query and result as sets: all that are stated, or those of --set labels=Edema,Effusion or labels=chexpert-13.
@@ -217,6 +225,8 @@ def run(
                 "--ties": ties,
                 "--masks": masks,
                 "--qrels": qrels,
+                "--compare": compare,
+                "--over-files": "" if over_files else None,
             }
             if given := [option for option, value in asked.items() if value is not None]:
                 raise UsageError(f"{given[0]} does not go with --format qrels")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cbir_cli.artifacts import run
-from cbir_cli.evaluation import parse_metrics
+from cbir_cli.metric_names import parse_metrics
 
 QUERIES, IMAGES = 25, 30
 

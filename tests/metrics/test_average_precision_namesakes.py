@@ -11,7 +11,7 @@ from pytorch_metric_learning.utils.accuracy_calculator import mean_average_preci
 
 from cbir_cli import registry
 from cbir_cli.errors import ShapeError
-from cbir_cli.evaluation import parse_metrics
+from cbir_cli.metric_names import parse_metrics
 from cbir_cli.metrics.ranking import (
     average_precision,
     average_precision_at_r,
@@ -85,6 +85,24 @@ def test_trapezoids_lie_below_steps_and_the_query_bends_towards_its_own(ranked):
     relevant, size = sum(ranked), len(ranked)
     own = (relevant / size + (relevant + 1) / (size + 1)) / 2
     assert call(average_precision_xmir, ranked) == pytest.approx((relevant * pieces + own) / (relevant + 1), abs=1e-12)
+
+
+def test_xmirs_map_of_a_test_set_searched_in_itself():
+    """As its test.py: the query's own distance is infinite, and its label counts among the relevant ones."""
+    rng = np.random.default_rng(4)
+    labels = np.arange(30) % 3
+    vectors = rng.standard_normal((30, 5)) + labels[:, None]
+    far = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    np.fill_diagonal(far, np.inf)
+    theirs, ours = [], []
+    for order, label in zip(far.argsort(axis=1), labels, strict=True):
+        positions = np.flatnonzero(np.isin(order, np.flatnonzero(labels == label)))
+        theirs.append(authors_ap(positions, len(positions)))
+        assert positions[-1] == 29
+        ours.append((labels[order[:-1]] == label).astype(int))
+    value = average_precision_xmir.score(ours, [9] * 30, [29] * 30)
+    assert value.mean() == pytest.approx(np.mean(theirs), abs=1e-12)
+    assert value.mean() != pytest.approx(average_precision_trapezoid.score(ours, [9] * 30).mean(), abs=1e-3)
 
 
 def test_a_perfect_list_of_the_papers_test_set_is_below_one():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.evaluation import parse_metrics
+from cbir_cli.metric_names import parse_metrics
 from cbir_cli.metrics.ranking import ndcg, ndcg_linear
 from cbir_cli.relevance import from_ranks
 
