@@ -268,11 +268,16 @@ def _alike(cases: Iterable[Case]) -> Iterable[list[Case]]:
     """Yield cases whose arrays have the same lengths together, a sensible number at once."""
     groups: dict[tuple[int, int, bool], list[Case]] = defaultdict(list)
     for case in cases:
-        groups[len(case.relevance), 0 if case.ideal is None else len(case.ideal), case.size is None].append(case)
+        groups[len(case.relevance), _width(case), case.size is None].append(case)
     for (length, ideal, _), group in groups.items():
         step = max(1, _TOGETHER // max(1, length, ideal))
         for start in range(0, len(group), step):
             yield group[start : start + step]
+
+
+def _width(case: Case) -> int:
+    """How many images the ideal order has: the catalogue's, as far as it is known."""
+    return 0 if case.ideal is None else max(len(case.ideal), len(case.relevance), case.size or 0)
 
 
 def _call(function: Any, group: Sequence[Case], given: dict[str, Any]) -> np.ma.MaskedArray:
@@ -294,6 +299,11 @@ def _averaged(function: Any, group: Sequence[Case], given: dict[str, Any]) -> np
 def _given(function: Any, group: Sequence[Case], given: dict[str, Any]) -> dict[str, Any]:
     names = inspect.signature(function).parameters
     for name in names:
-        if name not in given:
+        if name == "ideal" and name not in given:
+            given[name] = np.zeros((len(group), _width(group[0])))
+            for row, case in enumerate(group):
+                if case.ideal is not None:
+                    given[name][row, : len(case.ideal)] = case.ideal
+        elif name not in given:
             given[name] = np.asarray([getattr(case, name) for case in group])
     return {name: given[name] for name in names}

@@ -54,8 +54,8 @@ class Case:
     relevance : ndarray (K,), float64
         Of the results, best first.
     distances : ndarray (K,), float64
-    ideal : ndarray (N,), float64, or None
-        Relevance of all images in the catalogue.
+    ideal : ndarray (M,), float64, or None
+        Relevance of the images in the catalogue; those that are not in it have none.
     relevant, size : int or None
         Relevant images, and all images, in the catalogue.
     total : float or None
@@ -163,7 +163,7 @@ class Truth:
     def graded(self) -> list[Case]:
         """Cases by expert ranks; queries that were not ranked are left out."""
         if not self.ranks:
-            raise Lacking("nDCG needs expert ranks: give --raters TABLE")
+            raise Lacking("nDCG needs expert ranks: give --raters TABLE (or grades, --qrels FILE)")
         cases = []
         orders = self.orders
         for number, key in enumerate(self.lists.keys):

@@ -87,6 +87,7 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "leaks",
     "metric_names",
     "phash",
+    "qrel_truth",
     "random_orders",
     "randomisation",
     "repeats",

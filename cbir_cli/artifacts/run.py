@@ -26,16 +26,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
-from cbir_cli.artifacts import _run_columns, _text
+from cbir_cli.artifacts import _run_columns, _text, _trec
 from cbir_cli.errors import ArtifactError
 from cbir_cli.ranked_lists import Key, RankedLists
 from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN
 
 COLUMNS = ("query", "rank", "id", "distance", "query_labels", "labels")
 _CODES = (POSITIVE, NEGATIVE, UNCERTAIN)
-_SETS = re.compile(r"([0-9]+):([0-9]+):(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +131,8 @@ def trec(rows: Iterable[RunRow]) -> Iterator[str]:
         If a name is empty or not valid Unicode, or a distance is not finite.
     """
     for row in rows:
-        query, score = _escape(row.query), _text.number(0.0 - row.distance)
-        if row.seed is not None:
-            query = f"{row.seed}:{row.set}:{query}"
-        elif _SETS.match(query):
-            query = query.replace(":", "%3A", 1)
-        yield f"{query} Q0 {_escape(row.id)} {row.rank} {score} cbir\n"
+        score = _text.number(0.0 - row.distance)
+        yield f"{_trec.query(row.key)} Q0 {_trec.name(row.id)} {row.rank} {score} cbir\n"
 
 
 WRITERS: dict[str, Callable[[Iterable[RunRow]], Iterator[str]]] = {"tsv": tsv, "json": json_lines, "trec": trec}
@@ -175,7 +170,7 @@ def read_lists(path: Path | str, name: str = "") -> RankedLists:
     if sorted(columns) in (sorted(COLUMNS), sorted(COLUMNS + _text.SET_COLUMNS)):
         found = _run_columns.tsv(text, columns, _labels)
     elif not first.startswith("{") and len(first.split()) == 6:
-        found = _run_columns.trec(text, _trec_key, unquote)
+        found = _run_columns.trec(text, _trec.key, unquote)
     return RankedLists.of(_rows(name, _text.split(text))) if found is None else found
 
 
@@ -247,14 +242,9 @@ def _from_json(text: str) -> RunRow:
 
 def _from_trec(text: str) -> RunRow:
     row = _text.cells(re.split(r"[ \t]+", text.strip(" \t")), ("query", "Q0", "id", "rank", "score", "tag"))
-    seed, number, query = _trec_key(row["query"])
+    seed, number, query = _trec.key(row["query"])
     rank, distance = _text.integer(row, "rank", least=1), 0.0 - _text.finite(row["score"], "score")
     return RunRow(query, rank, unquote(row["id"]), distance, seed=seed, set=number)
-
-
-def _trec_key(text: str) -> Key:
-    sets = _SETS.match(text)
-    return (int(sets[1]), int(sets[2]), unquote(sets[3])) if sets else (None, None, unquote(text))
 
 
 def _check(name: str, numbered: list[tuple[int, RunRow]]) -> None:
@@ -294,10 +284,3 @@ def _labels_text(labels: Mapping[str, int]) -> str:
         if set(label) & {"=", "|"} or code not in _CODES:
             raise ArtifactError(f"label {label!r} with code {code} cannot be written as name=code")
     return "|".join(f"{_text.plain(label)}={int(code)}" for label, code in labels.items())
-
-
-def _escape(text: str) -> str:
-    if not text:
-        raise ArtifactError("an empty name cannot be written to a TREC run")
-    # A leading brace would pass for JSON, a leading byte order mark would be dropped.
-    return re.sub(r"[\s%\x00-\x1f]|^[{\ufeff]", lambda blank: quote(blank[0], safe=""), _text.unicode(text))

@@ -15,6 +15,15 @@ class Ties(StrEnum):
     average = "average"
 
 
+class ScoreFormat(StrEnum):
+    """How scores are printed, or in place of them what a run is judged against."""
+
+    tsv = "tsv"
+    json = "json"
+    table = "table"
+    qrels = "qrels"
+
+
 def run(
     files: Annotated[
         list[str],
@@ -37,7 +46,10 @@ def run(
     ] = None,
     split: options.SplitFile = None,
     label: Annotated[
-        str | None, typer.Option("--label", help="Label that decides what is relevant, where there are several.")
+        str | None,
+        typer.Option(
+            "--label", help="Label that decides what is relevant, where there are several; or classes, or all."
+        ),
     ] = None,
     masks: Annotated[
         str | None,
@@ -81,12 +93,21 @@ def run(
         Ties | None,
         typer.Option("--ties", help="Equal distances: as the run ranks them (default), or the mean of their orders."),
     ] = None,
+    qrels: Annotated[
+        str | None,
+        typer.Option("--qrels", metavar="QRELS", help="Grades of the images in TREC's form: query 0 id grade."),
+    ] = None,
     settings: options.Set = None,
     allow_leaks: Annotated[
         bool,
         typer.Option("--allow-leaks", help="Warn where queries were trained on, or answered with their own patient."),
     ] = False,
-    format: options.FormatOption = None,
+    format: Annotated[
+        ScoreFormat | None,
+        typer.Option(
+            "--format", help="How to print; qrels: what the run is judged against, for trec_eval and its kin."
+        ),
+    ] = None,
 ) -> None:
     """Score ranked lists, classifiers, saliency maps and explanations.
 
@@ -109,6 +130,11 @@ def run(
     and of those that are not stated is set by --set uncertain=ignore, positive or negative and --set blank=ignore or
     negative; an ignored label makes no query, and no result relevant.
 
+    --label classes takes an image for relevant if it is of the query's class, where the labels of a task tell several
+    classes apart; images of no class or of several make no query. --by class,view,source,sex,age adds a row for each
+    group of queries, and the mean over the classes. --qrels takes grades from a file in place of labels, as trec_eval
+    does, and --format qrels writes the grades that other tools need.
+
     ACG, its positive kin (acg-p-total, acg-p-query, acg-p-union), precision-any and precision-exact compare the labels
     of query and result as sets: all that are stated, or those of --set labels=Edema,Effusion or labels=chexpert-13.
 
@@ -121,13 +147,13 @@ def run(
     """
     from cbir_cli import comparisons, repeats, scores
     from cbir_cli.artifacts.files import spooled
-    from cbir_cli.cli import asking, terminal
+    from cbir_cli.cli import asking, group_tables, terminal
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import evaluate as evaluating
     from cbir_cli.stages import explanation_tables, explanations
 
-    asking.check_one_stdin(*files, items or "", raters or "", split or "")
-    chosen = options.table_format(format)
+    asking.check_one_stdin(*files, items or "", raters or "", split or "", qrels or "")
+    chosen = format.value if format else options.table_format(None)
     named = metrics.split(",") if metrics else None
     if spread and (compare or chosen != "table"):
         raise UsageError("--spread: a table of scores alone (--format table) chooses; the rest holds all")
@@ -140,6 +166,8 @@ def run(
                 "--split": split,
                 "--by": by,
                 "--ties": ties,
+                "--qrels": qrels,
+                "--format qrels": chosen if chosen == "qrels" else None,
                 "--compare": compare,
                 "--over-files": "" if over_files else None,
                 "--spread": spread,
@@ -154,6 +182,31 @@ def run(
             else:
                 asking.write_lines({"tsv": explanation_tables.tsv, "json": explanation_tables.json_lines}[chosen](rows))
             return
+        if chosen == "qrels":
+            asked: dict[str, object] = {
+                "--metrics": metrics,
+                "--by": by,
+                "--ties": ties,
+                "--masks": masks,
+                "--qrels": qrels,
+                "--compare": compare,
+                "--over-files": "" if over_files else None,
+            }
+            if given := [option for option, value in asked.items() if value is not None]:
+                raise UsageError(f"{given[0]} does not go with --format qrels")
+            asking.write_lines(
+                evaluating.qrels_lines(
+                    files,
+                    items=items,
+                    raters=raters,
+                    rater=rater,
+                    split=split,
+                    label=label,
+                    settings=settings or [],
+                    paths=paths,
+                )
+            )
+            return
         found = evaluating.evaluate(
             files,
             items=items,
@@ -165,6 +218,7 @@ def run(
             metrics=named,
             by=by,
             ties=ties and ties.value,
+            qrels=qrels,
             settings=settings or [],
             allow_leaks=allow_leaks,
             paths=paths,
@@ -178,6 +232,8 @@ def run(
         else:
             asking.write_lines({"tsv": comparisons.tsv, "json": comparisons.json_lines}[chosen](compared))
     elif chosen == "table":
-        terminal.show_scores(found, spread)
+        terminal.show_scores([score for score in found if not score.group], spread)
+        if by:
+            terminal.show_tables(group_tables.of(found))
     else:
         asking.write_lines({"tsv": scores.tsv, "json": scores.json_lines}[chosen](found))

@@ -36,6 +36,7 @@ spelling            commands
 ``--raters``        evaluate report phantom
 ``--rater``         evaluate report
 ``--label``         evaluate report split
+``--by``            evaluate split
 ``--allow-leaks``   train index evaluate split
 ``--uri``           index query
 ``--collection``    index query

@@ -1,21 +1,22 @@
 """Score runs, embeddings and, in ``localisation``, maps: the library behind ``cbir evaluate``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from cbir_cli import groups, registry, uncertainty
 from cbir_cli.artifacts import files, history
+from cbir_cli.artifacts.qrels import lines, read_qrels
 from cbir_cli.artifacts.ranks import read_ranks
 from cbir_cli.artifacts.run import read_lists
 from cbir_cli.artifacts.split import read_split
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.label_policy import Policy
-from cbir_cli.metric_names import CLASSIFICATION, CLASSIFICATION_DEFAULTS, EXPLANATION, RANKING, parse_metrics
+from cbir_cli.metric_names import CLASSIFICATION, CLASSIFICATION_DEFAULTS, EXPLANATION, RANKING, Metric, parse_metrics
 from cbir_cli.scores import Score
 from cbir_cli.stages import classifiers, leaks, localisation
 from cbir_cli.stages.known_items import known_items
-from cbir_cli.stages.runs import Asked, scores_of_run
+from cbir_cli.stages.runs import Asked, qrels_of_run, scores_of_run
 
 
 def evaluate(
@@ -30,6 +31,7 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     by: str | None = None,
     ties: str | None = None,
+    qrels: str | None = None,
     settings: Sequence[str] = (),
     allow_leaks: bool = False,
     paths: Mapping[str, str] | None = None,
@@ -58,6 +60,8 @@ def evaluate(
     ties : str, optional
         How results that are equally far are scored: ``rank``, as the run ranks them (default), or ``average``, the mean
         over all their orders.
+    qrels : str, optional
+        Grades of the images, in place of ranks and labels.
     settings : sequence of str
         ``KEY=VALUE``: parameters of the metrics of saliency maps with ``masks``, else ``uncertain=POLICY`` and
         ``blank=POLICY`` for labels that are uncertain or not stated; both are ignored by default. ``labels=``: those
@@ -79,9 +83,6 @@ def evaluate(
     CbirError
         If there is such a leak.
     """
-    chosen = registry.settings(settings, {**asdict(Policy()), "labels": ""}, "evaluate")
-    label_set = chosen.pop("labels", "")
-    policy = Policy(**chosen)
     if masks is not None:
         if not masks:
             raise UsageError("--masks: expected the name of a folder, found nothing")
@@ -93,6 +94,7 @@ def evaluate(
             "--label": label,
             "--by": by,
             "--ties": ties,
+            "--qrels": qrels,
         }
         if given := [option for option, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} does not go with --masks")
@@ -106,9 +108,11 @@ def evaluate(
         raise UsageError(f"metric {of_maps[0]} scores saliency maps: give masks of what they should show (--masks DIR)")
     of_run = [m for m in parsed if m.folder == RANKING]
     of_classifier = [str(m) for m in parsed if m.folder == CLASSIFICATION]
-    asked = Asked(of_run, label, label_set, policy, groups.parse(by), ties or "rank")
-    asked.ranks, asked.rater = read_ranks(raters) if raters else [], rater
-    asked.split = read_split(split) if split else None
+    asked = _asked(of_run, label, by, ties, settings, raters, rater, split)
+    if qrels is not None:
+        if given := [option for option, value in (("--raters", raters), ("--label", label)) if value is not None]:
+            raise UsageError(f"{given[0]} does not go with --qrels, which say what is relevant")
+        asked.qrels, asked.qrels_name = read_qrels(qrels), history.public_path(qrels)
     scores: list[Score] = []
     with known_items(items) as known:
         for name in names:
@@ -118,7 +122,7 @@ def evaluate(
                     if metrics and not of_classifier:
                         raise UsageError(f"an embedding is scored by {', '.join(CLASSIFICATION_DEFAULTS)}")
                     wanted = of_classifier or CLASSIFICATION_DEFAULTS
-                    scores += classifiers.evaluate(name, path, label=label, metrics=wanted, policy=policy)
+                    scores += classifiers.evaluate(name, path, label=label, metrics=wanted, policy=asked.policy)
                 else:
                     if metrics and not of_run:
                         raise UsageError("a run is scored by ranking metrics")
@@ -129,6 +133,59 @@ def evaluate(
             except (SourceError, UsageError) as error:  # of one file among several
                 raise type(error)(f"{name}: {error}") from error
         return uncertainty.filled(_public(scores, names), known.patients if known else {})
+
+
+def qrels_lines(
+    names: Sequence[str],
+    *,
+    items: str | None = None,
+    raters: str | None = None,
+    rater: str | None = None,
+    split: str | None = None,
+    label: str | None = None,
+    settings: Sequence[str] = (),
+    paths: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """Write what a run is judged against as qrels, line by line: expert ranks if there are any, else classes.
+
+    Parameters
+    ----------
+    names : sequence of str
+        One run, whose queries they are.
+    items, raters, rater, split, label, settings, paths
+        As ``evaluate``.
+
+    Raises
+    ------
+    UsageError
+        If there are several runs, or nothing says what is relevant or what the catalogues hold.
+    """
+    if len(names) != 1:
+        raise UsageError("--format qrels: expected one run, whose queries they are")
+    path = (paths or {}).get(names[0], names[0])
+    if path != files.STDIO and files.is_artifact(Path(path)):
+        raise UsageError(f"{names[0]}: --format qrels: expected a run, found an artifact")
+    asked = _asked([], label, None, None, settings, raters, rater, split)
+    with known_items(items) as known:
+        yield from lines(qrels_of_run(read_lists(path, names[0]), asked, known))
+
+
+def _asked(
+    metrics: list[Metric],
+    label: str | None,
+    by: str | None,
+    ties: str | None,
+    settings: Sequence[str],
+    raters: str | None,
+    rater: str | None,
+    split: str | None,
+) -> Asked:
+    chosen = registry.settings(settings, {**asdict(Policy()), "labels": ""}, "evaluate")
+    label_set = chosen.pop("labels", "")
+    asked = Asked(metrics, label, label_set, Policy(**chosen), groups.parse(by), ties or "rank")
+    asked.ranks, asked.rater = read_ranks(raters) if raters else [], rater
+    asked.split = read_split(split) if split else None
+    return asked
 
 
 def _public(scores: Sequence[Score], names: Sequence[str]) -> list[Score]:

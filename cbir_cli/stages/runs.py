@@ -1,20 +1,22 @@
 """Score the ranked lists of a run by all that is known of its images: part of ``cbir evaluate``."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from cbir_cli import classes, groups, label_truth
+from cbir_cli.artifacts.qrels import Qrels
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.catalogues import Catalogues
 from cbir_cli.errors import UsageError
 from cbir_cli.evaluation import score, score_run
 from cbir_cli.label_policy import Policy
 from cbir_cli.label_truth import LabelTruth
-from cbir_cli.metric_names import Metric
-from cbir_cli.ranked_lists import RankedLists
+from cbir_cli.metric_names import BINARY_DEFAULTS, GRADED_DEFAULTS, Metric
+from cbir_cli.qrel_truth import QrelTruth, qrels_of
+from cbir_cli.ranked_lists import Key, RankedLists
 from cbir_cli.records import MISSING
 from cbir_cli.run_labels import RunLabels
 from cbir_cli.scores import Score
@@ -49,6 +51,9 @@ class Asked:
     rater : str or None
         Whose ranks count.
     split : list of SplitRow or None
+    qrels : dict or None
+        Grades that count in place of ranks and labels.
+    qrels_name : str
     """
 
     metrics: list[Metric]
@@ -60,6 +65,8 @@ class Asked:
     ranks: list[RankRow] = field(default_factory=list)
     rater: str | None = None
     split: list[SplitRow] | None = None
+    qrels: Qrels | None = None
+    qrels_name: str = ""
 
     def __post_init__(self) -> None:
         self.of_sets = [str(metric) for metric in self.metrics if metric.of_label_sets]
@@ -95,27 +102,48 @@ def scores_of_run(name: str, lists: RankedLists, asked: Asked, known: Known | No
     labels = RunLabels(lists, known.labels if known else None, asked.policy)
     catalogues = _catalogues(lists, asked, known)
     scores: list[Score] = []
-    if asked.others or not asked.metrics:
+    if asked.qrels is not None and (asked.others or not asked.metrics):
+        grouping = _grouping(labels, _chosen(labels, None, asked, known), asked.by, known)
+        judge = QrelTruth(lists, asked.qrels, asked.qrels_name, catalogues)
+        usual = (*BINARY_DEFAULTS, *GRADED_DEFAULTS)
+        wanted = asked.others or usual
+        found = score(judge, wanted, method=name, tied=asked.tied, as_far_as_can_be_had=not asked.others)
+        scores += _grouped(found, grouping)
+    elif asked.others or not asked.metrics:
         for one in labels.all() if asked.label == classes.ALL else [asked.label]:
             chosen = _chosen(labels, one, asked, known)
-            truth = Truth(lists, labels, asked.ranks, asked.rater, chosen)
-            if catalogues is not None and chosen:
-                codes = _codes(labels, chosen, catalogues, known)
-                number = len(classes.names(chosen))
-                counts = count_classes(catalogues, lists.keys, truth.numbers[0], codes, number)
-                truth = Truth(lists, labels, asked.ranks, asked.rater, chosen, counts)
-            found = score_run(truth, metrics=asked.others, method=name, tied=asked.tied)
-            scores += _grouped(found, labels, chosen, asked.by, known)
+            grouping = _grouping(labels, chosen, asked.by, known)
+            truth = _truth(labels, chosen, asked, catalogues, known)
+            scores += _grouped(score_run(truth, metrics=asked.others, method=name, tied=asked.tied), grouping)
     if asked.of_sets:
         names = label_truth.named(asked.labels, {*lists.label_names, *labels.known})
+        grouping = _grouping(labels, names, asked.by, known)
         sets = LabelTruth(labels, names, catalogues)
         if untold := [name for name in names if not (labels.codes(name, complete=True)[0] != MISSING).any()]:
             log.warning("no query states %s: what is not stated does not count", ", ".join(untold))
-        found = score(sets, asked.of_sets, method=name, tied=asked.tied)
-        scores += _grouped(found, labels, names, asked.by, known)
+        scores += _grouped(score(sets, asked.of_sets, method=name, tied=asked.tied), grouping)
     for low in groups.lowest(scores):
         log.info("%s %s: lowest in %s, %.4f (n = %d)", name, low.metric, low.group, low.mean, low.n)
     return scores
+
+
+def qrels_of_run(lists: RankedLists, asked: Asked, known: Known | None) -> Iterator[tuple[Key, str, int]]:
+    """Yield query, image and grade of what is relevant to the queries of a run, by expert ranks if there are any.
+
+    Raises
+    ------
+    UsageError
+        If nothing says what is relevant, or what the catalogues hold.
+    """
+    if asked.label == classes.ALL:
+        raise UsageError("qrels are of one label: choose it with --label, or --label classes")
+    labels = RunLabels(lists, known.labels if known else None, asked.policy)
+    catalogues = _catalogues(lists, asked, known)
+    truth = Truth(lists, labels, asked.ranks, asked.rater, _chosen(labels, asked.label, asked, known))
+    codes = None
+    if catalogues is not None and not asked.ranks:
+        codes = _codes(labels, truth.classes, catalogues, known)
+    return qrels_of(truth, catalogues, codes)
 
 
 def _chosen(labels: RunLabels, label: str | None, asked: Asked, known: Known | None) -> list[str]:
@@ -147,10 +175,20 @@ def _codes(labels: RunLabels, chosen: Sequence[str], catalogues: Catalogues, kno
     return found
 
 
-def _grouped(
-    scores: Sequence[Score], labels: RunLabels, chosen: Sequence[str], by: Sequence[str], known: Known | None
-) -> list[Score]:
-    """Return each score and those of the groups of its queries."""
+def _truth(
+    labels: RunLabels, chosen: Sequence[str], asked: Asked, catalogues: Catalogues | None, known: Known | None
+) -> Truth:
+    """Return what the run is judged against, with what the catalogues hold as far as that is known."""
+    truth = Truth(labels.lists, labels, asked.ranks, asked.rater, chosen)
+    if catalogues is None or not chosen:
+        return truth
+    codes = _codes(labels, chosen, catalogues, known)
+    counts = count_classes(catalogues, labels.lists.keys, truth.numbers[0], codes, len(classes.names(chosen)))
+    return replace(truth, catalogues=counts)
+
+
+def _grouping(labels: RunLabels, chosen: Sequence[str], by: Sequence[str], known: Known | None) -> list[groups.Members]:
+    """Return which query is of which group, for each thing to group by."""
     lists = labels.lists
     members = []
     for name in by:
@@ -164,4 +202,9 @@ def _grouped(
             raise UsageError(f"--by {name}: a run does not say of which {name} its queries are: give --items INDEX")
         values = known.groups(name)
         members.append(groups.members(name, lists.keys, [[values.get(query, "")] for query in lists.queries]))
-    return [part for one in scores for part in groups.scores_of(one, members)]
+    return members
+
+
+def _grouped(scores: Sequence[Score], grouping: Sequence[groups.Members]) -> list[Score]:
+    """Return each score and those of the groups of its queries."""
+    return [part for one in scores for part in groups.scores_of(one, grouping)]
