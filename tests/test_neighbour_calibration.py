@@ -110,6 +110,7 @@ def test_farthest_keeps_its_promise():
     known = np.arange(1.0, 20)
     assert nc.farthest(known, 0.95) == 19 and nc.farthest(known, 0.9) == 18 and nc.farthest(known, 0.05) == 1
     assert nc.farthest(known, 0.951) == 19 and nc.farthest(known[:3], 0.95) == 3
+    assert nc.farthest(np.arange(1.0, 21), 0.95) == 20  # at place ceil(21 * .95), not ceil(20 * .95)
     rng = np.random.default_rng(0)
     draws = np.sort(rng.random((4000, 39)), axis=1)
     beyond = [rng.random() > nc.farthest(row, 0.9) for row in draws]

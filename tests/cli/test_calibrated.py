@@ -139,3 +139,13 @@ def test_a_run_with_another_probability_is_refused(tmp_path, cbir, value):
         for more in ({"probability": float(value), "unlike": False}, {"probability": 0.5, "unlike": 1}):
             run.write_text(json.dumps(row | more) + "\n")
             assert "line 1" in cbir("evaluate", run).error
+
+
+def test_a_calibrated_answer_needs_no_heavy_library(made, spawn):
+    look = (
+        "import atexit\n"
+        "heavy = 'torch', 'sklearn', 'scipy', 'pandas', 'onnxruntime', 'PIL'\n"
+        "atexit.register(lambda: print([m for m in heavy if m in sys.modules], file=sys.stderr))"
+    )
+    ran = spawn("query", "idx.h5", "new.h5", "--probability", "--abstain", "--format", "json", code=look, cwd=made)
+    assert ran.status == 0 and ran.err.splitlines()[-1] == "[]"
