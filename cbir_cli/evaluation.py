@@ -18,9 +18,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cbir_cli import registry, ties
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import RunRow
-from cbir_cli.errors import UsageError
+from cbir_cli.chance import RandomRankings
+from cbir_cli.errors import ShapeError, UsageError
 from cbir_cli.metric_names import (
     BINARY_DEFAULTS,
     CLASSIFICATION,
@@ -51,6 +53,9 @@ __all__ = [
     "parse_metrics",
     "score_run",
 ]
+
+TIES = ("rank", "average")
+"""What becomes of results that are equally far: they count as the run ranks them, or as the mean over their orders."""
 
 _TOGETHER = 1 << 22
 """Numbers of one kind that a metric is handed at once: 32 MiB."""
@@ -118,7 +123,7 @@ def evaluate_run(
     return score_run(truth, metrics=metrics, method=method)
 
 
-def score_run(truth: Truth, *, metrics: Sequence[str] = (), method: str = "") -> list[Score]:
+def score_run(truth: Truth, *, metrics: Sequence[str] = (), method: str = "", tied: str = "rank") -> list[Score]:
     """Score a run of which is known what is relevant.
 
     Parameters
@@ -129,6 +134,8 @@ def score_run(truth: Truth, *, metrics: Sequence[str] = (), method: str = "") ->
         there are labels, as far as they can be had.
     method : str
         Name of the result.
+    tied : str
+        One of ``TIES``.
 
     Returns
     -------
@@ -144,10 +151,17 @@ def score_run(truth: Truth, *, metrics: Sequence[str] = (), method: str = "") ->
     usual = GRADED_DEFAULTS * bool(truth.ranks) + BINARY_DEFAULTS * labelled
     if not (metrics or usual):
         raise UsageError("nothing to evaluate: the run states no labels, and there are no expert ranks (--raters)")
-    return score(truth, metrics or usual, method=method, as_far_as_can_be_had=not metrics)
+    return score(truth, metrics or usual, method=method, tied=tied, as_far_as_can_be_had=not metrics)
 
 
-def score(judge: Judge, metrics: Sequence[str], *, method: str = "", as_far_as_can_be_had: bool = False) -> list[Score]:
+def score(
+    judge: Judge,
+    metrics: Sequence[str],
+    *,
+    method: str = "",
+    tied: str = "rank",
+    as_far_as_can_be_had: bool = False,
+) -> list[Score]:
     """Score a run by some metrics.
 
     Parameters
@@ -157,6 +171,8 @@ def score(judge: Judge, metrics: Sequence[str], *, method: str = "", as_far_as_c
         As on the command line, each of a kind of relevance that the judge has.
     method : str
         Name of the result.
+    tied : str
+        One of ``TIES``.
     as_far_as_can_be_had : bool
         Pass over metrics that lack what they need, as long as there is one that does not.
 
@@ -168,8 +184,10 @@ def score(judge: Judge, metrics: Sequence[str], *, method: str = "", as_far_as_c
     Raises
     ------
     UsageError
-        As ``evaluate_run``.
+        As ``evaluate_run``; or if ties are averaged and a list is not sorted by distance.
     """
+    if tied not in TIES:
+        raise registry.unknown("way to treat ties", tied, TIES)
     named = parse_metrics(metrics)
     if not judge.lists.keys:
         raise UsageError("the run holds no results")
@@ -177,7 +195,7 @@ def score(judge: Judge, metrics: Sequence[str], *, method: str = "", as_far_as_c
     problems: list[Lacking] = []
     for metric in named:
         try:
-            scores.append(_score(judge, metric, method))
+            scores.append(_score(judge, metric, method, tied))
         except Lacking as problem:
             if not as_far_as_can_be_had:
                 raise
@@ -192,27 +210,32 @@ def score(judge: Judge, metrics: Sequence[str], *, method: str = "", as_far_as_c
     return scores
 
 
-def _score(judge: Judge, metric: Metric, method: str) -> Score:
+def _score(judge: Judge, metric: Metric, method: str, tied: str) -> Score:
     if metric.folder != RANKING:
         raise UsageError(f"metric {metric} scores {metric.what}, not {WHAT[RANKING]}")
     kind = metric.module.RELEVANCE
     cases = judge.cases(kind)
     _check_depth(metric, cases)
-    values, chance = _values(metric, cases)
+    values, chance = _values(metric, cases, tied)
     left_out = len(judge.lists.keys) - len(values)
-    return summarise(values, chance, method=method, metric=str(metric), against=judge.against(kind), left_out=left_out)
+    against = judge.against(kind) + (", ties averaged" if tied == "average" else "")
+    tail = RandomRankings(metric.module, metric.k, cases).p_random
+    return summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out, tail=tail)
 
 
 def _check_depth(metric: Metric, cases: Iterable[Case]) -> None:
     """Refuse lists that were cut off before the depth that a metric looks at."""
     short = 0
+    asks = inspect.signature(metric.module.score).parameters
     for case in cases:
         depth = metric.k if metric.k is not None else case.relevant
-        if depth is None:
+        if depth is None or ("relevant" in asks and case.relevant is None):
             raise Lacking(
                 f"{metric} needs the number of relevant images in each catalogue: give --items INDEX (and --split "
                 "TABLE if the run has sets)"
             )
+        if "size" in asks and case.size is None:
+            raise Lacking(f"{metric} needs the number of images in each catalogue: give --items INDEX")
         if case.size is None:
             short += len(case.relevance) < depth
         elif len(case.relevance) < (needed := min(depth, case.size)):
@@ -224,13 +247,13 @@ def _check_depth(metric: Metric, cases: Iterable[Case]) -> None:
         _LOG.warning("%s: %d queries have fewer results; those they lack count as not relevant", metric, short)
 
 
-def _values(metric: Metric, cases: Sequence[Case]) -> tuple[dict[Key, float], dict[Key, float]]:
+def _values(metric: Metric, cases: Sequence[Case], tied: str) -> tuple[dict[Key, float], dict[Key, float]]:
     values: dict[Key, float] = {}
     chance: dict[Key, float] = {}
     for group in _alike(cases):
         given: dict[str, Any] = {"k": metric.k}
-        score = _call(metric.module.score, group, given)
         unknown = group[0].size is None
+        score = (_averaged if tied == "average" else _call)(metric.module.score, group, given)
         baseline = np.ma.masked_all(len(group)) if unknown else _call(metric.module.expected, group, given)
         for case, value, random in zip(group, score.tolist(), baseline.tolist(), strict=True):
             if value is not None:
@@ -254,7 +277,23 @@ def _alike(cases: Iterable[Case]) -> Iterable[list[Case]]:
 
 def _call(function: Any, group: Sequence[Case], given: dict[str, Any]) -> np.ma.MaskedArray:
     """Call a function with what it asks for; what was put together before is taken again."""
-    for name in inspect.signature(function).parameters:
+    return function(**_given(function, group, given))
+
+
+def _averaged(function: Any, group: Sequence[Case], given: dict[str, Any]) -> np.ma.MaskedArray:
+    """Call a score for the mean over the orders of what is equally far."""
+    (_, results), *others = _given(function, group, given).items()
+    far = np.asarray([case.distances for case in group])
+    sizes = None if group[0].size is None else np.asarray([case.size for case in group])
+    try:
+        return ties.average(function, results, far, **{"size": sizes, **dict(others)})
+    except ShapeError as error:
+        raise UsageError(f"--ties average: {error}") from None
+
+
+def _given(function: Any, group: Sequence[Case], given: dict[str, Any]) -> dict[str, Any]:
+    names = inspect.signature(function).parameters
+    for name in names:
         if name not in given:
             given[name] = np.asarray([getattr(case, name) for case in group])
-    return function(**{name: given[name] for name in inspect.signature(function).parameters})
+    return {name: given[name] for name in names}

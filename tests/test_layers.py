@@ -73,9 +73,12 @@ ENGINES = (  # run, open and train networks
 )
 JUDGING = (  # scores, splits and leaks; whether maps are true
     "agreement",
+    "bootstrap",
     "catalogues",
+    "chance",
     "classes",
     "classification",
+    "comparisons",
     "curves",
     "evaluation",
     "groups",
@@ -86,13 +89,17 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "leaks",
     "metric_names",
     "phash",
+    "random_orders",
     "randomisation",
     "raters",
+    "repeats",
     "run_labels",
     "scores",
+    "sign_flips",
     "split_presets",
     "splits",
     "truth",
+    "uncertainty",
 )
 
 FILES = sorted(PACKAGE.rglob("*.py"))

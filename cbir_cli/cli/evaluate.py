@@ -1,10 +1,18 @@
 """``cbir evaluate``: score ranked lists, classifiers, saliency maps and explanations."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cbir_cli.cli import options
+
+
+class Ties(StrEnum):
+    """How results that are equally far are scored."""
+
+    rank = "rank"
+    average = "average"
 
 
 def run(
@@ -54,8 +62,33 @@ def run(
             "--metrics", help="Such as ndcg@4,p@5,r-precision,f1,relevance-rank; the usual ones that fit by default."
         ),
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            "--compare",
+            metavar="FILE|all",
+            help="Compare methods on the same queries: one with each other, or all pairs; that is the table then.",
+        ),
+    ] = None,
+    over_files: Annotated[
+        bool,
+        typer.Option(
+            "--over-files", help="Files whose names differ in the last number alone, as of several trainings, are one."
+        ),
+    ] = False,
+    spread: Annotated[
+        options.Spread | None,
+        typer.Option(
+            "--spread",
+            help="What a table says: mean and range, mean and sd, mean and 95 % interval, or median and quartiles.",
+        ),
+    ] = None,
     by: Annotated[
         str | None, typer.Option("--by", help="Also score groups of queries: class, view, source, sex, age.")
+    ] = None,
+    ties: Annotated[
+        Ties | None,
+        typer.Option("--ties", help="Equal distances: as the run ranks them (default), or the mean of their orders."),
     ] = None,
     settings: options.Set = None,
     allow_leaks: Annotated[
@@ -88,6 +121,10 @@ def run(
     ACG, its positive kin (acg-p-total, acg-p-query, acg-p-union), precision-any and precision-exact compare the labels
     of query and result as sets: all that are stated, or those of --set labels=Edema,Effusion or labels=chexpert-13.
 
+    The 95 % interval of a mean is a bootstrap over patients, which --items knows; else each query counts as one.
+    p_random is how often random rankings of the same catalogues do as well. --compare tests the difference of two
+    methods by a paired permutation test over patients, with Holm's correction.
+
     With --raters the other raters are scored as runs are, and standard error says where the mean of each run lies
     between theirs. --rater panel takes the order of all raters' mean ranks for the reference; a rater is compared with
     that of the others. --agreement prints Kendall's tau and W, Spearman's rho, and of severities weighted kappa and
@@ -97,7 +134,7 @@ def run(
     With --items no run is scored whose queries show patients that the network was trained on, or are answered with
     their own patient (--allow-leaks).
     """
-    from cbir_cli import scores
+    from cbir_cli import comparisons, repeats, scores
     from cbir_cli.artifacts.files import spooled
     from cbir_cli.cli import asking, rater_tables, terminal
     from cbir_cli.errors import UsageError
@@ -108,6 +145,8 @@ def run(
     asking.check_one_stdin(*files, items or "", raters or "", split or "")
     chosen = options.table_format(format)
     named = metrics.split(",") if metrics else None
+    if spread and (compare or chosen != "table"):
+        raise UsageError("--spread: a table of scores alone (--format table) chooses; the rest holds all")
     with spooled(files) as paths:
         if agreement or conflicts:
             shown = "--agreement" if agreement else "--conflicts"
@@ -125,7 +164,17 @@ def run(
                 rater_tables.conflicts(files, paths, raters, items=items, rater=rater, label=label, format=chosen)
             return
         if explanations.are_explanations(files, paths):
-            others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split, "--by": by}
+            others = {
+                "--items": items,
+                "--raters": raters,
+                "--rater": rater,
+                "--split": split,
+                "--by": by,
+                "--ties": ties,
+                "--compare": compare,
+                "--over-files": "" if over_files else None,
+                "--spread": spread,
+            }
             if given := [option for option, value in others.items() if value is not None]:
                 raise UsageError(f"{given[0]} does not go with explanations")
             rows = explanations.evaluate(
@@ -146,11 +195,20 @@ def run(
             masks=masks,
             metrics=named,
             by=by,
+            ties=ties and ties.value,
             settings=settings or [],
             allow_leaks=allow_leaks,
             paths=paths,
         )
-    if chosen == "table":
-        terminal.show_scores(found)
+    if over_files:
+        found = repeats.over_files(found)
+    if compare:
+        compared = comparisons.compare(found, compare)
+        if chosen == "table":
+            terminal.show_comparisons(compared)
+        else:
+            asking.write_lines({"tsv": comparisons.tsv, "json": comparisons.json_lines}[chosen](compared))
+    elif chosen == "table":
+        terminal.show_scores(found, spread)
     else:
         asking.write_lines({"tsv": scores.tsv, "json": scores.json_lines}[chosen](found))

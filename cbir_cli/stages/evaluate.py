@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cbir_cli import groups, registry
+from cbir_cli import groups, registry, uncertainty
 from cbir_cli.artifacts import files, history
 from cbir_cli.artifacts.ranks import read_ranks
 from cbir_cli.artifacts.run import read_lists
@@ -30,6 +30,7 @@ def evaluate(
     masks: str | None = None,
     metrics: Sequence[str] | None = None,
     by: str | None = None,
+    ties: str | None = None,
     settings: Sequence[str] = (),
     allow_leaks: bool = False,
     paths: Mapping[str, str] | None = None,
@@ -57,6 +58,9 @@ def evaluate(
         All that fit by default.
     by : str, optional
         What to group queries by, names between commas: see ``groups``.
+    ties : str, optional
+        How results that are equally far are scored: ``rank``, as the run ranks them (default), or ``average``, the mean
+        over all their orders.
     settings : sequence of str
         ``KEY=VALUE``: parameters of the metrics of saliency maps with ``masks``, else ``uncertain=POLICY`` and
         ``blank=POLICY`` for labels that are uncertain or not stated; both are ignored by default. ``labels=``: those
@@ -91,17 +95,21 @@ def evaluate(
             "--split": split,
             "--label": label,
             "--by": by,
+            "--ties": ties,
         }
         if given := [option for option, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} does not go with --masks")
         found = localisation.evaluate(names, masks, metrics, settings, paths)
-        return [replace(score, against=f"masks {history.public_path(masks)}") for score in _public(found, names)]
+        return [
+            replace(score, against=f"masks {history.public_path(masks)}")
+            for score in uncertainty.filled(_public(found, names), {})
+        ]
     parsed = parse_metrics(metrics or [])
     if of_maps := [m for m in parsed if m.folder == EXPLANATION]:
         raise UsageError(f"metric {of_maps[0]} scores saliency maps: give masks of what they should show (--masks DIR)")
     of_run = [m for m in parsed if m.folder == RANKING]
     of_classifier = [str(m) for m in parsed if m.folder == CLASSIFICATION]
-    asked = Asked(of_run, label, label_set, policy, groups.parse(by))
+    asked = Asked(of_run, label, label_set, policy, groups.parse(by), ties or "rank")
     ranks = read_ranks(raters) if raters else []
     asked.ranks, asked.rater = rated.reference(ranks, rater)
     asked.split = read_split(split) if split else None
@@ -130,7 +138,7 @@ def evaluate(
                 raise type(error)(f"{name}: {error}") from error
         if ranks and (runs or not names):
             scores = rated.with_raters(scores, runs, ranks, asked, known)
-    return _public(scores, names)
+        return uncertainty.filled(_public(scores, names), known.patients if known else {})
 
 
 def _public(scores: Sequence[Score], names: Sequence[str]) -> list[Score]:

@@ -43,6 +43,8 @@ class Asked:
     policy : Policy
     by : list of str
         What to group queries by.
+    tied : str
+        How results that are equally far are scored: one of ``evaluation.TIES``.
     ranks : list of RankRow
     rater : str or None
         Whose ranks count.
@@ -54,6 +56,7 @@ class Asked:
     labels: str
     policy: Policy
     by: list[str]
+    tied: str = "rank"
     ranks: list[RankRow] = field(default_factory=list)
     rater: str | None = None
     split: list[SplitRow] | None = None
@@ -101,17 +104,17 @@ def scores_of_run(name: str, lists: RankedLists, asked: Asked, known: Known | No
                 number = len(classes.names(chosen))
                 counts = count_classes(catalogues, lists.keys, truth.numbers[0], codes, number)
                 truth = Truth(lists, labels, asked.ranks, asked.rater, chosen, counts)
-            found = score_run(truth, metrics=asked.others, method=name)
+            found = score_run(truth, metrics=asked.others, method=name, tied=asked.tied)
             scores += _grouped(found, labels, chosen, asked.by, known)
     if asked.of_sets:
         names = label_truth.named(asked.labels, {*lists.label_names, *labels.known})
         sets = LabelTruth(labels, names, catalogues)
         if untold := [name for name in names if not (labels.codes(name, complete=True)[0] != MISSING).any()]:
             log.warning("no query states %s: what is not stated does not count", ", ".join(untold))
-        found = score(sets, asked.of_sets, method=name)
+        found = score(sets, asked.of_sets, method=name, tied=asked.tied)
         scores += _grouped(found, labels, names, asked.by, known)
     for low in groups.lowest(scores):
-        log.info("%s %s: lowest in %s, %.2f (n = %d)", name, low.metric, low.group, low.mean, low.n)
+        log.info("%s %s: lowest in %s, %.4f (n = %d)", name, low.metric, low.group, low.mean, low.n)
     return scores
 
 
