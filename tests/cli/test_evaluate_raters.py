@@ -192,6 +192,14 @@ def test_a_rater_is_compared_with_the_others(good, study):
     assert found["rater R2", one_out]["queries"][0]["random"] == pytest.approx(chance)
 
 
+def test_against_labels_a_panel_changes_nothing(good, study):
+    options = ("--raters", "ranks.csv", "--metrics", "p@3,ndcg@4")
+    panel = rows(good("evaluate", *METHODS, *options, "--rater", "panel", cwd=study).out)
+    plain = rows(good("evaluate", *METHODS, *options, cwd=study).out)
+    of_labels = [row for row in panel if row["metric"].startswith("precision")]
+    assert sorted(map(str, of_labels)) == sorted(str(row) for row in plain if row["metric"].startswith("precision"))
+
+
 # Agreement and conflicts
 
 
