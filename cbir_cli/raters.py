@@ -28,7 +28,7 @@ from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import Key, RunRow
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.records import NEGATIVE, POSITIVE
-from cbir_cli.scores import RaterRange, Score
+from cbir_cli.scores import RATER, RaterRange, Score
 
 FIRST = "R1"
 """The reference, where nobody else is asked for."""
@@ -205,17 +205,16 @@ def disagreements(
 
 def called(rater: str) -> str:
     """Return what a rater is called among the methods of a table."""
-    return f"rater {rater}"
+    return f"{RATER}{rater}"
 
 
-def with_range(scores: Sequence[Score], ranks: Sequence[RankRow]) -> list[Score]:
+def with_range(scores: Sequence[Score]) -> list[Score]:
     """Say of each method where its mean lies between those of the raters.
 
     Parameters
     ----------
     scores : sequence of Score
         Of methods and of raters (``called``).
-    ranks : sequence of RankRow
 
     Returns
     -------
@@ -223,14 +222,13 @@ def with_range(scores: Sequence[Score], ranks: Sequence[RankRow]) -> list[Score]
         The same; those of methods have ``raters``, if two raters at least were scored in the same way. Means are over
         the queries that the method and all these raters have.
     """
-    people = {called(name) for name in names(ranks)}
     rated: dict[tuple[str, str, str], list[Score]] = defaultdict(list)
     for score in scores:
-        if score.method in people:
+        if score.method.startswith(RATER):
             rated[score.metric, score.against, score.group].append(score)
     return [
         score
-        if score.method in people
+        if score.method.startswith(RATER)
         else replace(score, raters=_range(score, rated[score.metric, score.against, score.group]))
         for score in scores
     ]

@@ -11,6 +11,9 @@ from cbir_cli.artifacts.run import Key
 
 COLUMNS = ("file", "metric", "group", "n", "mean", "low", "high", "min", "max", "sd", "random", "p_random")
 
+RATER = "rater "
+"""What the names of raters begin with, among those of methods."""
+
 Tail = Callable[[Mapping[Key, float]], float | None]
 """From values of queries to how often random rankings have a mean at least as high."""
 

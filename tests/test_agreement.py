@@ -278,3 +278,14 @@ def test_an_opinion_may_be_of_ranks_alone():
     one = Opinion("a", {(None, None, "q"): {"x": 1, "y": 2}})
     (row, *_) = agreement.agreement([one, one])
     assert (row.statistic, row.value, row.n) == ("kendall-tau", pytest.approx(1), 1)
+
+
+def test_a_query_without_an_image_that_both_graded_does_not_count():
+    rows = [
+        RankRow(r.query, r.rater, r.rank, r.id)
+        if r.query == "q0" and r.id != {"R1": "i0", "R2": "i1", "R3": "i2"}[r.rater]
+        else RankRow(r.query, r.rater, r.rank, r.id, severity=r.severity)
+        for r in study()
+    ]
+    row = compared(rows)["R1", "R2", "kappa-linear"]
+    assert (row.n, row.left_out, row.images) == (7, 1, 7 * 6)

@@ -170,20 +170,20 @@ RATED = [scored("rater R2", {"p": 0.4, "q": 0.6}), scored("rater R3", {"p": 0.8,
     [((0.4, 0.5), "below"), ((0.4, 0.6), "within"), ((0.9, 0.6), "within"), ((0.8, 1.0), "within"), ((1, 1), "above")],
 )
 def test_where_a_method_lies(values, verdict):
-    method, *others = raters.with_range([scored("ig", dict(zip("pq", values, strict=True))), *RATED], THREE)
+    method, *others = raters.with_range([scored("ig", dict(zip("pq", values, strict=True))), *RATED])
     assert method.raters == RaterRange(0.5, 0.9, pytest.approx(sum(values) / 2), 2, 2, verdict)
     assert [one.raters for one in others] == [None, None]
 
 
 def test_the_last_bit_decides_nothing():
     rated = [scored("rater R2", {"p": 0.3, "q": 0.3, "r": 0.3}), scored("rater R3", {"p": 1, "q": 1, "r": 1})]
-    (method, *_) = raters.with_range([scored("ig", {"p": 0.1, "q": 0.2, "r": 0.6000000000000001}), *rated], THREE)
+    (method, *_) = raters.with_range([scored("ig", {"p": 0.1, "q": 0.2, "r": 0.6000000000000001}), *rated])
     assert method.raters.verdict == "within"
 
 
 def test_means_are_over_the_queries_that_all_have():
     rated = [scored("rater R2", {"p": 0.4, "q": 0.6}), scored("rater R3", {"q": 1.0, "r": 0.1})]
-    (method, *_) = raters.with_range([scored("ig", {"p": 0.0, "q": 0.7, "r": 1.0}), *rated], THREE)
+    (method, *_) = raters.with_range([scored("ig", {"p": 0.0, "q": 0.7, "r": 1.0}), *rated])
     assert method.raters == RaterRange(0.6, 1.0, 0.7, 1, 2, "within")
 
 
@@ -191,13 +191,13 @@ def test_a_mean_is_that_of_seeds():
     keys = [(1, 1, "p"), (2, 1, "p"), (2, 2, "p")]
     values = {"rater R2": (0, 1, 1), "rater R3": (1, 1, 0), "ig": (1, 0, 0)}
     scores = [scored(name, dict(zip(keys, those, strict=True))) for name, those in values.items()]
-    *_, method = raters.with_range(scores, THREE)
+    *_, method = raters.with_range(scores)
     assert method.raters == RaterRange(0.5, 0.75, 0.5, 3, 2, "within")
 
 
 def test_a_rank_table_need_not_have_the_runs_seeds():
     method = scored("ig", {(7, 1, "p"): 0.5, (8, 1, "q"): 0.7})
-    (method, *_) = raters.with_range([method, *RATED], THREE)
+    (method, *_) = raters.with_range([method, *RATED])
     assert method.raters == RaterRange(0.5, 0.9, 0.6, 2, 2, "within")
 
 
@@ -213,5 +213,5 @@ def test_a_rank_table_need_not_have_the_runs_seeds():
     ],
 )
 def test_no_range(others):
-    method = raters.with_range([scored("ig", {"p": 0.5, "q": 0.5}), *others], THREE)[0]
+    method = raters.with_range([scored("ig", {"p": 0.5, "q": 0.5}), *others])[0]
     assert method.raters is None

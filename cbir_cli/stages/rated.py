@@ -107,7 +107,7 @@ def with_raters(
         raise UsageError(
             f"nothing to evaluate: {asked.rater} is the only rater, and no label says what is relevant (--items IDX)"
         )
-    scores = raters.with_range(named([*found, *map(_merged, parts.values()), *people]), ranks)
+    scores = raters.with_range(named([*found, *map(_merged, parts.values()), *people]))
     say_range(scores)
     return scores
 

@@ -192,6 +192,14 @@ def test_a_rater_is_compared_with_the_others(good, study):
     assert found["rater R2", one_out]["queries"][0]["random"] == pytest.approx(chance)
 
 
+def test_against_labels_a_panel_changes_nothing(good, study):
+    options = ("--raters", "ranks.csv", "--metrics", "p@3,ndcg@4")
+    panel = rows(good("evaluate", *METHODS, *options, "--rater", "panel", cwd=study).out)
+    plain = rows(good("evaluate", *METHODS, *options, cwd=study).out)
+    of_labels = [row for row in panel if row["metric"].startswith("precision")]
+    assert sorted(map(str, of_labels)) == sorted(str(row) for row in plain if row["metric"].startswith("precision"))
+
+
 # Agreement and conflicts
 
 
@@ -277,3 +285,27 @@ def test_what_does_not_go_is_one_line(cbir, study, words, status, error):
     ran = cbir("evaluate", *words.split(), "-q", cwd=study)
     assert (ran.status, ran.out) == (status, "")
     assert ran.error.startswith("cbir evaluate: ") and error in ran.error
+
+
+# Raters among methods that are compared or pooled
+
+
+def test_raters_take_no_part_in_comparisons_unless_named(good, study):
+    base = ("evaluate", *METHODS, "--raters", "ranks.csv", "--metrics", "ndcg@4", "-q")
+    pairs = [line.split("\t")[:2] for line in good(*base, "--compare", "all", cwd=study).out.splitlines()[1:]]
+    assert pairs == [["good.tsv", "bad.tsv"]]
+    pairs = [line.split("\t")[:2] for line in good(*base, "--compare", "rater R2", cwd=study).out.splitlines()[1:]]
+    assert pairs == [["rater R2", "good.tsv"], ["rater R2", "bad.tsv"]]
+
+
+def test_raters_do_not_repeat_each_other(good, study, tmp_path):
+    for number, name in enumerate(METHODS):
+        (tmp_path / f"net-{number}.tsv").write_text((study / name).read_text())
+    files = [tmp_path / "net-0.tsv", tmp_path / "net-1.tsv"]
+    options = ("--raters", study / "ranks.csv", "--metrics", "ndcg@4", "--over-files", "--format", "json")
+    found = {row["file"]: row for row in map(json.loads, good("evaluate", *files, *options).out.splitlines())}
+    assert list(found) == ["net-*.tsv", "rater R2", "rater R3"]
+    truth = [(q, places(ORDERS["R1", q])) for q in ("q1", "q2")]
+    mean = fmean(plain(lists[q], order) for lists in METHODS.values() for q, order in truth)
+    assert found["net-*.tsv"]["raters"]["mean"] == pytest.approx(mean)
+    assert found["net-*.tsv"]["raters"]["verdict"] == "below"
