@@ -1,6 +1,5 @@
 """From artifacts and score tables to a page: the library behind ``cbir report``."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -15,8 +14,9 @@ from cbir_cli.artifacts.explanation import Explanation
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import CbirError, SourceError, UsageError
-from cbir_cli.reports import figures, page
-from cbir_cli.stages import report_cases, report_maps, report_measures
+from cbir_cli.reports import page
+from cbir_cli.reports.drawing import Drawing
+from cbir_cli.stages import report_cases, report_maps, report_measures, report_training
 from cbir_cli.stages.report_cases import NONE, Row
 from cbir_cli.stages.score_tables import Scores
 
@@ -30,12 +30,12 @@ class Report:
     Attributes
     ----------
     html : str
-    figures : mapping of str to str
-        SVG by the name of a file.
+    figures : mapping of str to Drawing
+        By the name of a file, without an ending.
     """
 
     html: str
-    figures: Mapping[str, str]
+    figures: Mapping[str, Drawing]
 
 
 def report_of(
@@ -106,9 +106,7 @@ def report_of(
     rows = report_cases.rows_of(made)
     cases = report_cases.cases_of(rows, ranks, label)
     sections = report_measures.sections_of(rows, label)
-    drawn = scores.boxes() + [
-        (f"Training of {Path(name).stem}", _curves(model)) for name, model in curves if model.epochs
-    ]
+    drawn = scores.boxes() + report_training.figures_of(curves)
     if made and not (cases or board or drawn or scores):
         raise SourceError(f"{files.spelt(made[0][0])}: holds no pairs: no query has a result")
     if failures_first and not cases:
@@ -127,11 +125,11 @@ def report_of(
         failures_first=failures_first,
     )
     every = [figure for section in sections for figure in section.figures] + drawn
-    return Report(html, dict(zip(_files([caption for caption, _ in every]), (svg for _, svg in every), strict=True)))
+    return Report(html, _named(every))
 
 
-def write_figures(folder: str, drawn: Mapping[str, str]) -> None:
-    """Write figures into a folder, which is made if it is not there.
+def write_figures(folder: str, drawn: Mapping[str, Drawing]) -> None:
+    """Write figures as SVG and as PNG into a folder, which is made if it is not there.
 
     Raises
     ------
@@ -142,14 +140,16 @@ def write_figures(folder: str, drawn: Mapping[str, str]) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CbirError(f"--figures {folder}: {error.strerror}") from error
-    for name, svg in drawn.items():
-        files.write_text(str(Path(folder, name)), svg)
+    for name, figure in drawn.items():
+        files.write_text(str(Path(folder, f"{name}.svg")), figure)
+        files.write_bytes(str(Path(folder, f"{name}.png")), figure.png())
 
 
-def _files(captions: Sequence[str]) -> list[str]:
-    """Return a file name for each figure: its number, and the first words of what is said below it."""
-    words = [re.sub(r"[^a-z0-9]+", "-", re.split(r"[;:,]", caption)[0].lower()).strip("-")[:60] for caption in captions]
-    return [f"{number:02d}-{word}.svg" for number, word in enumerate(words, 1)]
+def _named(drawn: Sequence[tuple[str, str]]) -> dict[str, Drawing]:
+    """Return figures by the name of a file: a number, and the first words of what is said below the figure."""
+    words = [re.sub(r"[^a-z0-9]+", "-", re.split(r"[;:,]", said)[0].lower()).strip("-")[:60] for said, _ in drawn]
+    names = [f"{number:02d}-{word}" for number, word in enumerate(words, 1)]
+    return {name: svg for name, (_, svg) in zip(names, drawn, strict=True) if isinstance(svg, Drawing)}
 
 
 def _orders(rows: Sequence[RankRow], rater: str | None) -> dict[Key, dict[str, int]]:
@@ -162,20 +162,6 @@ def _orders(rows: Sequence[RankRow], rater: str | None) -> dict[Key, dict[str, i
         if row.rater == chosen:
             orders.setdefault(row.key, {})[row.id] = row.rank
     return orders
-
-
-def _curves(model: models.Model) -> str:
-    def series(name: str) -> list[float]:
-        return [math.nan if e.get(name) is None else float(e[name]) for e in model.epochs]
-
-    curves: dict[str, dict[str, list[float]]] = {"loss": {"train": series("loss")}}
-    if any("validation_loss" in e and e["validation_loss"] is not None for e in model.epochs):
-        curves["loss"]["validation"] = series("validation_loss")
-    for name in ("f1", "auroc"):
-        if any(e.get(name) is not None for e in model.epochs):
-            curves[name] = {"validation": series(name)}
-    best = model.scores.get("best_epoch")
-    return figures.history(curves, best=int(best) if best else None)
 
 
 def _notes(rows: Sequence[Row], origins: Mapping[str, str]) -> list[str]:

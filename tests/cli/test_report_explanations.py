@@ -168,7 +168,8 @@ def test_classes_are_a_section_and_figures_are_files(good, folder, tmp_path):
     html = good("report", "self.h5", "occlusion.h5", "-o", tmp_path / "p.html", "--figures", tmp_path / "a" / "b",
                 cwd=folder)  # fmt: skip
     html = (tmp_path / "p.html").read_text()
-    files = sorted((tmp_path / "a" / "b").iterdir())
+    files = sorted((tmp_path / "a" / "b").glob("*.svg"))
+    assert [file.with_suffix(".svg") for file in sorted((tmp_path / "a" / "b").glob("*.png"))] == files
     assert [file.name for file in files] == [
         "01-mean-insertion-and-deletion-curves.svg",
         "02-rank-correlation-with-maps-of-randomised-networks.svg",
