@@ -40,8 +40,11 @@ def run(
     ] = False,
     figures: Annotated[
         str | None,
-        typer.Option("--figures", metavar="DIR", help="Write the figures of the page as SVG files, too."),
+        typer.Option("--figures", metavar="DIR", help="Write the figures as SVG and PNG files, too."),
     ] = None,
+    projection: Annotated[
+        str, typer.Option("--projection", metavar="tsne|umap", help="How embeddings are laid out in a plane.")
+    ] = "tsne",
     title: Annotated[
         str | None, typer.Option("--title", help="Heading of the page; by default it says what is shown.")
     ] = None,
@@ -74,6 +77,7 @@ def run(
         images=images,
         k=k,
         failures_first=failures_first,
+        projection=projection,
     )
     if figures is not None:
         reporting.write_figures(figures, made.figures)

@@ -10,13 +10,14 @@ from typing import Any
 from cbir_cli import registry
 from cbir_cli.artifacts import explanation, files, saliency
 from cbir_cli.artifacts import model as models
+from cbir_cli.artifacts.embeddings import Embedding
 from cbir_cli.artifacts.explanation import Explanation
 from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import CbirError, SourceError, UsageError
 from cbir_cli.reports import page
 from cbir_cli.reports.drawing import Drawing
-from cbir_cli.stages import report_cases, report_maps, report_measures, report_training
+from cbir_cli.stages import report_cases, report_embedding, report_maps, report_measures, report_training
 from cbir_cli.stages.report_cases import NONE, Row
 from cbir_cli.stages.score_tables import Scores
 
@@ -49,6 +50,7 @@ def report_of(
     images: str | None,
     k: int,
     failures_first: bool = False,
+    projection: str = report_embedding.PROJECTIONS[0],
 ) -> Report:
     """Return the page of some files.
 
@@ -56,7 +58,8 @@ def report_of(
     ----------
     names : sequence of str
         Explanation artifacts (a row each, in this order; those of the same pairs share one), saliency artifacts (a
-        column each), score tables (``.tsv`` or ``.json`` of ``cbir evaluate``) and models (their training curves).
+        column each), embeddings and indexes (a map each), score tables (``.tsv`` or ``.json`` of ``cbir evaluate``) and
+        models (their training curves).
     raters, rater : str, optional
         Rank table, and who in it is the reference.
     label : str, optional
@@ -64,9 +67,11 @@ def report_of(
     title : str, optional
         By default as what is shown.
     root, images, k
-        As ``report_maps.board_of`` has them, for saliency artifacts.
+        As ``report_maps.board_of`` has them, for saliency artifacts; ``root`` for embeddings, too.
     failures_first : bool
         Open the page with the queries that failed worst.
+    projection : str
+        How embeddings are laid out, as ``report_embedding.section_of`` has it.
 
     Raises
     ------
@@ -81,6 +86,7 @@ def report_of(
     made: list[tuple[str, Explanation]] = []
     maps: list[saliency.Maps] = []
     curves: list[tuple[str, models.Model]] = []
+    embedded: list[tuple[str, Embedding]] = []
     origins: dict[str, str] = {}
     scores = Scores()
     with ExitStack() as stack:
@@ -90,29 +96,36 @@ def report_of(
             if not files.is_artifact(Path(path)):
                 scores.read(path, files.spelt(name))
                 continue
-            kinds = explanation.KIND, models.KIND, saliency.KIND
+            kinds = explanation.KIND, models.KIND, saliency.KIND, *report_embedding.KINDS
             artifact = stack.enter_context(files.open_artifact(path, *kinds, name=name))
             if artifact.kind == explanation.KIND:
                 made.append((name, explanation.read(artifact)))
                 origins[name] = _origin(artifact.history)
             elif artifact.kind == saliency.KIND:
                 maps.append(saliency.read(artifact))
+            elif artifact.kind in report_embedding.KINDS:
+                embedded.append((name, report_embedding.read(artifact)))
             else:
                 curves.append((files.spelt(name), models.read(path)))
-        if not maps and (root is not None or images is not None):
-            raise UsageError("--root and --images are for maps, and no saliency artifact is given")
+        if not maps and images is not None:
+            raise UsageError("--images is for maps, and no saliency artifact is given")
+        if not maps and not embedded and root is not None:
+            raise UsageError("--root is for maps and embeddings, and no such artifact is given")
         board = report_maps.board_of(maps, root=root, images=images, k=k, label=label) if maps else None
         map_notes = report_maps.notes_of(maps)
+        laid_out = report_embedding.section_of(embedded, label=label, root=root, projection=projection)
     rows = report_cases.rows_of(made)
     cases = report_cases.cases_of(rows, ranks, label)
-    sections = report_measures.sections_of(rows, label)
+    sections = [*report_measures.sections_of(rows, label), *([laid_out] if embedded else [])]
     drawn = scores.boxes() + report_training.figures_of(curves)
-    if made and not (cases or board or drawn or scores):
+    if made and not (cases or board or drawn or scores or sections):
         raise SourceError(f"{files.spelt(made[0][0])}: holds no pairs: no query has a result")
     if failures_first and not cases:
         raise UsageError("--failures-first is for queries, and no explanation artifact is given")
-    if not (cases or board or drawn or scores):
-        raise UsageError("nothing to show: give explanation artifacts, maps, score tables or trained models")
+    if not (cases or board or drawn or scores or sections):
+        raise UsageError(
+            "nothing to show: give explanation artifacts, maps, embeddings, score tables or trained models"
+        )
     heading = title if title is not None else TITLE if cases or not board else "Saliency maps"
     html = page.page(
         title=heading,
