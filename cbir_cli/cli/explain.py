@@ -20,6 +20,10 @@ def run(
         ),
     ] = None,
     k: options.Neighbours = 4,
+    last: Annotated[
+        int,
+        typer.Option("--last", metavar="N", min=0, help="Besides, the N least similar images of the catalogue."),
+    ] = 0,
     split: options.SplitFile = None,
     where: options.Where = None,
     exclude_same: options.ExcludeSame = None,
@@ -78,6 +82,9 @@ def run(
 
     --seed is that of a method that draws, and of the measures; nothing else depends on it.
 
+    --last N adds the end of each ranked list, the least similar images of the catalogue, which the page draws after a
+    gap. All of the catalogue is ranked for it.
+
     --self finds no results: each query is explained with itself. Average image and average map of each class of the
     task's labels are written as well.
     """
@@ -95,6 +102,8 @@ def run(
     wanted = asking.wanted(where, exclude_same, only_same, max_distance, diverse)
     if themselves and (split or wanted != retrieval.Wanted()):
         raise UsageError("--self finds no results: it does not go with --split, nor with what results are to be")
+    if last and (themselves or diverse):
+        raise UsageError("--last is the end of a ranked list: it does not go with --self or --diverse")
     files.check_output(output, index, query, model, split)
     asking.check_one_stdin(index, query, split or "")
     table = split_tables.read_split(split) if split else None
@@ -116,6 +125,7 @@ def run(
             images,
             artifact.fingerprint,
             k=k,
+            last=last,
             split=table,
             wanted=wanted,
             themselves=themselves,

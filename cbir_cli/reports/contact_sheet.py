@@ -25,7 +25,13 @@ from cbir_cli.errors import ShapeError
 from cbir_cli.reports import overlay
 from cbir_cli.reports.drawing import INK, LINE, MUTED, Drawing, plain
 
-QUERY, SAME, OTHER, UNKNOWN, DISPUTED = "query", "same label", "other label", "label not known", "rater and label differ"
+QUERY, SAME, OTHER, UNKNOWN, DISPUTED = (
+    "query",
+    "same label",
+    "other label",
+    "label not known",
+    "rater and label differ",
+)
 FRAMES = {
     QUERY: ("#1f5fbf", "-", 3.2),
     SAME: ("#2a7f3f", "-", 2.0),

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from cbir_cli import windows
 from cbir_cli.artifacts.index import Index
 from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.pseudonyms import from_environment
@@ -50,6 +51,28 @@ class Pictures:
         ImageError
             If it cannot be decoded.
         """
+        return self._load(self.input, paths, items)
+
+    def hounsfield(self, paths: Mapping[str, Path], items: Items) -> np.ndarray | None:
+        """Return the images of a table in Hounsfield units (N, S, S) int16; None where they are no CT.
+
+        Values are cut to ``windows.WHOLE`` before the image is resized, so that they can be shown through any window.
+
+        Raises
+        ------
+        SourceError, ImageError
+            As ``load``.
+        """
+        if self.input.window is None:
+            return None
+        low, high = windows.WHOLE
+        pixels = self._load(replace(self.input, window=windows.WHOLE, colour="grey"), paths, items)
+        units = Rows(pixels.shape[1:], np.int16)
+        for start in range(0, len(pixels), _BATCH):
+            units.add(np.rint(pixels[start : start + _BATCH] * (high - low) + low))
+        return units.array()
+
+    def _load(self, spec: InputSpec, paths: Mapping[str, Path], items: Items) -> np.ndarray:
         columns = (items.ids, items["path"], items.parts)
         records = [
             Record(id=key, path=paths[key], relative=relative, part=None if part < 0 else part)
@@ -66,10 +89,10 @@ class Pictures:
                     f"{record.relative if hidden else record.path}: is not the image that {record.id} was made from; "
                     "--root DIR names another folder"
                 )
-            return self.input.load(record)
+            return spec.load(record)
 
-        colours = (3,) if self.input.colour == "rgb" else ()
-        pixels = Rows((self.input.size, self.input.size, *colours), np.float32)
+        colours = (3,) if spec.colour == "rgb" else ()
+        pixels = Rows((spec.size, spec.size, *colours), np.float32)
         for _, found in each(records, load, workers=self.workers, batch=_BATCH, unreadable={}, fail=True):
             pixels.add(np.stack(found))
         return pixels.array()

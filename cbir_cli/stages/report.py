@@ -12,13 +12,20 @@ from cbir_cli.artifacts import explanation, files, saliency
 from cbir_cli.artifacts import model as models
 from cbir_cli.artifacts.embeddings import Embedding
 from cbir_cli.artifacts.explanation import Explanation
-from cbir_cli.artifacts.ranks import RankRow, read_ranks
-from cbir_cli.artifacts.run import Key
+from cbir_cli.artifacts.ranks import read_ranks
 from cbir_cli.errors import CbirError, SourceError, UsageError
 from cbir_cli.reports import page
 from cbir_cli.reports.drawing import Drawing
-from cbir_cli.stages import report_cases, report_embedding, report_maps, report_measures, report_training
+from cbir_cli.stages import (
+    report_cases,
+    report_embedding,
+    report_maps,
+    report_measures,
+    report_raters,
+    report_training,
+)
 from cbir_cli.stages.report_cases import NONE, Row
+from cbir_cli.stages.report_raters import Panel
 from cbir_cli.stages.score_tables import Scores
 
 TITLE = "Similar images, and why"
@@ -82,7 +89,7 @@ def report_of(
     CbirError
         As ``report_maps.board_of``.
     """
-    ranks = _orders(read_ranks(raters), rater) if raters else {}
+    ranks = read_ranks(raters) if raters else []
     made: list[tuple[str, Explanation]] = []
     maps: list[saliency.Maps] = []
     curves: list[tuple[str, models.Model]] = []
@@ -115,7 +122,9 @@ def report_of(
         map_notes = report_maps.notes_of(maps)
         laid_out = report_embedding.section_of(embedded, label=label, root=root, projection=projection)
     rows = report_cases.rows_of(made)
-    cases = report_cases.cases_of(rows, ranks, label)
+    labels = report_cases.labels_in(rows, label)
+    panel = report_raters.panel_of(ranks, rater, labels, label) if ranks else Panel()
+    cases = report_cases.cases_of(rows, panel, labels)
     sections = [*report_measures.sections_of(rows, label), *([laid_out] if embedded else [])]
     drawn = scores.boxes() + report_training.figures_of(curves)
     if made and not (cases or board or drawn or scores or sections):
@@ -134,8 +143,9 @@ def report_of(
         tables=scores.tables(),
         figures=drawn,
         sections=sections,
-        notes=[*_notes(rows, origins), *map_notes],
+        notes=[*_raters(panel), *_notes(rows, origins), *map_notes],
         failures_first=failures_first,
+        window=next((each.artifact.window for row in rows for each in row.explained if each.artifact.window), None),
     )
     every = [figure for section in sections for figure in section.figures] + drawn
     return Report(html, _named(every))
@@ -165,16 +175,12 @@ def _named(drawn: Sequence[tuple[str, str]]) -> dict[str, Drawing]:
     return {name: svg for name, (_, svg) in zip(names, drawn, strict=True) if isinstance(svg, Drawing)}
 
 
-def _orders(rows: Sequence[RankRow], rater: str | None) -> dict[Key, dict[str, int]]:
-    raters = list(dict.fromkeys(row.rater for row in rows))
-    chosen = rater or ("R1" if "R1" in raters else raters[0] if raters else "")
-    if rater and rater not in raters:
-        raise UsageError(f"no rater {rater!r}; there are: {', '.join(raters)}")
-    orders: dict[Key, dict[str, int]] = {}
-    for row in rows:
-        if row.rater == chosen:
-            orders.setdefault(row.key, {})[row.id] = row.rank
-    return orders
+def _raters(panel: Panel) -> list[str]:
+    """Return whose ranks the expert ranks of the page are."""
+    if len(panel.names) < 2:
+        return []
+    others = ", ".join(panel.names[1:])
+    return [f"Expert ranks above images are those of {panel.reference}; {others} are rows of their own."]
 
 
 def _notes(rows: Sequence[Row], origins: Mapping[str, str]) -> list[str]:
