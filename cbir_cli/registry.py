@@ -39,6 +39,7 @@ FUNCTIONS = {
     "metrics/ranking": "score",
     "metrics/explanation": "score",
     "metrics/classification": "score",
+    "metrics/agreement": "score",
     "phantom": "build",
 }
 """Every method folder, and the function that each of its modules has, if the module is not a family."""

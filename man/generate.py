@@ -50,6 +50,7 @@ FOLDERS = {
     "metrics/ranking": "Metrics of ranked lists",
     "metrics/classification": "Metrics of classifiers",
     "metrics/explanation": "Metrics of saliency maps",
+    "metrics/agreement": "Agreement of raters",
     "phantom": "Phantoms",
 }
 """Every method folder, and what its modules are called."""

@@ -33,14 +33,17 @@ def run(
         typer.Option("--images", metavar="ID,...", help="Show the maps of these images.", show_default=False),
     ] = None,
     k: Annotated[
-        int, typer.Option("-k", min=1, help="How many images to show the maps of, those with the label first.")
+        int,
+        typer.Option(
+            "-k", min=1, help="Images whose maps are shown, those with the label first; queries with a contact sheet."
+        ),
     ] = 6,
     failures_first: Annotated[
         bool, typer.Option("--failures-first", help="Open with the queries that found another class, worst first.")
     ] = False,
     figures: Annotated[
         str | None,
-        typer.Option("--figures", metavar="DIR", help="Write the figures as SVG and PNG files, too."),
+        typer.Option("--figures", metavar="DIR", help="Write the figures as SVG and PNG, and contact sheets."),
     ] = None,
     projection: Annotated[
         str, typer.Option("--projection", metavar="tsne|umap", help="How embeddings are laid out in a plane.")
@@ -78,6 +81,7 @@ def run(
         k=k,
         failures_first=failures_first,
         projection=projection,
+        sheets=k if figures is not None else 0,
     )
     if figures is not None:
         reporting.write_figures(figures, made.figures)

@@ -16,12 +16,14 @@ from cbir_cli.artifacts.ranks import read_ranks
 from cbir_cli.errors import CbirError, SourceError, UsageError
 from cbir_cli.reports import page
 from cbir_cli.reports.drawing import Drawing
+from cbir_cli.reports.gallery import worst_first
 from cbir_cli.stages import (
     report_cases,
     report_embedding,
     report_maps,
     report_measures,
     report_raters,
+    report_sheets,
     report_training,
 )
 from cbir_cli.stages.report_cases import NONE, Row
@@ -58,6 +60,7 @@ def report_of(
     k: int,
     failures_first: bool = False,
     projection: str = report_embedding.PROJECTIONS[0],
+    sheets: int = 0,
 ) -> Report:
     """Return the page of some files.
 
@@ -79,6 +82,8 @@ def report_of(
         Open the page with the queries that failed worst.
     projection : str
         How embeddings are laid out, as ``report_embedding.section_of`` has it.
+    sheets : int
+        How many queries have a contact sheet among the figures; 0 makes no contact sheets.
 
     Raises
     ------
@@ -148,6 +153,9 @@ def report_of(
         window=next((each.artifact.window for row in rows for each in row.explained if each.artifact.window), None),
     )
     every = [figure for section in sections for figure in section.figures] + drawn
+    if sheets:
+        shown = [cases[place] for place in worst_first(cases)] if failures_first else cases
+        every += report_sheets.figures_of(shown, sheets)
     return Report(html, _named(every))
 
 
