@@ -15,6 +15,7 @@ images. 2022, Figs. 8 to 12.
 """
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ class Line:
     ruled: bool = False
 
 
-def contact_sheet(lines: Sequence[Line], heads: Sequence[str] = ()) -> Drawing:
+def contact_sheet(lines: Sequence[Line], heads: Sequence[str] = (), *, note: str = "") -> Drawing:
     """Draw lines of images below one another.
 
     Parameters
@@ -97,6 +98,8 @@ def contact_sheet(lines: Sequence[Line], heads: Sequence[str] = ()) -> Drawing:
     lines : sequence of Line
     heads : sequence of str
         Said above the columns.
+    note : str
+        Said at the foot, under the key.
 
     Returns
     -------
@@ -117,7 +120,10 @@ def contact_sheet(lines: Sequence[Line], heads: Sequence[str] = ()) -> Drawing:
     scales = _scales(cells)
     heights = [_SIDE + 0.17 * _spoken(line, "above") + 0.15 * _spoken(line, "below") + 0.05 for line in lines]
     top = 0.24 if any(heads) else 0.04
-    width, height = _NAMES + across * (_SIDE + 0.1), top + sum(heights) + 0.32
+    width = max(_NAMES + across * (_SIDE + 0.1), 4.6)
+    said = textwrap.wrap(note, int(width * 17))
+    foot = 0.3 + 0.14 * len(said)
+    height = top + sum(heights) + foot
 
     def draw(figure: Any) -> None:
         figure.set_layout_engine("none")  # every place is known: nothing has to give way
@@ -137,9 +143,11 @@ def contact_sheet(lines: Sequence[Line], heads: Sequence[str] = ()) -> Drawing:
                     box = (left / width, 1 - (upper + _SIDE) / height, _SIDE / width, _SIDE / height)
                     _cell(figure.add_axes(box), cell, scales)
             y += tall
-        _key(figure, {cell.frame for cell in cells}, width)
+        _key(figure, {cell.frame for cell in cells}, 0.14 * len(said) / height)
+        text = "\n".join(said).replace("$", r"\$")
+        figure.text(0.5, 0.04 / height, text, fontsize=7, ha="center", va="bottom", color=MUTED, linespacing=1.2)
 
-    return Drawing(draw, (max(width, 4.6), height))
+    return Drawing(draw, (width, height))
 
 
 def _scales(cells: Sequence[Cell]) -> dict[str, overlay.Scale]:
@@ -179,8 +187,6 @@ def _cell(axes: Any, cell: Cell, scales: Mapping[str, overlay.Scale]) -> None:
 
 
 def _wrapped(name: str) -> str:
-    import textwrap
-
     return "\n".join(textwrap.wrap(plain(name), 16, break_long_words=True) or [""])
 
 
@@ -190,7 +196,7 @@ def _rule(figure: Any, y: float) -> Any:
     return Line2D((0, 1), (y, y), color=LINE, linewidth=0.8, transform=figure.transFigure)
 
 
-def _key(figure: Any, used: set[str], width: float) -> None:
+def _key(figure: Any, used: set[str], bottom: float) -> None:
     from matplotlib.patches import Patch
 
     shown = {name: style for name, style in FRAMES.items() if name in used}
@@ -199,6 +205,6 @@ def _key(figure: Any, used: set[str], width: float) -> None:
         for name, (colour, pattern, wide) in shown.items()
     ]
     figure.legend(
-        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=len(handles), fontsize=7.5,
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, bottom), ncols=len(handles), fontsize=7.5,
         handlelength=1.6, handleheight=1.2, columnspacing=1.4, borderaxespad=0.15,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from cbir_cli.reports.look import Look
 _FRAMES = {True: SAME, False: OTHER, None: UNKNOWN}
 _RANKED = 5
 """Images of an expert's order that a sheet of many queries shows."""
+_RANKS = "Numbers above images are the expert's ranks."
 _EACH = 3
 """Queries that a sheet shows of those that were answered rightly, and of those that were not."""
 _RESULTS = 3
@@ -38,15 +39,8 @@ def figures_of(cases: Sequence[Case], most: int) -> Figures:
     list of (str, Drawing)
         What an expert said of the queries, right and wrong results of each method, then a sheet for each query.
     """
-    own = [
-        (f"Query {case.query.id}: results by method, nearest first{_above(case)}", _of_query(case))
-        for case in cases[:most]
-    ]
+    own = [(f"Query {case.query.id}: results by method, nearest first", _of_query(case)) for case in cases[:most]]
     return [*_expert(cases, most), *_right_and_wrong(cases), *own]
-
-
-def _above(case: Case) -> str:
-    return "; numbers above images are the expert's ranks" if _ranked(case) else ""
 
 
 def _of_query(case: Case) -> Drawing:
@@ -57,13 +51,15 @@ def _of_query(case: Case) -> Drawing:
         first = _query(case.query) if number == 0 else None
         lines.append(Line(row.method, [first, *map(_cell, row.neighbours)], ruled=number > 0))
         lines += [_under_maps(case.query, row, name) for name in row.explainers]
-    return contact_sheet.contact_sheet(lines, ["query", *map(str, range(1, across + 1))])
+    # Two numbers above an image would be taken for each other.
+    heads = ["query"] if _ranked(case) else ["query", *map(str, range(1, across + 1))]
+    return contact_sheet.contact_sheet(lines, heads, note=f"Nearest first. {_RANKS}" if _ranked(case) else "")
 
 
 def _under_maps(query: Tile, row: Row, explainer: str) -> Line:
     looks = row.query_looks or next((n.query_looks for n in row.neighbours if explainer in n.query_looks), {})
     on_query = _query(query, looks, explainer) if _has_map(looks, explainer) else None
-    return Line(f"by {explainer}", [on_query, *(_cell(n, explainer, above=False) for n in row.neighbours)])
+    return Line(f"map by {explainer}", [on_query, *(_cell(n, explainer, above=False) for n in row.neighbours)])
 
 
 def _has_map(looks: Mapping[str, Look], explainer: str) -> bool:
@@ -107,13 +103,11 @@ def _expert(cases: Sequence[Case], most: int) -> Figures:
         ends.append(Line(name, [query, _cell(ranked[last]), _cell(ranked[first])]))
         orders.append(Line(name, [query, *(_cell(one) for one in list(ranked.values())[:_RANKED])]))
     ids = ", ".join(case.query.id for case, _ in told)
-    how = f"; numbers are the expert's ranks, of the images that the files hold; queries {ids}"
+    note = f"{_RANKS} Of the images that the files hold."
+    heads = ("query", "least similar", "most similar")
     return [
-        (
-            f"Least and most similar images{how}",
-            contact_sheet.contact_sheet(ends, ("query", "least similar", "most similar")),
-        ),
-        (f"Expert rankings{how}", contact_sheet.contact_sheet(orders, ("query",))),
+        (f"Least and most similar images: {ids}", contact_sheet.contact_sheet(ends, heads, note=note)),
+        (f"Expert rankings: {ids}", contact_sheet.contact_sheet(orders, ("query",), note=note)),
     ]
 
 
@@ -142,8 +136,10 @@ def _right_and_wrong(cases: Sequence[Case]) -> Figures:
         ]
         if lines:
             counts = f"{len(right)} of {len(cases)} queries have only results of their own label, {len(wrong)} none"
-            said = f"Right and wrong results by {method}: among the first {_RESULTS}, {counts}"
-            drawn.append((said, contact_sheet.contact_sheet(lines, ["query", *map(str, range(1, _RESULTS + 1))])))
+            note = f"Among the first {_RESULTS} results: {counts}."
+            heads = ["query", *map(str, range(1, _RESULTS + 1))]
+            sheet = contact_sheet.contact_sheet(lines, heads, note=note)
+            drawn.append((f"Right and wrong results by {method}", sheet))
     return drawn
 
 
