@@ -61,6 +61,7 @@ def report_of(
     failures_first: bool = False,
     projection: str = report_embedding.PROJECTIONS[0],
     sheets: int = 0,
+    more: Sequence[page.Section] = (),
 ) -> Report:
     """Return the page of some files.
 
@@ -84,6 +85,8 @@ def report_of(
         How embeddings are laid out, as ``report_embedding.section_of`` has it.
     sheets : int
         How many queries have a contact sheet among the figures; 0 makes no contact sheets.
+    more : sequence of page.Section
+        Shown, too: what is not made of files of ours.
 
     Raises
     ------
@@ -130,7 +133,7 @@ def report_of(
     labels = report_cases.labels_in(rows, label)
     panel = report_raters.panel_of(ranks, rater, labels, label) if ranks else Panel()
     cases = report_cases.cases_of(rows, panel, labels)
-    sections = [*report_measures.sections_of(rows, label), *([laid_out] if embedded else [])]
+    sections = [*report_measures.sections_of(rows, label), *([laid_out] if embedded else []), *more]
     drawn = scores.boxes() + report_training.figures_of(curves)
     if made and not (cases or board or drawn or scores or sections):
         raise SourceError(f"{files.spelt(made[0][0])}: holds no pairs: no query has a result")
