@@ -18,7 +18,6 @@ Windows = Mapping[str, tuple[float, float]]
 """LOW and HIGH in Hounsfield units, by name."""
 
 _BINS = 120
-_HATCHES = ("", "////", "....", "xx")
 
 
 def panels(values: np.ndarray, windows: Windows) -> Drawing:
@@ -82,9 +81,9 @@ def histogram(counts: np.ndarray, edges: np.ndarray, windows: Windows, *, of: st
     if not total or len(edges) != len(counts) + 1:
         raise ShapeError(f"a histogram needs at least one voxel and {len(counts) + 1} edges, found {len(edges)}")
     share = counts.cumsum() / total
-    ends = [edges[np.searchsorted(share, 0.001)], edges[min(np.searchsorted(share, 0.999) + 1, len(counts))]]
-    low = min([ends[0], *(window[0] for window in windows.values())])
-    high = max([ends[1], *(window[1] for window in windows.values())])
+    ends = edges[int(np.searchsorted(share, 0.001))], edges[int(np.searchsorted(share, 0.999)) + 1]
+    low = min([float(ends[0]), *(window[0] for window in windows.values())])
+    high = max([float(ends[1]), *(window[1] for window in windows.values())])
     pad = 0.04 * (high - low)
 
     def draw(figure: Any) -> None:
@@ -118,8 +117,8 @@ def within(counts: np.ndarray, edges: np.ndarray, window: tuple[float, float]) -
 
 def _coarser(counts: np.ndarray, edges: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the bins between two ends, several of them as one where they are too many to be seen."""
-    first, last = np.searchsorted(edges, low), np.searchsorted(edges, high)
-    first, last = max(int(first) - 1, 0), min(int(last), len(counts))
+    first = max(int(np.searchsorted(edges, low)) - 1, 0)
+    last = min(int(np.searchsorted(edges, high)), len(counts))
     step = max(1, (last - first) // _BINS)
     last -= (last - first) % step
     return counts[first:last].reshape(-1, step).sum(axis=1), edges[first : last + 1 : step]

@@ -86,11 +86,11 @@ def section_of(records: Sequence[Record], shown: dict[str, tuple[float, float]])
     without = f", {left_out} could not be read" if left_out else ""
     drawn = [
         (
-            f"Slice {best[1].id} without a window and through windows of Hounsfield units",
+            f"Windows of Hounsfield units: slice {best[1].id}",
             hounsfield.panels(best[2], shown),
         ),
         (
-            f"Hounsfield units of {int(counts.sum()):,} {of}, of {read:,} slices{without}",
+            f"Histogram of Hounsfield units: {int(counts.sum()):,} {of}, of {read:,} slices{without}",
             hounsfield.histogram(counts, _EDGES, shown, of=of),
         ),
     ]
