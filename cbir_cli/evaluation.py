@@ -13,14 +13,14 @@ import inspect
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cbir_cli import registry, relevance, shared_labels
+from cbir_cli import metric_settings, registry, relevance, resampling, shared_labels
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import Key, RunRow
 from cbir_cli.errors import ShapeError, SourceError, UsageError
@@ -50,13 +50,18 @@ class Metric:
         Name of the method, short forms spelt out.
     k : int or None
         Cut-off, for metrics that have one.
+    setting : tuple of str and float, or None
+        The parameter that is spelt with its name, such as ``("specificity", 0.95)``, and its value.
     """
 
     folder: str
     name: str
     k: int | None = None
+    setting: tuple[str, float] | None = None
 
     def __str__(self) -> str:
+        if self.setting:
+            return f"{self.name}@{metric_settings.spelt(self.setting)}"
         return self.name if self.k is None else f"{self.name}@{self.k}"
 
     @property
@@ -86,7 +91,9 @@ def parse_metrics(names: Iterable[str]) -> list[Metric]:
         if name not in folders:
             raise registry.unknown("metric", name, folders)
         metric = Metric(folders[name], name)
-        if "k" not in inspect.signature(metric.module.score).parameters:
+        if hasattr(metric.module, "SPELT"):
+            metric = replace(metric, setting=metric_settings.parse(name, metric.module, k if at else None))
+        elif "k" not in inspect.signature(metric.module.score).parameters:
             if at:
                 raise UsageError(f"metric {text!r}: {name} takes no cut-off")
         elif not (k.isascii() and k.isdigit() and int(k) > 0):
@@ -215,6 +222,7 @@ def classification(
     method: str = "",
     label: str = "",
     keep: ArrayLike | None = None,
+    patients: Sequence[str] | None = None,
 ) -> list[Score]:
     """Score a classifier from the logits of one class; an image is called positive if its probability is above 0.5.
 
@@ -230,6 +238,8 @@ def classification(
         Names for the result.
     keep : array (N,) of bool, optional
         False for images to leave out: those of patients that a network was trained or selected on.
+    patients : sequence of str, (N,), optional
+        Patient of each image; with them scores have intervals.
 
     Returns
     -------
@@ -265,14 +275,20 @@ def classification(
     for metric in parse_metrics(metrics):
         if metric.folder != CLASSIFICATION:
             raise UsageError(f"metric {metric} scores {metric.what}, not {_WHAT[CLASSIFICATION]}")
-        # Logits rank as probabilities do, without the sigmoid's ties at its ends; a logit of 0 is a probability of .5.
-        settings = {"threshold": 0.0} if "threshold" in registry.parameters(metric.module.score) else {}
-        mean = metric.module.score(codes[chosen], values[chosen], **settings)
-        random = metric.module.expected(codes[chosen], values[chosen], **settings)
+        score, given = metric_settings.bound(metric.module, "score", metric.setting), values[chosen]
+        if getattr(metric.module, "TAKES", "") == "probability":
+            given = metric_settings.sigmoid(given)
+        mean = score(codes[chosen], given)
+        random = metric_settings.bound(metric.module, "expected", metric.setting)(codes[chosen], given)
         if mean is None:
             _LOG.warning("%s is not defined: %s", metric, _classes(codes[chosen]))
         n = int(chosen.sum())
-        scores.append(Score(method, str(metric), f"label {label}", n, len(codes) - n, mean, random=random))
+        ends = None
+        if patients is not None and getattr(metric.module, "BOOTSTRAP", True):
+            ends = resampling.interval(score, codes[chosen], given, np.asarray(patients)[chosen])
+        low, high = ends or (None, None)
+        against = f"label {label}"
+        scores.append(Score(method, str(metric), against, n, len(codes) - n, mean, random=random, low=low, high=high))
     return scores
 
 

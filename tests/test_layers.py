@@ -22,6 +22,7 @@ METHODS = (
 )
 SHARED = (
     "allowed",
+    "calibration",
     "errors",
     "registry",
     "records",
@@ -77,8 +78,11 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "intervals",
     "label_truth",
     "leaks",
+    "metric_settings",
+    "neighbour_calibration",
     "phash",
     "randomisation",
+    "resampling",
     "scores",
     "split_presets",
     "splits",

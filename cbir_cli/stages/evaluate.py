@@ -261,6 +261,7 @@ def _classifier(name: str, path: str, label: str | None, metrics: Sequence[str],
                 method=name,
                 label=target,
                 keep=keep,
+                patients=stored.items["patient"].tolist(),
             )
         return [_named(score, policy) for score in scores]
 
