@@ -81,8 +81,8 @@ class Neighbour:
         To the query, in the method's own unit; None in a row that has no distances, such as the expert's.
     agrees : bool or None
         Whether it has the label of the query; None where either label is unknown.
-    expert_rank : int or None
-        Place in the expert's order, from 1.
+    expert_rank : float or None
+        Place in the expert's order, from 1; halves in a panel's.
     query_looks : mapping of str to Look
         What explainers say of the query in view of this result, where that is not what the row says of it.
     far : bool
@@ -98,7 +98,7 @@ class Neighbour:
     rank: int
     distance: float | None = None
     agrees: bool | None = None
-    expert_rank: int | None = None
+    expert_rank: float | None = None
     query_looks: Mapping[str, Look] = field(default_factory=dict)
     far: bool = False
 

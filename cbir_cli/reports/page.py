@@ -32,6 +32,7 @@ from cbir_cli.windows import PRESETS
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLES = ("page.css", "looks.css", "paper.css")
+_LINE = 6  # images in a line of a row, at most
 _SCRIPTS = ("page.js", "greys.js", "looks.js", "view.js")
 
 
@@ -185,6 +186,7 @@ def _case(case: Case, pictures: Pictures, layers: Layers) -> dict[str, Any]:
         "failures": case.failures,
         "judged": case.judged,
         "maps": maps,
+        "lines": sum(math.ceil(max(1, len(row.neighbours)) / _LINE) for row in case.rows),
         "rows": [_row(row, pictures, layers, image) for row in case.rows],
     }
 
@@ -232,7 +234,7 @@ def _board(board: Board, pictures: Pictures) -> dict[str, Any]:
 
 def _columns(count: int) -> int:
     """Spread images over lines of at most six, as evenly as can be: ten stand as five and five."""
-    return math.ceil(count / math.ceil(count / 6)) if count else 1
+    return math.ceil(count / math.ceil(count / _LINE)) if count else 1
 
 
 def _distances(values: Sequence[float | None]) -> list[str]:
@@ -254,7 +256,7 @@ def _neighbour(n: Neighbour, method: str, pictures: Pictures, layers: Layers, qu
         "id": n.tile.id,
         "label": n.tile.label,
         "rank": n.rank,
-        "expert_rank": n.expert_rank,
+        "expert_rank": None if n.expert_rank is None else f"{n.expert_rank:g}",
         "kind": kind,
         "words": words,
         "disputed": n.tile.disputed,

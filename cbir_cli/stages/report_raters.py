@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cbir_cli import raters
+from cbir_cli import classes, raters
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import Key
-from cbir_cli.errors import UsageError
 from cbir_cli.reports import gallery
 
 _Orders = Mapping[Key, Mapping[str, Sequence[RankRow]]]
@@ -35,9 +34,9 @@ class Panel:
         """All raters, the reference first."""
         return list(dict.fromkeys(rater for of_query in self.orders.values() for rater in of_query))
 
-    def ranks(self, key: Key) -> dict[str, int]:
-        """Return the reference's rank of each image of a query's catalogue."""
-        return {row.id: int(row.rank) for row in self.orders.get(key, {}).get(self.reference, ())}
+    def ranks(self, key: Key) -> dict[str, float]:
+        """Return the reference's rank of each image of a query's catalogue; halves where a panel's order has ties."""
+        return {row.id: row.rank for row in self.orders.get(key, {}).get(self.reference, ())}
 
     def says(self, key: Key, image: str, rater: str = "") -> str:
         """Return what a rater, by default the reference, says of an image otherwise than the data set; else nothing."""
@@ -54,26 +53,27 @@ def panel_of(
     ----------
     rows : sequence of RankRow
     rater : str, optional
-        The reference; by default R1, else the first.
+        The reference; by default R1, else the first. ``panel`` for the mean order of all, which is then a row, too.
     labels : mapping of str to mapping
         For each image the raw codes of the labels that the page is about.
     label : str, optional
-        The only label that frames agree on.
+        The only label that frames agree on; else a severity counts as a label where the images have only one.
 
     Raises
     ------
     UsageError
         If there is no such rater.
     """
-    names = list(dict.fromkeys(row.rater for row in rows))
-    if rater and rater not in names:
-        raise UsageError(f"no rater {rater!r}; there are: {', '.join(names)}")
     first = raters.reference(rows, rater)
+    every = [*(raters.panel(rows) if first == raters.PANEL else ()), *rows]
+    names = raters.names(every)
     orders: dict[Key, dict[str, list[RankRow]]] = {}
-    for row in sorted(rows, key=lambda row: (row.rater != first, names.index(row.rater), row.rank)):
+    for row in sorted(every, key=lambda row: (row.rater != first, names.index(row.rater), row.rank)):
         orders.setdefault(row.key, {}).setdefault(row.rater, []).append(row)
     disputed: dict[tuple[Key, str, str], dict[str, int]] = {}
-    for image, found in raters.disagreements(rows, labels, label=label).items():
+    stated = {name for codes in labels.values() for name in codes}
+    only = label if label not in (None, classes.ALL) else next(iter(stated)) if len(stated) == 1 else None
+    for image, found in raters.disagreements(rows, labels, label=only).items():
         for one in found:
             disputed.setdefault((one.key, one.rater, image), {})[one.label] = one.expert
     return Panel(first, orders, {place: gallery.words(codes) for place, codes in disputed.items()})
@@ -98,13 +98,12 @@ def rows_of(
     order, drawn = panel.orders.get(key, {}), []
     expected = panel.ranks(key)
     for rater, ranked in order.items():
-        shown = [row for place, row in enumerate(ranked) if place < first or place >= len(ranked) - last]
+        shown = [(place, row) for place, row in enumerate(ranked, 1) if place <= first or place > len(ranked) - last]
         neighbours = []
-        for row in shown:
+        for place, row in shown:
             own = replace(tile(row.id), disputed=panel.says(key, row.id, rater))
             agrees = own.label == query if own.label and query else None
-            far = row.rank > first
-            neighbours.append(gallery.Neighbour(own, int(row.rank), None, agrees, expected.get(row.id), far=far))
+            neighbours.append(gallery.Neighbour(own, place, None, agrees, expected.get(row.id), far=place > first))
         absent = sum(n.tile.image is None for n in neighbours)
         note = f"{absent} without a picture: no explanation holds {'it' if absent == 1 else 'them'}" if absent else ""
         reference = rater == panel.reference
