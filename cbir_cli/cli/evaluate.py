@@ -9,12 +9,14 @@ from cbir_cli.cli import options
 
 def run(
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="FILE...",
-            help="Runs (TSV, JSON lines, TREC), embedding artifacts, explanations; with --masks maps artifacts.",
+            help="Runs (TSV, JSON lines, TREC), embedding artifacts, explanations; with --masks maps artifacts. With "
+            "--raters there may be none.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     items: Annotated[
         str | None,
         typer.Option(
@@ -25,8 +27,15 @@ def run(
         str | None, typer.Option("--raters", metavar="RANKS", help="Expert ranks: CSV with query,rater,rank,id.")
     ] = None,
     rater: Annotated[
-        str | None, typer.Option("--rater", help="Reference rater; R1, else the first, by default.")
+        str | None,
+        typer.Option("--rater", help="Reference rater, or panel: all of them; R1, else the first, by default."),
     ] = None,
+    agreement: Annotated[
+        bool, typer.Option("--agreement", help="Instead, how far raters agree with each other and runs with them.")
+    ] = False,
+    conflicts: Annotated[
+        bool, typer.Option("--conflicts", help="Instead, the images that raters label otherwise than the data set.")
+    ] = False,
     split: options.SplitFile = None,
     label: Annotated[
         str | None, typer.Option("--label", help="Label that decides what is relevant, where there are several.")
@@ -76,20 +85,42 @@ def run(
     ACG, its positive kin (acg-p-total, acg-p-query, acg-p-union), precision-any and precision-exact compare the labels
     of query and result as sets: all that are stated, or those of --set labels=Edema,Effusion or labels=chexpert-13.
 
+    With --raters the other raters are scored as runs are, and standard error says where the mean of each run lies
+    between theirs. --rater panel takes the order of all raters' mean ranks for the reference; a rater is compared with
+    that of the others. --agreement prints Kendall's tau and W, Spearman's rho, and of severities weighted kappa and
+    intraclass correlation, with 95 % intervals over queries; --metrics chooses among them. --conflicts lists the images
+    of which a rater and the data set (the runs, or --items) say opposite things.
+
     With --items no run is scored whose queries show patients that the network was trained on, or are answered with
     their own patient (--allow-leaks).
     """
     from cbir_cli import scores
     from cbir_cli.artifacts.files import spooled
-    from cbir_cli.cli import asking, terminal
+    from cbir_cli.cli import asking, rater_tables, terminal
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import evaluate as evaluating
     from cbir_cli.stages import explanation_tables, explanations
 
+    files = files or []
     asking.check_one_stdin(*files, items or "", raters or "", split or "")
     chosen = options.table_format(format)
     named = metrics.split(",") if metrics else None
     with spooled(files) as paths:
+        if agreement or conflicts:
+            shown = "--agreement" if agreement else "--conflicts"
+            apart: dict[str, object] = {"--masks": masks, "--split": split, "--set": settings}
+            apart |= (
+                {"--label": label, "--rater": rater, "--conflicts": conflicts} if agreement else {"--metrics": metrics}
+            )
+            if wrong := [option for option, value in apart.items() if value]:
+                raise UsageError(f"{wrong[0]} does not go with {shown}")
+            if raters is None:
+                raise UsageError(f"{shown}: give the raters' table (--raters RANKS)")
+            if agreement:
+                rater_tables.agreement(files, paths, raters, items=items, statistics=named or [], format=chosen)
+            else:
+                rater_tables.conflicts(files, paths, raters, items=items, rater=rater, label=label, format=chosen)
+            return
         if explanations.are_explanations(files, paths):
             others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split}
             if given := [option for option, value in others.items() if value is not None]:

@@ -15,10 +15,11 @@ from cbir_cli.artifacts.run import Key, RunRow, read_run
 from cbir_cli.artifacts.split import read_split
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.label_truth import LabelTruth
+from cbir_cli.raters import with_range
 from cbir_cli.records import MISSING
 from cbir_cli.scores import Score
 from cbir_cli.splits import SplitRow
-from cbir_cli.stages import leaks, localisation
+from cbir_cli.stages import leaks, localisation, rated
 from cbir_cli.tasks import find_label
 
 log = logging.getLogger("cbir")
@@ -70,11 +71,13 @@ def evaluate(
     Parameters
     ----------
     names : sequence of str
-        Runs and embedding artifacts, or with ``masks`` maps artifacts; ``-`` is standard input.
+        Runs and embedding artifacts, or with ``masks`` maps artifacts; ``-`` is standard input. With ``raters`` there
+        may be none.
     items : str, optional
         Index or embedding that knows the catalogue.
     raters, rater : str, optional
-        Rank table, and who in it is the reference.
+        Rank table, and who in it is the reference: R1, else the first, by default; ``panel`` for all of them, and for
+        each rater the others. The raters are scored as runs are.
     split : str, optional
         Split table of a run with sets.
     label : str, optional
@@ -121,7 +124,10 @@ def evaluate(
             raise UsageError(f"{given[0]} does not go with --masks")
         found = localisation.evaluate(names, masks, metrics, settings, paths)
         return [replace(score, against=f"masks {history.public_path(masks)}") for score in _public(found, names)]
+    if not names and not raters:
+        raise UsageError("expected a FILE to score, or --raters RANKS to score raters alone")
     ranks = read_ranks(raters) if raters else []
+    orders, whose = rated.reference(ranks, rater)
     rows = read_split(split) if split else []
     known = known_items(items) if items else None
     parsed = evaluation.parse_metrics(metrics or [])
@@ -133,6 +139,14 @@ def evaluate(
         raise UsageError("--set labels=: only metrics of sets of labels, such as acg@50, look at them")
     of_classifier = [str(m) for m in parsed if m.folder == evaluation.CLASSIFICATION]
     scores: list[Score] = []
+    runs: dict[str, list[RunRow]] = {}
+
+    def run_scores(
+        name: str, run: list[RunRow], metrics: Sequence[str], ranks: Sequence[RankRow], rater: str | None
+    ) -> list[Score]:
+        labels: Sequence[str | None] = truth.label_names(run) if label == ALL else [label]
+        return [s for one in labels for s in _run(name, run, metrics, ranks, rater, one, known, rows, policy)]
+
     for name in names:
         path = (paths or {}).get(name, name)
         try:
@@ -147,14 +161,19 @@ def evaluate(
                 if known:
                     leaks.guard(leaks.of_run(run, known.patients, known.seen), allow=allow_leaks)
                     run = _with_labels(run, known)
+                runs[name] = run
                 if of_run or not metrics:
-                    for one in truth.label_names(run) if label == ALL else [label]:
-                        scores += _run(name, run, of_run, ranks, rater, one, known, rows, policy)
+                    scores += run_scores(name, run, of_run, orders, whose)
                 if of_sets:
                     against = _label_truth(run, label_set, known, rows, policy)
                     scores += evaluation.evaluate_label_sets(against, metrics=of_sets, method=name)
         except (SourceError, UsageError) as error:  # of one file among several
             raise type(error)(f"{name}: {error}") from error
+    if ranks and (of_run or not metrics) and (runs or not names):
+        labels = rated.labels_of((row for run in runs.values() for row in run), known.labels if known else None)
+        scores += rated.scores(run_scores, runs, ranks, rater, metrics=of_run, labels=labels)
+        scores = with_range(rated.named(scores), ranks)
+        rated.say_range(scores)
     return _public(scores, names)
 
 

@@ -74,7 +74,7 @@ def _query(tile: Tile, looks: Mapping[str, Look] | None = None, explainer: str =
 def _cell(one: Neighbour, explainer: str = "", *, above: bool = True) -> Cell:
     frame = DISPUTED if one.tile.disputed else _FRAMES[one.agrees]
     seen = one.tile.looks.get(explainer)
-    said = f"{one.expert_rank}" if above and one.expert_rank is not None else ""
+    said = f"{one.expert_rank:g}" if above and one.expert_rank is not None else ""
     shown = seen.map if seen and one.tile.image is not None else None
     return Cell(one.tile.image, frame, said, "least similar" if one.far and above else "", shown, explainer)
 
@@ -82,9 +82,9 @@ def _cell(one: Neighbour, explainer: str = "", *, above: bool = True) -> Cell:
 # --- what an expert said ----------------------------------------------------------------------------------------------
 
 
-def _ranked(case: Case) -> dict[int, Neighbour]:
+def _ranked(case: Case) -> dict[float, Neighbour]:
     """Return the images at hand by the expert's rank."""
-    found: dict[int, Neighbour] = {}
+    found: dict[float, Neighbour] = {}
     for row in case.rows:
         for one in row.neighbours:
             if one.expert_rank is not None and one.tile.image is not None:
