@@ -18,6 +18,7 @@ from cbir_cli.reports import page
 from cbir_cli.reports.drawing import Drawing
 from cbir_cli.reports.gallery import worst_first
 from cbir_cli.stages import (
+    report_calibration,
     report_cases,
     report_embedding,
     report_maps,
@@ -129,12 +130,13 @@ def report_of(
         board = report_maps.board_of(maps, root=root, images=images, k=k, label=label) if maps else None
         map_notes = report_maps.notes_of(maps)
         laid_out = report_embedding.section_of(embedded, label=label, root=root, projection=projection)
+        calibrated = report_calibration.figures_of(embedded, label)
     rows = report_cases.rows_of(made)
     labels = report_cases.labels_in(rows, label)
     panel = report_raters.panel_of(ranks, rater, labels, label) if ranks else Panel()
     cases = report_cases.cases_of(rows, panel, labels)
     sections = [*report_measures.sections_of(rows, label), *([laid_out] if embedded else []), *more]
-    drawn = scores.boxes() + report_training.figures_of(curves)
+    drawn = scores.boxes() + calibrated + report_training.figures_of(curves)
     if made and not (cases or board or drawn or scores or sections):
         raise SourceError(f"{files.spelt(made[0][0])}: holds no pairs: no query has a result")
     if failures_first and not cases:

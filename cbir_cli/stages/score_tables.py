@@ -16,7 +16,14 @@ from cbir_cli.errors import CbirError
 from cbir_cli.reports.drawing import Drawing
 from cbir_cli.reports.tables import MARK, NONE, Table, probability, spell
 from cbir_cli.scores import metric_names
-from cbir_cli.stages import comparison_tables, explanation_sums, explanation_tables, report_names, score_boxes
+from cbir_cli.stages import (
+    comparison_tables,
+    explanation_sums,
+    explanation_tables,
+    report_agreement,
+    report_names,
+    score_boxes,
+)
 
 _NUMBERS = ("mean", "low", "high", "min", "max", "sd", "random", "p_random")
 _SMALLER_IS_BETTER = ("ece", "fpr", "brier", "anomaly-fpr")
@@ -60,7 +67,7 @@ class Scores:
             raise CbirError(f"{name}: {error.strerror}") from error
         header = lines[0].split("\t") if lines else []
         with suppress(ValueError, KeyError, TypeError):
-            if "metric" in header:
+            if {"metric", "statistic"} & set(header):
                 found = [dict(zip(header, line.split("\t"), strict=True)) for line in lines[1:]]
             else:
                 found = [dict(json.loads(line)) for line in lines]
@@ -69,6 +76,9 @@ class Scores:
                 return
             if found and comparison_tables.is_one(found[0]):
                 self.others.append(comparison_tables.table(found))
+                return
+            if found and report_agreement.is_one(found[0]):
+                self.others += report_agreement.tables(found)
                 return
             if lines:
                 self.rows += [{**_score(row), "table": Path(name).stem} for row in found]
