@@ -24,7 +24,7 @@ import numpy as np
 
 from cbir_cli.errors import ShapeError
 from cbir_cli.reports import overlay
-from cbir_cli.reports.drawing import INK, LINE, MUTED, Drawing, plain
+from cbir_cli.reports.drawing import INK, LINE, MUTED, Drawing, plain, wrapped
 
 QUERY, SAME, OTHER, UNKNOWN, DISPUTED = (
     "query",
@@ -43,6 +43,8 @@ FRAMES = {
 """Colour, pattern and width, in the order of the key."""
 _SIDE, _NAMES = 0.98, 1.15
 """Inches of an image, and of the names."""
+_LETTERS = 15
+"""That have room beside or above an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,14 +131,14 @@ def contact_sheet(lines: Sequence[Line], heads: Sequence[str] = (), *, note: str
         figure.set_layout_engine("none")  # every place is known: nothing has to give way
         for column, head in enumerate(heads):
             x = (_NAMES + (column + 0.5) * (_SIDE + 0.1)) / width
-            figure.text(x, 1 - 0.05 / height, plain(head), fontsize=8, ha="center", va="top")
+            figure.text(x, 1 - 0.05 / height, plain(head, _LETTERS), fontsize=8, ha="center", va="top")
         y = top
         for line, tall in zip(lines, heights, strict=True):
             if line.ruled:
                 figure.add_artist(_rule(figure, 1 - (y - 0.01) / height))
             upper = y + 0.17 * _spoken(line, "above")
             middle = 1 - (upper + _SIDE / 2) / height
-            figure.text(0.06 / width, middle, _wrapped(line.name), fontsize=8, ha="left", va="center")
+            figure.text(0.06 / width, middle, wrapped(line.name, _LETTERS), fontsize=8, ha="left", va="center")
             for column, cell in enumerate(line.cells):
                 if cell is not None:
                     left = _NAMES + column * (_SIDE + 0.1)
@@ -181,13 +183,9 @@ def _cell(axes: Any, cell: Cell, scales: Mapping[str, overlay.Scale]) -> None:
     for spine in axes.spines.values():
         spine.set(visible=True, color=colour, linestyle=pattern, linewidth=wide)
     if cell.above:
-        axes.set_title(plain(cell.above), fontsize=8, pad=3, color=INK)
+        axes.set_title(plain(cell.above, _LETTERS), fontsize=8, pad=3, color=INK)
     if cell.below:
-        axes.set_xlabel(plain(cell.below), fontsize=7, labelpad=2.5, color=INK)
-
-
-def _wrapped(name: str) -> str:
-    return "\n".join(textwrap.wrap(plain(name), 16, break_long_words=True) or [""])
+        axes.set_xlabel(plain(cell.below, _LETTERS), fontsize=7, labelpad=2.5, color=INK)
 
 
 def _rule(figure: Any, y: float) -> Any:

@@ -8,6 +8,7 @@ the figure's own size.
 
 import io
 import re
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,13 @@ def _figure(draw: Callable[[Any], None], inches: tuple[float, float]) -> "Figure
     return figure
 
 
-def plain(text: str) -> str:
+def plain(text: str, longest: int = LONGEST_NAME) -> str:
     """Text that matplotlib does not read as mathematics, that XML can hold, and that leaves room for the figure."""
-    text = text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
     text = re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
     return text.replace("$", r"\$")
+
+
+def wrapped(text: str, width: int) -> str:
+    """Plain text in lines of at most so many characters, for places that are narrower than a name may be."""
+    return "\n".join(textwrap.wrap(plain(text), width)) or ""

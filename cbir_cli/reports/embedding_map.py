@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.reports.drawing import INK, LINE, MUTED, Drawing, plain
+from cbir_cli.reports.drawing import INK, LINE, MUTED, Drawing, plain, wrapped
 
 COLOURS = ("#0b4f8a", "#d9822b", "#3a7d44", "#8a3fa0", "#b5243c", "#2aa1b3", "#7a5c2e", "#4a4f57")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<")
@@ -118,7 +118,7 @@ def _thumbnails(figure: Any, shown: Sequence[Group], groups: Sequence[Group], mo
             axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none")
             for spine in axes.spines.values():
                 spine.set(visible=True, color=COLOURS[i], linewidth=2.2 if place == 0 else 1.2)
-        row[0].set_title(plain(group.name), fontsize=8, loc="left", color=INK, pad=3)
+        row[0].set_title(wrapped(group.name, 15 * most), fontsize=8, loc="left", color=INK, pad=3)
         star = {"marker": "*", "markersize": 9, "color": COLOURS[i], "markeredgecolor": "white", "zorder": 4}
         row[0].plot(0.09, 0.91, transform=row[0].transAxes, **star)
-    figure.supxlabel("nearest to the centroid (★ in the map)", fontsize=7.5, color=MUTED)
+    figure.supxlabel(wrapped("nearest to centroid; star in map", 16 * most), fontsize=7.5, color=MUTED)

@@ -14,7 +14,7 @@ import numpy as np
 from cbir_cli.errors import ShapeError
 from cbir_cli.reports import overlay
 from cbir_cli.reports.curves import LINES
-from cbir_cli.reports.drawing import DASHES, INK, LINE, MARKERS, MUTED, SERIES, Drawing, plain
+from cbir_cli.reports.drawing import DASHES, INK, LINE, MARKERS, MUTED, SERIES, Drawing, plain, wrapped
 
 _LINE_STYLES = dict(zip(LINES, ((SERIES[0], "-"), (MUTED, "--"), (SERIES[1], ":")), strict=True))
 
@@ -171,12 +171,12 @@ def classes(
             axes.set_axis_off()
         for i, name in enumerate(names):
             panels[0, i].imshow(images[i], cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="none")
-            panels[0, i].set_title(f"{plain(name)}\n{counts[i]} image{'s' if counts[i] != 1 else ''}", fontsize=8)
+            panels[0, i].set_title(f"{wrapped(name, 17)}\n{counts[i]} image{'s' if counts[i] != 1 else ''}", fontsize=8)
         _row(figure, panels[1], dict(enumerate(wide)), extent, "average map")
         if pairs:
             _row(figure, panels[2], differences, extent, "difference", signed=True)
             for place, (i, j) in pairs.items():
-                panels[2, place].set_title(f"{plain(names[i])} −\n{plain(names[j])}", fontsize=8)
+                panels[2, place].set_title(f"{wrapped(names[i], 17)} −\n{wrapped(names[j], 17)}", fontsize=8)
 
     return Drawing(draw, (1.3 + 1.55 * len(names), 0.4 + 1.75 * (3 if pairs else 2)))
 

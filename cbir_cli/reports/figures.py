@@ -60,7 +60,7 @@ def box_plot(
         panels = figure.subplots(1, len(values), sharey=True, squeeze=False, width_ratios=widths)[0]
         for axes, (panel, by_method) in zip(panels, values.items(), strict=True):
             scores = [_finite(by_method[method]) for method in by_method]
-            _boxes(axes, scores, [method in raters for method in by_method])
+            _boxes(axes, scores, [method in raters for method in by_method], near)
             axes.set_title(plain(panel) + _baseline(axes, (random or {}).get(panel, math.nan)), fontsize=9)
             axes.set_xticks(range(1, len(scores) + 1), [plain(m) for m in by_method], **turn)
             axes.set_xlim(0.4, len(scores) + 0.6)
@@ -68,6 +68,8 @@ def box_plot(
 
     if not values:
         raise ShapeError("a box plot needs at least one panel of scores")
+    every = [score for by_method in values.values() for scores in by_method.values() for score in _finite(scores)]
+    near = 0.022 * (max(every) - min(every)) if every else 0.0
     # Room for the names, in inches: long ones stand upright, and a panel is at least as wide as its title.
     longest = max((len(plain(method)) for by_method in values.values() for method in by_method), default=0)
     turn = {"rotation": 30, "ha": "right"} if longest <= 12 else {"rotation": 90}
@@ -127,7 +129,7 @@ def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | 
     return Drawing(draw, (max(3.1 * across, 4.4), 0.4 + 2.6 * down))
 
 
-def _boxes(axes: Any, scores: list[list[float]], raters: Sequence[bool]) -> None:
+def _boxes(axes: Any, scores: list[list[float]], raters: Sequence[bool], near: float) -> None:
     line = {"color": INK, "linewidth": 1.0}
     drawn = axes.boxplot(
         scores,
@@ -136,7 +138,7 @@ def _boxes(axes: Any, scores: list[list[float]], raters: Sequence[bool]) -> None
         showfliers=False,  # they are drawn as points, as others are
         patch_artist=True,
         boxprops={"facecolor": "#e6eef6", "edgecolor": INK, "linewidth": 1.0},
-        medianprops={"color": INK, "linewidth": 2.0},
+        medianprops={"color": INK, "linewidth": 1.8, "zorder": 3.2},
         whiskerprops=line,
         capprops=line,
     )
@@ -145,7 +147,7 @@ def _boxes(axes: Any, scores: list[list[float]], raters: Sequence[bool]) -> None
             box.set(hatch="////", facecolor="white", edgecolor=MUTED)
     for place, points in enumerate(scores, start=1):
         shown = _shown(points)
-        axes.plot(_swarm(shown, place), shown, "o", markersize=3.6, markerfacecolor=SERIES[1],
+        axes.plot(_swarm(shown, place, near), shown, "o", markersize=3.6, markerfacecolor=SERIES[1],
                   markeredgecolor="white", markeredgewidth=0.4, zorder=3)  # fmt: skip
 
 
@@ -162,10 +164,19 @@ def _shown(points: Sequence[float]) -> list[float]:
     return beyond
 
 
-def _swarm(points: Sequence[float], place: float) -> np.ndarray:
-    """Positions of sorted points beside one another, spread by their order, so that none hides and none is random."""
-    turn = np.arange(len(points)) % 5
-    return place + (np.array([0, 1, -1, 2, -2])[turn] * 0.07 if len(points) > 1 else np.zeros(len(points)))
+def _swarm(points: Sequence[float], place: float, near: float) -> np.ndarray:
+    """Positions of sorted points: those of nearly one height beside one another, so that none hides and none is random.
+
+    ``near`` is the height of a point. Where there is no room for all, they overlap evenly.
+    """
+    heights = np.floor(np.asarray(points) / near) if near > 0 else np.zeros(len(points))
+    beside = np.zeros(len(points))
+    for height in np.unique(heights):
+        rows = np.flatnonzero(heights == height)
+        turn = np.arange(len(rows))
+        outward = (turn + 1) // 2 * np.where(turn % 2, 1, -1)  # 0, 1, -1, 2, -2, ...
+        beside[rows] = outward * min(0.085, 0.5 / max(1, len(rows) - 1))
+    return place + beside
 
 
 def _baseline(axes: Any, value: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.reports.drawing import DASHES, INK, SERIES, Drawing, plain
+from cbir_cli.reports.drawing import DASHES, INK, SERIES, Drawing, plain, wrapped
 
 Windows = Mapping[str, tuple[float, float]]
 """LOW and HIGH in Hounsfield units, by name."""
@@ -48,10 +48,10 @@ def panels(values: np.ndarray, windows: Windows) -> Drawing:
             figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True
         ):
             axes.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="none")
-            axes.set_title(f"{plain(name)}\n{_units(low)} to {_units(high)} HU", fontsize=8.5)
+            axes.set_title(f"{wrapped(name, 22)}\n{_units(low)} to {_units(high)} HU", fontsize=8.5)
             axes.set_axis_off()
 
-    return Drawing(draw, (2.2 * len(shown), 2.2 * min(2.0, values.shape[0] / values.shape[1]) + 0.45))
+    return Drawing(draw, (2.2 * len(shown), 2.2 * min(2.0, values.shape[0] / values.shape[1]) + 0.6))
 
 
 def histogram(counts: np.ndarray, edges: np.ndarray, windows: Windows, *, of: str = "voxels") -> Drawing:
