@@ -129,9 +129,9 @@ def project(vectors: np.ndarray, projection: str) -> np.ndarray:
         raise UsageError(f"--projection: expected {' or '.join(PROJECTIONS)}, found {projection!r}")
     with threadpool_limits(1):  # sums over threads would differ in their last bit, and a map in the end visibly
         kept = min(_COMPONENTS, len(vectors) - 1, vectors.shape[1])
-        parts = PCA(n_components=kept, random_state=_SEED).fit_transform(vectors)
-        if not np.ptp(parts):  # all images alike
+        if not np.ptp(vectors, axis=0).any():  # all images alike
             return np.zeros((len(vectors), 2), np.float32)
+        parts = PCA(n_components=kept, random_state=_SEED).fit_transform(vectors)
         if projection == "umap":
             return _umap(parts)
         parts = parts if kept > 1 else np.hstack([parts, np.zeros_like(parts)])

@@ -23,6 +23,9 @@ _RANGE = (-32768.0, 32767.0)
 _EDGES = np.arange(-1024.5, 3072, 1.0)
 """Bins of one unit; what is beyond counts to the first or the last."""
 
+_NAMED = 5
+"""Images that are left out and named."""
+
 log = logging.getLogger("cbir")
 
 
@@ -59,7 +62,8 @@ def section_of(records: Sequence[Record], shown: dict[str, tuple[float, float]])
     masked = any(record.mask for record in records)
     counts = np.zeros(len(_EDGES) - 1, np.int64)
     best: tuple[int, Record, np.ndarray] | None = None
-    read, left_out = 0, 0
+    read = 0
+    left_out: list[str] = []
     for record in track(records, len(records), "Hounsfield units"):
         if masked and (record.mask is None):
             continue
@@ -68,12 +72,10 @@ def section_of(records: Sequence[Record], shown: dict[str, tuple[float, float]])
             values = np.rint(values)  # the window has rounded by less than a hundredth of a unit
             inside = lesions.read(record, "") if masked else np.ones(values.shape, bool)
         except ImageError as error:
-            left_out += 1
-            log.warning("%s", record.of_file(error))
+            left_out.append(record.of_file(error))
             continue
         if inside.shape != values.shape:
-            left_out += 1
-            log.warning("%s: its mask has another size, left out", record.place)
+            left_out.append(f"{record.place}: its mask has another size")
             continue
         read += 1
         counts += np.histogram(np.clip(values[inside], -1024, 3071), _EDGES)[0]
@@ -81,9 +83,12 @@ def section_of(records: Sequence[Record], shown: dict[str, tuple[float, float]])
         if best is None or size > best[0]:
             best = size, record, values
     if best is None or not counts.sum():
-        raise SourceError(f"no image in Hounsfield units{' with a mask that is not empty' if masked else ''}")
+        reason = f": {left_out[0]}" if left_out else " with a mask that is not empty"
+        raise SourceError(f"no image in Hounsfield units{reason}")
+    for reason in left_out[:_NAMED]:
+        log.warning("left out: %s", reason)
     of = "voxels inside the masks" if masked else "voxels"
-    without = f", {left_out} could not be read" if left_out else ""
+    without = f", {len(left_out)} could not be read" if left_out else ""
     drawn = [
         (
             f"Windows of Hounsfield units: slice {best[1].id}",

@@ -67,7 +67,7 @@ class Scores:
             raise CbirError(f"{name}: {error.strerror}") from error
         header = lines[0].split("\t") if lines else []
         with suppress(ValueError, KeyError, TypeError):
-            if {"metric", "statistic"} & set(header):
+            if len(header) > 1 and {"metric", "statistic"} & set(header):
                 found = [dict(zip(header, line.split("\t"), strict=True)) for line in lines[1:]]
             else:
                 found = [dict(json.loads(line)) for line in lines]
