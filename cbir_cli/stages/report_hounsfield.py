@@ -77,6 +77,8 @@ def section_of(records: Sequence[Record], shown: dict[str, tuple[float, float]])
         if inside.shape != values.shape:
             left_out.append(f"{record.place}: its mask has another size")
             continue
+        if not inside.any():
+            continue
         read += 1
         counts += np.histogram(np.clip(values[inside], -1024, 3071), _EDGES)[0]
         size = int(inside.sum()) if masked else -abs(read - len(records) // 2)
