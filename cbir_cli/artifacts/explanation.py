@@ -42,6 +42,7 @@ Attributes
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +50,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cbir_cli import windows
 from cbir_cli.artifacts import _measures, files, items
 from cbir_cli.artifacts._measures import Classes, Curves, Measures, Randomisation
 from cbir_cli.artifacts.history import Entry
@@ -216,7 +216,6 @@ def read(artifact: files.Artifact) -> Explanation:
             _hounsfield(artifact, path, arrays[name].shape)
             for path, name in ((QUERY_HOUNSFIELD, "query_images"), (RESULT_HOUNSFIELD, "result_images"))
         ]
-        window = json.loads(file.attrs["window"]) if "window" in file.attrs else None
         what = _what(file, maps)
         importance = int((what == IMPORTANCE).sum())
         return Explanation(
@@ -235,7 +234,7 @@ def read(artifact: files.Artifact) -> Explanation:
             classes=_measures.read_classes(file, arrays["query_images"].shape[1:]),
             query_hounsfield=units[0],
             result_hounsfield=units[1],
-            window=None if window is None else windows.check((float(window[0]), float(window[1]))),
+            window=_window(file),
         )
 
 
@@ -255,6 +254,15 @@ def _hounsfield(artifact: files.Artifact, path: str, shape: tuple[int, ...]) -> 
     if found.dtype != np.int16 or found.shape != shape[:3]:
         raise ValueError(f"{path} of shape {found.shape}, {found.dtype}")
     return found
+
+
+def _window(file: h5py.Group) -> tuple[float, float] | None:
+    if "window" not in file.attrs:
+        return None
+    low, high = (float(bound) for bound in json.loads(file.attrs["window"]))
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"window {low:g} to {high:g}")
+    return low, high
 
 
 def _within(rows: np.ndarray, count: int) -> bool:

@@ -16,10 +16,11 @@ def run(
         ),
     ] = None,
     raters: Annotated[
-        str | None, typer.Option("--raters", metavar="RANKS", help="Expert ranks: shown above images and as a row.")
+        str | None,
+        typer.Option("--raters", metavar="RANKS", help="Expert ranks: shown above images, and each rater as a row."),
     ] = None,
     rater: Annotated[
-        str | None, typer.Option("--rater", help="Reference rater; R1, else the first, by default.")
+        str | None, typer.Option("--rater", help="Reference rater, or panel; R1, else the first, by default.")
     ] = None,
     label: Annotated[
         str | None, typer.Option("--label", help="Label that frames agree on; the task's by default.")
@@ -65,7 +66,9 @@ def run(
     """Turn artifacts into one self-contained HTML page.
 
     The page shows each query with and without its map, and a row of results with rank, distance, expert rank and
-    agreement of labels for each way they were found. Maps of several explainers on the same results are switched, with
+    agreement of labels for each way they were found. Raters are rows beside the methods, and a frame is orange where
+    the reference labels an image otherwise than the data set does. Maps of several explainers on the same results are
+    switched, with
     uncertainty and with insertion and deletion curves where they were measured; the measures are summed up below,
     with randomised networks and averages of classes. Then come the maps of saliency files side by side, score tables
     (of explanations, too), box plots and training curves. It opens from disk without a server or a network.

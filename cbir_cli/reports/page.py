@@ -3,7 +3,7 @@
 The page is a single file that opens from disk: style, script, pictures and figures are inside, its content security
 policy allows nothing from elsewhere and no script but its own, and every string given is escaped. A picture that occurs
 several times is stored once: each distinct image is one SVG ``image`` element, and every place that shows it is a
-``use`` of that element, which also works on paper and without JavaScript.
+``use`` of that element, which also works on paper and, up to a thousand pictures, without JavaScript.
 
 Reference
 ---------
@@ -32,6 +32,7 @@ from cbir_cli.windows import PRESETS
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLES = ("page.css", "looks.css", "paper.css")
+_WAITING = 1000  # pictures; of more, each gets its data when it is shown, or a browser decodes for seconds
 _LINE = 6  # images in a line of a row, at most
 _SCRIPTS = ("page.js", "greys.js", "looks.js", "view.js")
 
@@ -125,6 +126,7 @@ def page(
     side_by_side = _board(board, pictures) if board else None
     sections = [*sections, Section("scores", "Scores", tables=tables), Section("figures", "Figures", figures=figures)]
     units = pictures.units() if window else {}
+    encoded = pictures.encoded()
     html = environment.get_template("page.html.j2").render(
         title=title,
         style=Markup(style + _switch(len(layers.names))),
@@ -136,7 +138,8 @@ def page(
         cases=views,
         failures_first=failures_first,
         board=side_by_side,
-        pictures=pictures.encoded(),
+        pictures=encoded,
+        waiting=len(encoded) > _WAITING,
         lossless=pictures.lossless,
         part=pictures.part,
         window=window if units else None,

@@ -1,7 +1,6 @@
 """The distinct pictures of a page: each is stored once, however often it is shown."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,7 +83,7 @@ class Pictures:
             return None
         return Bar(self._map(*ramp(scale), 120, 12), *scale.ends, scale.signed)
 
-    def encoded(self) -> Iterable[tuple[Place, str]]:
+    def encoded(self) -> list[tuple[Place, str]]:
         """Every picture with its data; where images are not exact, maps have fewer pixels (see ``part``)."""
         write, part = lossless if self.lossless else compact, self.part
         files = [(place, write(pixels)) for place, pixels in self._images.values()]

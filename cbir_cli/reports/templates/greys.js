@@ -101,8 +101,8 @@ const greys = (() => {
     document.addEventListener("shown", repaint);
     document.addEventListener("keydown", (event) => {
       if (event.key.toLowerCase() !== "w" || event.ctrlKey || event.altKey || event.metaKey || event.target.matches("select")) return;
-      const place = (choice.selectedIndex + 1) % (choice.options.length - 1);  // "own" is not chosen by key
-      choice.selectedIndex = place;
+      const last = choice.options.length - 2;  // the one after it is set by hand
+      choice.selectedIndex = choice.selectedIndex < last ? choice.selectedIndex + 1 : 0;
       choice.dispatchEvent(new Event("change"));
     });
   }

@@ -164,14 +164,16 @@
     if (kind && mapped) bar.push(press("Next kind of map", `Showing ${kind.parentElement.textContent.trim()}`, () => next(kinds)));
     bar.push(press("Previous picture", "\u2190", () => step(-1)), press("Next picture", "\u2192", () => step(1)),
       press("Close", "Close", () => large.close()));
+    drawings.forEach(loadPictures);
     const words = saidOf(button), plots = curvesOf(button), head = large.querySelector("header");
     const focused = [...head.querySelectorAll("button")].indexOf(document.activeElement);
     head.replaceChildren(...bar);
     large.querySelector(".pictures").replaceChildren(...drawings);
     large.querySelector(".beside").replaceChildren(...(words.length ? [node("div", {}, ...words)] : []), ...(plots ? [plots] : []));
     if (focused >= 0) (head.querySelectorAll("button")[focused] || large).focus();
-    if (!large.open) { away(); large.showModal(); }
-    large.dispatchEvent(new Event("drawn"));
+    const first = !large.open;
+    if (first) { away(); large.showModal(); }
+    large.dispatchEvent(new CustomEvent("drawn", { detail: first }));
   }
   function step(by) {
     const all = [...opened.closest(".case").querySelectorAll(".zoom")].filter((button) => button.checkVisibility());

@@ -1,5 +1,14 @@
 
 "use strict";
+// On a page of very many pictures each gets its data when something that shows it is shown.
+function loadPictures(part) {
+  for (const use of part.querySelectorAll("use")) {
+    const image = document.getElementById(use.getAttribute("href").slice(1));
+    if (!image || !image.dataset.href) continue;
+    image.setAttribute("href", image.dataset.href);
+    delete image.dataset.href;
+  }
+}
 (() => {
   const controls = document.getElementById("controls");
   if (!controls) return;
@@ -9,12 +18,14 @@
   const given = [...document.querySelectorAll(".case")].sort(place("given"));
   const boxesOf = (id) => [...document.querySelectorAll(`#${id} input`)];
   const boxes = boxesOf("methods").length ? boxesOf("methods") : boxesOf("columns");  // what the digits choose from
+  const waiting = document.querySelector(".store [data-href]");
   let order = given, current = 0;
 
   // One query at a time, or all of them below each other.
   function show() {
     const all = get("all") && get("all").checked;
     const seen = new Set(all ? order : [order[current]]);
+    if (waiting) seen.forEach(loadPictures);
     given.forEach((section) => { section.hidden = !seen.has(section); });
     document.dispatchEvent(new Event("shown"));
     if (given.length < 2) return;
@@ -144,9 +155,12 @@
   };
   addEventListener("resize", sticky);
   sticky();
+  if (waiting && document.getElementById("maps")) loadPictures(document.getElementById("maps"));
   if (given.length > 1) {
     arrange();
     const linked = order.findIndex((section) => `#${section.id}` === location.hash);
     if (linked > 0) { current = linked; show(); }
+  } else if (waiting && given.length) {
+    loadPictures(given[0]);
   }
 })();

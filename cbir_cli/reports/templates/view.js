@@ -79,6 +79,12 @@
       ? () => move(...moves[event.key]) : keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (action) { event.preventDefault(); action(); }
   });
-  large.addEventListener("drawn", () => { place(); greys.repaint(); });
-  large.addEventListener("close", () => { Object.assign(view, { zoom: 1, x: 0.5, y: 0.5 }); if (!greys.isCt) greys.reset(); });
+  large.addEventListener("drawn", (event) => {
+    if (event.detail) {  // just opened; another picture is seen where the one before was
+      Object.assign(view, { zoom: 1, x: 0.5, y: 0.5 });
+      if (!greys.isCt) greys.reset();
+    }
+    place();
+    greys.repaint();
+  });
 })();
