@@ -1,7 +1,7 @@
 """The images of queries and results, from the files that they were made from."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,14 @@ class Pictures:
         ImageError
             If it cannot be decoded.
         """
+        colours = (3,) if self.input.colour == "rgb" else ()
+        pixels = Rows((self.input.size, self.input.size, *colours), np.float32)
+        for found in self.batches(paths, items):
+            pixels.add(np.stack(found))
+        return pixels.array()
+
+    def batches(self, paths: Mapping[str, Path], items: Items) -> Iterator[list[np.ndarray]]:
+        """Yield the pixels of the images of a table as ``input`` loads them, some at a time; raises as ``load``."""
         columns = (items.ids, items["path"], items.parts)
         records = [
             Record(id=key, path=paths[key], relative=relative, part=None if part < 0 else part)
@@ -68,11 +76,8 @@ class Pictures:
                 )
             return self.input.load(record)
 
-        colours = (3,) if self.input.colour == "rgb" else ()
-        pixels = Rows((self.input.size, self.input.size, *colours), np.float32)
         for _, found in each(records, load, workers=self.workers, batch=_BATCH, unreadable={}, fail=True):
-            pixels.add(np.stack(found))
-        return pixels.array()
+            yield found
 
 
 def of_retrieval(
