@@ -8,6 +8,7 @@ saved as a small table (see ``artifacts.ratings``).
 import base64
 import hashlib
 import io
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,16 @@ class Case:
     images: Sequence[str]
 
 
-def encoded(pixels: np.ndarray) -> str:
-    """Return an image (H, W) or (H, W, 3) uint8 as an address that holds it: a JPEG with nothing but pixels."""
+@dataclass(frozen=True)
+class Picture:
+    """An image of the page: an address that holds it, and its height divided by its width."""
+
+    address: str
+    aspect: float
+
+
+def encoded(pixels: np.ndarray) -> Picture:
+    """Return an image (H, W) or (H, W, 3) uint8 for the page: a JPEG that holds nothing but pixels."""
     from PIL import Image
 
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
@@ -40,11 +49,11 @@ def encoded(pixels: np.ndarray) -> str:
         Image.fromarray(np.ascontiguousarray(pixels)).save(
             buffer, "JPEG", quality=QUALITY, optimize=True, subsampling=0
         )
-        return data_uri(buffer.getvalue())
+        return Picture(data_uri(buffer.getvalue()), pixels.shape[0] / pixels.shape[1])
 
 
 def page(
-    *, study: str, rater: str, label: str, cases: Sequence[Case], pictures: Mapping[str, str], times: bool = False
+    *, study: str, rater: str, label: str, cases: Sequence[Case], pictures: Mapping[str, Picture], times: bool = False
 ) -> str:
     """Write a rater's page.
 
@@ -58,8 +67,8 @@ def page(
         Label that is asked for; empty for none.
     cases : sequence of Case
         In the order in which the rater sees them.
-    pictures : mapping of str to str
-        The picture of each code, as ``encoded`` gives it.
+    pictures : mapping of str to Picture
+        Of each code.
     times : bool
         Record the seconds that each case took.
 
@@ -80,13 +89,16 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    used = {code: pictures[code] for code in sorted({code for case in cases for code in (case.query, *case.images)})}
+    aspect = statistics.median(picture.aspect for picture in used.values())
     told = {
         "study": study,
         "rater": rater,
         "label": label,
         "times": times,
         "cases": [{"code": case.code, "query": case.query, "images": list(case.images)} for case in cases],
-        "pictures": {code: pictures[code] for code in sorted({c for x in cases for c in (x.query, *x.images)})},
+        "aspect": round(min(1.4, max(0.6, aspect)), 3),
+        "pictures": {code: picture.address for code, picture in used.items()},
     }
     html = environment.get_template("rate.html.j2").render(
         told=told,

@@ -135,24 +135,26 @@ def draw(
     table, filters = index.embedding.items, Filters(where)
     guard = Guard(table, asked.items, filters, same_source=same)
     keys = table.ids.tolist()
+    places = {name: row for row, name in enumerate(keys)}
     numbers = {name: place for place, name in enumerate(asked.items.ids.tolist())}
 
-    def allowed(query: str) -> set[str]:
-        return {keys[row] for row in guard.allowed(numbers[query]).rows(table.count)}
+    def allowed(query: str, within: np.ndarray | None = None) -> set[str]:
+        return {keys[row] for row in guard.allowed(numbers[query], within).rows(table.count)}
 
     if split is None:
         rows = _drawn(table, filters, list(numbers), allowed, label, catalogue, seed)
     else:
         rows = _given(split, set(keys), set(numbers))
     sets = []
-    for place in dict.fromkeys((row.seed, row.set) for row in rows):
-        members = [row for row in rows if (row.seed, row.set) == place]
+    for one in dict.fromkeys((row.seed, row.set) for row in rows):
+        members = [row for row in rows if (row.seed, row.set) == one]
+        within = np.array(sorted(places[row.id] for row in members if row.role == "catalogue"), dtype=np.int64)
         for query in (row.id for row in members if row.role == "query"):
-            own = allowed(query)
-            found = [row.id for row in members if row.role == "catalogue" and row.id in own]
+            free = allowed(query, within)
+            found = [row.id for row in members if row.role == "catalogue" and row.id in free]
             if not 2 <= len(found) <= MOST:
                 raise UsageError(f"{query}: expected a catalogue of 2 to {MOST} images to rank, found {len(found)}")
-            sets.append((*place, query, found))
+            sets.append((*one, query, found))
     if split is not None:
         guard.say()
     return Drawn(rows, sets)

@@ -44,8 +44,8 @@ def pictures_of(
     size: int,
     window: tuple[float, float] | None,
     workers: int,
-) -> dict[str, str]:
-    """Return the picture of each code, as an address that holds it.
+) -> dict[str, rating_page.Picture]:
+    """Return the picture of each code.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def pictures_of(
     """
     stored = index.embedding.space.input.get("window")
     spec = Whole(size=size, window=window or (tuple(stored) if stored else None))
-    found: dict[str, str] = {}
+    found: dict[str, rating_page.Picture] = {}
     asked = {case.query[1]: case.query[0] for case in key.cases.values()}
     ranked = {name: code for case in key.cases.values() for code, name in case.images.items()}
     loader = pictures.Pictures(spec, pictures.paths_of_index(index, root), paths, workers)

@@ -170,7 +170,7 @@ const reading = (() => {
   }
 
   recall();
-  if (!known) keep();
+  keep();  // a browser that cannot says so before anything is done
   return {
     study, change, move, answer, go, finished, unfinished, table, take, keep, begun,
     undo: () => again(done, undone, "before", ["Undone", "Nothing to undo"]),

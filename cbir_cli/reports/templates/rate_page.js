@@ -31,21 +31,22 @@ const shown = (() => {
   function severity(code, level) { reading.answer("severity", code, level, `${name(code)}: severity ${SEVERITIES[level]}`); }
   function label(code, answer) { if (study.label) reading.answer("label", code, answer[1], `${name(code)}: ${study.label} ${answer[0]}`); }
   function answers(code, box, wide) {
-    const levels = make("span", { role: "group", "aria-label": "Severity" });
-    SEVERITIES.forEach((words, level) => {
-      const button = make("button", { type: "button", tabindex: -1, title: `Severity ${level}: ${words}`, "data-kind": "severity", "data-value": level }, wide ? `${level} ${words}` : `${level}`);
-      button.addEventListener("click", () => { select(code); severity(code, level); });
-      levels.append(button);
-    });
-    box.append(levels);
+    const group = (words, buttons) => {
+      const made = make("span", { role: "group", "aria-label": words });
+      if (wide) made.append(make("bdi", { class: "muted", title: words }, words));
+      buttons.forEach(([text, title, kind, value, action]) => {
+        const button = make("button", { type: "button", tabindex: -1, title, "data-kind": kind, "data-value": value }, text);
+        button.addEventListener("click", () => { select(code); action(); });
+        made.append(button);
+      });
+      box.append(made);
+    };
+    box.replaceChildren();
+    group("Severity", SEVERITIES.map((words, level) =>
+      [wide ? `${level} ${words}` : `${level}`, `Severity ${level}: ${words}`, "severity", level, () => severity(code, level)]));
     if (!study.label) return;
-    const labels = make("span", { role: "group", "aria-label": study.label });
-    ANSWERS.forEach((answer) => {
-      const button = make("button", { type: "button", tabindex: -1, title: `${study.label}: ${answer[0]} (${answer[2].toUpperCase()})`, "data-kind": "label", "data-value": answer[1] }, wide ? answer[0] : answer[3]);
-      button.addEventListener("click", () => { select(code); label(code, answer); });
-      labels.append(button);
-    });
-    box.append(labels);
+    group(study.label, ANSWERS.map((one) =>
+      [wide ? `${one[3]} ${one[0]}` : one[3], `${study.label}: ${one[0]} (${one[2].toUpperCase()})`, "label", one[1], () => label(code, one)]));
   }
   function pressed(box, code) {
     box.querySelectorAll("[data-kind]").forEach((button) => {
@@ -70,7 +71,6 @@ const shown = (() => {
     study.cases[drawn].images.forEach((code) => tiles.set(code, tile(code)));
     get("tiles").replaceChildren(...reading.now.order.map((code) => tiles.get(code)));
     get("query").firstElementChild.src = study.pictures[reading.query];
-    get("query-answers").replaceChildren();
     answers(reading.query, get("query-answers"), true);
     selected = reading.now.order[0];
     fit();
@@ -134,22 +134,25 @@ const shown = (() => {
   // As many columns as make the images largest; the rest scrolls once they would be too small to judge.
   function fit() {
     const area = get("tiles"), count = study.cases[reading.current].images.length, gap = 8;
-    let best = { side: 0, columns: 1 };
+    let best = { worth: 0, side: 0, columns: 1 };
     for (let columns = 1; columns <= count; columns++) {
       const rows = Math.ceil(count / columns), across = (area.clientWidth - gap * (columns - 1)) / columns;
-      const lines = study.label && across < 185 ? 2 : 1;  // the answers below an image
+      const lines = study.label && across < 178 ? 2 : 1;  // the answers below an image
       const down = (area.clientHeight - gap * (rows - 1)) / rows - 24 - 26 * lines;
-      const side = Math.floor(Math.min(across, down));
-      if (side > best.side) best = { side, columns };
+      const side = Math.floor(Math.min(across, down / study.aspect));
+      const worth = side * (1 - 0.5 * (rows * columns - count) / count);  // full rows are easier to read
+      if (worth > best.worth) best = { worth, side, columns };
     }
     if (best.side < 110) best = { side: 140, columns: Math.max(1, Math.floor((area.clientWidth - 12 + gap) / (140 + gap))) };
     area.style.setProperty("--columns", best.columns);
     area.style.setProperty("--side", `${best.side}px`);
+    area.style.setProperty("--tall", `${Math.round(best.side * study.aspect)}px`);
   }
   // The query takes what the catalogue can spare.
   function split() {
-    const high = innerHeight - 190, wide = innerWidth;
-    document.documentElement.style.setProperty("--asked", `${Math.round(Math.min(0.36 * wide, Math.max(0.27 * wide, high * 0.72)))}px`);
+    const width = Math.round(Math.min(0.36 * innerWidth, Math.max(0.275 * innerWidth, (innerHeight - 190) * 0.7)));
+    document.documentElement.style.setProperty("--asked", `${width}px`);
+    document.documentElement.style.setProperty("--high", `${Math.round(width * study.aspect)}px`);
     fit();
   }
   addEventListener("resize", split);
@@ -385,5 +388,5 @@ const shown = (() => {
   draw();
   fit();
   if (!reading.known) open("help");
-  return { select, given, name, get selected() { return selected; } };
+  return { select, name, answers, pressed, get selected() { return selected; } };
 })();

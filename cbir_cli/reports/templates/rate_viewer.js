@@ -3,7 +3,7 @@
   const get = (id) => document.getElementById(id);
   const viewer = get("viewer"), panes = [...viewer.querySelectorAll(".pane")];
   const START = { level: 128, width: 255, inverted: false }, WHOLE = { scale: 1, x: 0, y: 0 };
-  let look = { ...START }, view = { ...WHOLE }, held = null;
+  let look = { ...START }, view = { ...WHOLE }, held = null, seen = null;
 
   // --- window and level of all images of the page: grey v becomes (v - level) / width + 1/2 ---
   function adjust() {
@@ -84,12 +84,17 @@
   function fill() {
     if (!viewer.open) return;
     const code = shown.selected, alone = code === reading.query;
+    seen = code;
     get("large-query").src = reading.study.pictures[reading.query];
     get("large-result").hidden = alone;
     if (!alone) get("large-image").src = reading.study.pictures[code];
     get("large-image").alt = shown.name(code);
     get("large-name").textContent = shown.name(code);
-    get("large-said").textContent = shown.given(code);
+    for (const [box, one] of [["large-query-answers", reading.query], ["large-answers", code]]) {
+      if (get(box).dataset.code !== one) shown.answers(one, get(box), true);
+      get(box).dataset.code = one;
+      shown.pressed(get(box), one);
+    }
   }
   function step(by) {
     const order = [reading.query, ...reading.now.order];
@@ -105,7 +110,7 @@
     fill();
   });
   document.addEventListener("drawn", fill);
-  viewer.addEventListener("close", () => shown.select(shown.selected));
+  viewer.addEventListener("close", () => shown.select(seen));  // the browser goes back to the image that was enlarged
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return;
     const key = event.key.toLowerCase();
