@@ -172,21 +172,19 @@ def read_export(path: Path | str, key: Key) -> list[Rating]:
     try:
         name, lines = _text.lines(path, "ratings that a page has saved")
         table = csv.reader(lines, delimiter=max(",;\t", key=lines[0].count), strict=True)
-        line = 1
         cases: dict[str, list[tuple[int, dict[str, str]]]] = {}
         rater = ""
         try:
             columns = _text.header(name, [cell.strip() for cell in next(table)], EXPORT)
             for found in table:
-                line = table.line_num
                 if not any(cell.strip() for cell in found):
                     continue
                 row = _text.cells([cell.strip() for cell in found], columns)
                 rater = rater or check_rater(row["rater"])
                 _check_row(row, key, rater)
-                cases.setdefault(row["case"], []).append((line, row))
+                cases.setdefault(row["case"], []).append((table.line_num, row))
         except (ValueError, csv.Error) as error:
-            raise SourceError(f"{name}, line {line}: {error}") from None
+            raise SourceError(f"{name}, line {table.line_num}: {error}") from None
     except ArtifactError as error:  # made by people, not by a stage
         raise SourceError(str(error)) from None
     if not cases:

@@ -36,6 +36,7 @@ spelling            commands
 ``--raters``        evaluate report phantom rate
 ``--rater``         evaluate report
 ``--catalogue``     split rate
+``--size``          phantom rate
 ``--label``         evaluate report split rate
 ``--allow-leaks``   train index evaluate split
 ``--uri``           index query

@@ -172,6 +172,8 @@ def _drawn(
     records = table.records()
     if (some := filters.rows(table)) is not None:
         records = [records[row] for row in some]
+    if not records:
+        raise SourceError("no image of the index is left to draw catalogues from")
     if label:
         pool = splitting.pool_of(records, Flow(read=len(records)), task=None, label=label)
     else:
