@@ -446,7 +446,7 @@ def _methods() -> str:
 SCHEMAS = {
     "Artifacts": ("files", "_payload", "model", "saliency", "embeddings", "virtual", "index", "explanation"),
     "What several artifacts share": ("items", "pseudonyms", "history"),
-    "Text tables": ("run", "split", "ranks"),
+    "Text tables": ("run", "split", "ranks", "ratings"),
     "Unfinished work": ("partial",),
 }
 

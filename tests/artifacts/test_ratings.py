@@ -105,7 +105,7 @@ def test_as_a_spreadsheet_writes_it(read):
         (2, "cc,1,", "cc,yes,", "line 2: finished: expected 0, 1, found 'yes'"),
         (2, ",70", ",x", "line 2: seconds: expected an integer"),
         (2, ",70", ",70,80", "line 2: expected 11 columns, found 12"),
-        (2, "kqbz", X),
+        (2, "kqbz", '"kqbz', "line 7: unexpected end of data"),
     ],
 )
 def test_what_cannot_have_come_back(read, line, old, new, said):

@@ -253,6 +253,44 @@ def test_images_that_are_not_there_or_not_the_same(chain, queries, cbir, linked,
     assert ran.status == 1 and "a.png" in ran.error and not (tmp_path / "y").exists()
 
 
+HOSTILE = ['a"b, c.png', "<script>pwned=1<", "'};alert(1);.png", "=SUM(A1).png", "q\u0301\u00fc \u202egnp.png"]
+
+
+def test_hostile_names_come_back_and_are_on_no_page(chain, good, tmp_path):
+    asked = tmp_path / "asked"
+    asked.mkdir()
+    images = sorted((chain / "set" / "images").iterdir())
+    names = [name if name.endswith(".png") else f"{name}.png" for name in HOSTILE]
+    for name, path in zip(names, images[::8], strict=True):
+        shutil.copy(path, asked / name)
+    good("rate", "cnn.idx.h5", asked, "--catalogue", "3", "-o", tmp_path / "study", cwd=chain)
+    page = (tmp_path / "study" / "R1.html").read_text()
+    assert not [name for name in HOSTILE if name in page or name.removesuffix(".png") in page]
+    (tmp_path / "R1.csv").write_text(answered(tmp_path / "study"))
+    ran = good("rate", "--decode", tmp_path / "study", tmp_path / "R1.csv")
+    found = {row["query"] for row in csv.DictReader(ran.out.splitlines())}
+    assert found == {name.removesuffix(".png") for name in names}
+
+
+def test_dicom_files_are_shown_in_their_window_and_their_names_are_hidden(good, tmp_path):
+    good("phantom", "set", "-n", "16", "--size", "64", "--format", "dicom", "-q", cwd=tmp_path)
+    good("embed", "-m", "ssim", "--image-size", "32", "set/dicom", "-o", "emb.h5", "-q", cwd=tmp_path)
+    good("index", "emb.h5", "-o", "idx.h5", "-q", cwd=tmp_path)
+    good("rate", "idx.h5", "set/dicom", "--label", "", "--catalogue", "3", "-o", "study", cwd=tmp_path)
+    good("rate", "idx.h5", "emb.h5", "--label", "", "--catalogue", "3", "-o", "again", cwd=tmp_path)
+    for name in ("key.tsv", "split.tsv", "R1.html"):
+        text = (tmp_path / "study" / name).read_text()
+        assert text == (tmp_path / "again" / name).read_text()
+        assert not [path.stem for path in (tmp_path / "set").rglob("*.dcm") if path.stem in text]
+        assert not re.search(r"P000\d\d", text)
+    key, page = ratings.read_key(tmp_path / "study" / "key.tsv"), told((tmp_path / "study" / "R1.html").read_text())
+    shown = []
+    for case in key.cases.values():
+        with Image.open(io.BytesIO(base64.b64decode(page["pictures"][case.query[0]].partition(",")[2]))) as image:
+            shown.append(np.asarray(image, float))
+    assert len(shown) == 16 and all(np.ptp(pixels) > 150 for pixels in shown)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -215,7 +215,8 @@ const shown = (() => {
     if (document.querySelector("dialog[open]") && !viewer) return;
     const key = event.key, lower = key.toLowerCase(), control = event.ctrlKey || event.metaKey;
     const take = (action) => { event.preventDefault(); action(); };
-    if (event.altKey || event.target.matches("input[type=range]")) return;
+    const slides = event.target.matches("input[type=range]") && /^(Arrow|Home|End|Page)/.test(key);
+    if (event.altKey || slides) return;
     if (control && lower === "z") return take(event.shiftKey ? reading.redo : reading.undo);
     if (control && lower === "y") return take(reading.redo);
     if (control && lower === "s") return viewer ? take(() => {}) : take(() => open("files"));

@@ -112,7 +112,7 @@
   document.addEventListener("drawn", fill);
   viewer.addEventListener("close", () => shown.select(seen));  // the browser goes back to the image that was enlarged
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || get("files").open || get("help").open) return;
     const key = event.key.toLowerCase();
     if (key === "r") reset();
     else if (key === "i") set({ inverted: !look.inverted });
