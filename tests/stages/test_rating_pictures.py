@@ -36,7 +36,9 @@ def volumes(tmp_path):
     records = []
     for name, units in (("query", 0), ("one", 50), ("two", 100)):
         path = tmp_path / f"{name}.nii.gz"
-        nibabel.save(nibabel.Nifti1Image(np.full((20, 20, 2), units, np.int16), np.eye(4)), path)
+        values = np.full((32, 32, 2), -1000, np.int16)  # air around a block
+        values[8:24, 8:24] = units
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
         records.append(Record(id=name, path=path, relative=path.name, part=1))
     contents = [content_hash(record.path, record.part) for record in records]
     table = items.from_records(records, contents, Pseudonyms(None))
@@ -48,7 +50,7 @@ def volumes(tmp_path):
         paths = {"query": records[0].path}
         found = pictures_of(index, table.take([0]), paths, key, root, size=64, window=window, workers=1)
         data = {code: base64.b64decode(picture.address.partition(",")[2]) for code, picture in found.items()}
-        return {code: np.asarray(Image.open(io.BytesIO(one))).mean() for code, one in data.items()}
+        return {code: np.asarray(Image.open(io.BytesIO(one)))[12:20, 12:20].mean() for code, one in data.items()}
 
     return run
 

@@ -102,7 +102,16 @@
   }
   get("before").addEventListener("click", () => step(-1));
   get("after").addEventListener("click", () => step(1));
-  get("close").addEventListener("click", () => viewer.close());
+  function shut() {
+    const code = seen;  // the browser goes back to the image that was enlarged first
+    viewer.close();
+    shown.select(code);
+  }
+  get("close").addEventListener("click", shut);
+  viewer.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    shut();
+  });
   document.addEventListener("enlarge", () => {
     if (!viewer.open) viewer.showModal();
     view = { ...WHOLE };
@@ -110,7 +119,6 @@
     fill();
   });
   document.addEventListener("drawn", fill);
-  viewer.addEventListener("close", () => shown.select(seen));  // the browser goes back to the image that was enlarged
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || get("files").open || get("help").open) return;
     const key = event.key.toLowerCase();
