@@ -19,6 +19,7 @@ METHODS = (
     "metrics",
     "reports",
     "phantom",
+    "exchange",
 )
 SHARED = (
     "allowed",

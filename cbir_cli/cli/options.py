@@ -3,7 +3,7 @@
 ==================  ====================================================================
 spelling            commands
 ==================  ====================================================================
-``-o --output``     train saliency finetune-ig embed index merge explain report rate
+``-o --output``     train saliency finetune-ig embed index merge convert explain report rate
 ``-m --model``      saliency finetune-ig embed query explain split
 ``-k``              query explain report
 ``--task``          train embed split
@@ -30,15 +30,16 @@ spelling            commands
 ``--resume``        train saliency finetune-ig embed
 ``--patient``       train saliency embed query explain split rate
 ``--frame``         train saliency embed query explain split rate
-``--keep-ids``      train saliency embed query explain split rate
+``--keep-ids``      train saliency embed query explain split convert rate
 ``-0 --null``       train saliency embed query explain split rate
-``--root``          explain report rate
+``--root``          explain report convert rate
 ``--raters``        evaluate report phantom rate
 ``--rater``         evaluate report
 ``--catalogue``     split rate
 ``--size``          phantom rate
 ``--label``         evaluate report split rate
 ``--allow-leaks``   train index evaluate split
+``--items``         evaluate convert
 ``--uri``           index query
 ``--collection``    index query
 ``-q -v --debug``   all (see ``common``)
