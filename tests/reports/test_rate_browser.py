@@ -168,6 +168,9 @@ def test_fifty_queries_of_twenty_images_fit_too(study):
     page = study(cases=50, count=20, label="Enlarged Cardiomediastinum", side=24).open().start()
     wide = page.run("const d = document.scrollingElement; return [d.scrollWidth, d.scrollHeight]")
     assert wide == [1366, 768] and len(page.order) == 20
+    page.keys("2", "u")
+    cut = "return [...document.querySelectorAll('.head *')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    assert page.run(cut) == 0
     outside = "return [...document.querySelectorAll('.tile, footer > *')].filter(e => { const b ="
     outside += " e.getBoundingClientRect(); return b.right > innerWidth || b.bottom > innerHeight }).length"
     assert page.run(outside) == 0
@@ -195,6 +198,9 @@ def test_an_image_is_dragged_before_another(page):
     assert ranks == [str(rank) for rank in range(1, 11)]
     assert not page.run("return document.querySelectorAll('.ghost, .held, .before, .after').length")
     assert not page.run("return document.getElementById('viewer').open"), "a drag is no click"
+    order = page.order
+    page.drag(order[6], order[6], share=0.7)  # back to where it was
+    assert page.order == order and not page.run("return document.getElementById('viewer').open")
 
 
 def test_where_an_image_would_land_is_seen_and_escape_leaves_it(page):
@@ -240,6 +246,18 @@ def test_undo_redo_and_reload(page):
     assert page.order == moved
     assert page.run("return reading.now.severity[arguments[0]]", before[9]) == 2
     assert page.run("return reading.now.label[arguments[0]] ?? null", before[9]) is None
+
+
+def test_every_change_is_kept_at_once_and_ends_what_could_be_done_again(page):
+    kept = "return JSON.parse(localStorage.getItem(arguments[0])).cases[0]"
+    page.chord(Keys.SHIFT, RIGHT)
+    moved = page.order
+    assert page.run(kept, f"cbir-rate:{STUDY}:R1")["order"] == moved
+    page.chord(Keys.CONTROL, "z")
+    page.keys("2")
+    assert page.run(kept, f"cbir-rate:{STUDY}:R1")["severity"] == {moved[1]: 2}
+    page.chord(Keys.CONTROL, "y")
+    assert page.said == "Nothing to do again" and page.order != moved
 
 
 def test_undo_goes_to_the_query_that_it_changes(page):

@@ -144,6 +144,7 @@ const shown = (() => {
       if (worth > best.worth) best = { worth, side, columns };
     }
     if (best.side < 110) best = { side: 140, columns: Math.max(1, Math.floor((area.clientWidth - 12 + gap) / (140 + gap))) };
+    area.classList.toggle("narrow", best.side < 160);  // no room for words beside the rank
     area.style.setProperty("--columns", best.columns);
     area.style.setProperty("--side", `${best.side}px`);
     area.style.setProperty("--tall", `${Math.round(best.side * study.aspect)}px`);
