@@ -22,7 +22,10 @@ def run(
         typer.Option("--catalogue", min=2, max=50, help="Images to rank for each query; 10 by default."),
     ] = None,
     split: options.SplitFile = None,
-    raters: Annotated[str, typer.Option("--raters", metavar="NAME,...", help="One page for each of these.")] = "R1",
+    raters: Annotated[
+        str | None,
+        typer.Option("--raters", metavar="NAME,...", help="One page for each; R1 by default.", show_default=False),
+    ] = None,
     label: Annotated[
         str | None,
         typer.Option(
@@ -96,7 +99,7 @@ def run(
 
     if decode is not None:
         making = {"--catalogue": catalogue, "--split": split, "--label": label, "--where": where, "--root": root}
-        making |= {"--window": window, "--times": times or None}
+        making |= {"--raters": raters, "--window": window, "--times": times or None}
         asking.check_conflicts(*((name, value is not None, "--decode", True) for name, value in making.items()))
         target = output or files.STDIO
         files.check_output(target, *inputs, text=True)
@@ -113,7 +116,7 @@ def run(
     folder = "study" if output is None else output
     if folder in ("", files.STDIO):
         raise UsageError("-o: expected the name of a folder")
-    names = rating.raters_of(raters)
+    names = rating.raters_of("R1" if raters is None else raters)
     units = windows.parse(window) if window else None
     table = split_tables.read_split(split) if split else None
     with ExitStack() as stack:

@@ -172,7 +172,7 @@ def write(folder: str, drawn: Drawn, key: Key, pages: Iterable[tuple[str, str]])
         files.write_text(page, html)
         most = max(len(case.images) for case in key.cases.values())
         log.info("%s: %d queries of up to %s, %.1f MB", page, len(key.cases), images(most), len(html) / 1e6)
-    log.info("send each rater his page alone; %s tells what its codes stand for", path)
+    log.info("send each rater one page and nothing else; %s tells what its codes stand for", path)
 
 
 def joined(key: Key, exports: Iterable[Sequence[Rating]]) -> list[Rating]:

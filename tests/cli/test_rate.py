@@ -56,7 +56,9 @@ def test_what_is_written(study, queries):
     folder, ran = study
     assert sorted(path.name for path in folder.iterdir()) == ["R1.html", "R2.html", "key.tsv", "split.tsv"]
     assert (
-        ran.data == b"" and "send each rater his page alone" in ran.err and "R1.html: 3 queries of up to 6" in ran.err
+        ran.data == b""
+        and "send each rater one page and nothing else" in ran.err
+        and "R1.html: 3 queries of up to 6" in ran.err
     )
     rows = read_split(folder / "split.tsv")
     assert [row.id for row in rows if row.role == "query"] == sorted(path.stem for path in queries.iterdir())

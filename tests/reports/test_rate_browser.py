@@ -213,14 +213,15 @@ def test_where_an_image_would_land_is_seen_and_escape_leaves_it(page):
     assert page.order == before and page.run("return document.querySelectorAll('.ghost').length") == 0
 
 
-def test_a_finger_drags(page):
+@pytest.mark.parametrize("kind", ["touch", "pen"])
+def test_a_finger_or_a_pen_drags(page, kind):
     before = page.order
     boxes = [page.image(code).rect for code in (before[0], before[3])]
     start, end = (
         [int(b["x"] + share * b["width"]), int(b["y"] + b["height"] / 2)]
         for b, share in zip(boxes, (0.5, 0.8), strict=True)
     )
-    finger = ActionBuilder(page.driver, mouse=PointerInput("touch", "finger"), duration=40)
+    finger = ActionBuilder(page.driver, mouse=PointerInput(kind, kind), duration=40)
     action = finger.pointer_action
     action.move_to_location(*start).pointer_down().move_to_location(start[0] + 20, start[1]).move_to_location(*end)
     action.pointer_up()
