@@ -453,7 +453,7 @@ def _methods() -> str:
 SCHEMAS = {
     "Artifacts": ("files", "_payload", "model", "saliency", "embeddings", "virtual", "index", "explanation"),
     "What several artifacts share": ("items", "pseudonyms", "history"),
-    "Text tables": ("run", "split", "ranks", "qrels"),
+    "Text tables": ("run", "split", "ranks", "ratings", "qrels"),
     "Unfinished work": ("partial",),
 }
 
