@@ -17,6 +17,7 @@ import functools
 import inspect
 import itertools
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -131,7 +132,8 @@ def _batches(
     weights: list[NDArray[np.float64]] = []
     cells = 0
     for row in queries.tolist():
-        generator = np.random.default_rng((seed, row))
+        # Of the list itself, so that a query has the same value whichever others are scored with it.
+        generator = np.random.default_rng((seed, zlib.crc32(found[row].tobytes() + far[row].tobytes())))
         for first, end in _groups(far[row], depth):
             group = found[row, first:end]
             if (group == group[0]).all():

@@ -129,14 +129,24 @@ def test_a_large_group_is_estimated_and_says_the_same_twice():
     assert ties.average(success.score, [results], [far], size=[60], k=k)[0] == pytest.approx(chance, abs=0.04)
 
 
-def test_a_query_does_not_depend_on_the_others():
+@pytest.mark.parametrize("length", [12, 50])
+def test_a_query_does_not_depend_on_the_others(length):
     rng = np.random.default_rng(5)
-    results, far = rng.integers(0, 2, (20, 12)).astype(float), np.sort(rng.integers(0, 3, (20, 12)), axis=1)
-    relevant, size = results.sum(axis=1).astype(int), np.full(20, 12)
+    results, far = rng.integers(0, 2, (20, length)).astype(float), np.sort(rng.integers(0, 3, (20, length)), axis=1)
+    relevant, size = results.sum(axis=1).astype(int), np.full(20, length)
     together = ties.average(average_precision.score, results, far, relevant=relevant, size=size)
     for i in range(20):
         alone = ties.average(average_precision.score, results[[i]], far[[i]], relevant=relevant[[i]], size=size[[i]])
         assert alone.filled(-1)[0] == pytest.approx(together.filled(-1)[i], abs=1e-12)
+
+
+def test_the_orders_that_are_drawn_differ_from_query_to_query():
+    """Else what they miss would be the same for all, and not get less by the mean."""
+    lists = (np.arange(200) < 100)[None].repeat(30, axis=0).astype(float)
+    far = np.arange(30)[:, None] + np.zeros((30, 200))
+    found = ties.average(average_precision.score, lists, far, relevant=np.full(30, 100), size=np.full(30, 200))
+    assert len(set(found.tolist())) == 30
+    assert found.mean() == pytest.approx(average_precision.expected([100], [200])[0], abs=0.005)
 
 
 def test_without_ties_it_is_the_score():
