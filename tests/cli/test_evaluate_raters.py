@@ -153,6 +153,19 @@ def test_raters_are_scored_on_the_queries_of_the_runs(good, study, tmp_path):
     assert [row["n"] for row in found] == ["2", "2", "2"]
 
 
+def test_a_rank_table_need_not_have_the_runs_seeds(good, study, tmp_path):
+    head, *lines = (study / "good.tsv").read_text().splitlines()
+    (tmp_path / "good.tsv").write_text("\n".join([f"{head}\tseed\tset", *(f"{line}\t7\t1" for line in lines)]) + "\n")
+    options = ("--raters", study / "ranks.csv", "--metrics", "ndcg@4", "--format", "json")
+    with_seeds, without = (
+        {row["file"]: row for row in map(json.loads, good("evaluate", folder / "good.tsv", *options).out.splitlines())}
+        for folder in (tmp_path, study)
+    )
+    assert list(with_seeds) == ["good.tsv", "rater R2", "rater R3"]
+    assert with_seeds["good.tsv"]["raters"] == pytest.approx(without["good.tsv"]["raters"])
+    assert with_seeds["rater R2"]["mean"] == without["rater R2"]["mean"]
+
+
 def test_images_without_label_are_not_taken_for_irrelevant(good, study, tmp_path):
     text = (study / "good.tsv").read_text().splitlines(keepends=True)
     (tmp_path / "four.tsv").write_text("".join(line for line in text if line.split("\t")[1] not in ("5", "6")))
