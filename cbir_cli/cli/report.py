@@ -68,10 +68,9 @@ def run(
     The page shows each query with and without its map, and a row of results with rank, distance, expert rank and
     agreement of labels for each way they were found. Raters are rows beside the methods, and a frame is orange where
     the reference labels an image otherwise than the data set does. Maps of several explainers on the same results are
-    switched, with
-    uncertainty and with insertion and deletion curves where they were measured; the measures are summed up below,
-    with randomised networks and averages of classes. Then come the maps of saliency files side by side, score tables
-    (of explanations, too), box plots and training curves. It opens from disk without a server or a network.
+    switched, with uncertainty and with insertion and deletion curves where they were measured; the measures are summed
+    up below, with randomised networks and averages of classes. Then come the maps of saliency files side by side, score
+    tables (of explanations, too), box plots and training curves. It opens from disk without a server or a network.
     """
     from cbir_cli.artifacts import files as artifacts
     from cbir_cli.cli import asking

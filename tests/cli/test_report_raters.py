@@ -91,19 +91,20 @@ def test_images_without_a_picture_are_named(good, folder, tmp_path):
 
 
 def test_where_expert_and_data_set_differ(good, folder, tmp_path):
-    """r003 is covid (3 % 3 = 0); R1 says otherwise at the first query alone, R2 agrees and says nothing of r004."""
+    """r003 is covid and r010 pneumonia, by their numbers; at the first query R1 denies the one, R2 the other."""
     out = ["query,rater,rank,id,query_labels,labels"]
     for line in (folder / "ranks.csv").read_text().splitlines()[1:]:
         query, rater, _, image = line.split(",")
         said = "covid=0|pneumonia=1" if (query, rater, image) == ("q000", "R1", "r003") else ""
-        said = "covid=1" if (rater, image) == ("R2", "r003") else said
+        said = "pneumonia=0" if (query, rater, image) == ("q000", "R2", "r010") else said
         out.append(f"{line},{'covid=0' if rater == 'R1' and query == 'q001' else ''},{said}")
     (tmp_path / "ranks.csv").write_text("\n".join(out) + "\n")
     html = report(good, folder, tmp_path / "ranks.csv")
     for title, tiles in rows(html).items():
         for name, _, kinds, said, _ in tiles:
-            expected = "R1: no covid, pneumonia" if name == "r003" and title != "Expert R2" else None
-            assert said == expected and ("disputed" in kinds) == bool(expected)
+            expected = {"r003": "R1: no covid, pneumonia"} if title != "Expert R2" else {"r010": "R2: no pneumonia"}
+            assert said == expected.get(name) and ("disputed" in kinds) == (name in expected)
+    assert any(tile[3] for tile in rows(html)["Expert R2"])
     assert not any(tile[3] for tiles in rows(html, 2).values() for tile in tiles)
     # The second query is a pneumonia and no covid: R1 agrees.
     assert '<p class="dispute">' not in re.search(r'id="case-2".*?<div class="rows"', html, re.S)[0]
