@@ -71,19 +71,26 @@ class Distribution:
 
 def levels(module: ModuleType, case: Case) -> Levels | None:
     """Return what a query's catalogue holds, as far as a metric tells its images apart; None if that is not known."""
-    if module.RELEVANCE == "classes":
-        if case.class_sizes is None or case.size is None:
+    if case.size is None:
+        return None
+    kind = module.RELEVANCE
+    if kind == "binary":
+        if case.relevant is None:
+            return None
+        return _positive(Levels(np.array([0.0, 1.0]), np.array([case.size - case.relevant, case.relevant])))
+    if kind == "classes":
+        if case.class_sizes is None:
             return None
         counts = np.append(case.class_sizes, case.size - case.class_sizes.sum())
         return _positive(Levels(np.append(np.arange(len(counts) - 1), -1), counts))
-    if case.levels is not None:
-        values, place = np.unique(case.levels[0].round(12), return_inverse=True)
-        return _positive(Levels(values, np.bincount(place, case.levels[1]).astype(np.int64)))
-    if case.ideal is not None:
+    if kind == "graded":
+        if case.ideal is None or len(case.ideal) != case.size:
+            return None
         return Levels(*np.unique(case.ideal, return_counts=True))
-    if case.relevant is not None and case.size is not None:
-        return _positive(Levels(np.array([0.0, 1.0]), np.array([case.size - case.relevant, case.relevant])))
-    return None
+    if case.levels is None:
+        return None
+    values, place = np.unique(case.levels[0].round(12), return_inverse=True)
+    return _positive(Levels(values, np.bincount(place, case.levels[1]).astype(np.int64)))
 
 
 def _positive(found: Levels) -> Levels:
