@@ -14,6 +14,7 @@ Scores come from the metric's own ``score``, so a new metric needs nothing here.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -116,7 +117,6 @@ class Orders:
 
     def __init__(self, module: ModuleType, k: int | None, case: Case, held: Levels) -> None:
         self._module, self._k, self._case, self._held = module, k, case, held
-        self._asked = inspect.signature(module.score).parameters
         if k is not None:
             self._depth = min(k, held.size)
         elif module.__name__.rpartition(".")[2] in _FIRST_R and case.relevant is not None:
@@ -127,7 +127,7 @@ class Orders:
     @property
     def cells(self) -> int:
         """Numbers that rating one order takes."""
-        return max(1, self._held.size if "ideal" in self._asked else self._depth)
+        return max(1, self._held.size if "ideal" in _asked(self._module.score) else self._depth)
 
     def distribution(self, cells: int, rng: np.random.Generator) -> Distribution:
         """Return the distribution of scores.
@@ -153,11 +153,11 @@ class Orders:
 
     def _call(self, function: Callable[..., Any], lists: NDArray[Any]) -> NDArray[np.float64]:
         given: dict[str, Any] = {"k": self._k, "relevance": lists, "classes": lists}
-        for name in inspect.signature(function).parameters:
+        for name in _asked(function):
             if name not in given:
                 given[name] = np.repeat(np.asarray(getattr(self._case, name))[None], len(lists), axis=0)
-        asked = {name: given[name] for name in inspect.signature(function).parameters}
-        return np.asarray(np.ma.filled(function(**asked), np.nan), np.float64)
+        values = function(**{name: given[name] for name in _asked(function)})
+        return np.asarray(np.ma.filled(values, np.nan), np.float64)
 
     def _counted(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Scores and probabilities by the number of relevant images, if their order does not matter."""
@@ -212,6 +212,11 @@ class Orders:
         shares = np.maximum(0.0, 1 + (exact - values.mean()) * (values - values.mean()) / spread)
         values, ends = np.sort(values), np.cumsum(shares[np.argsort(values)])
         return values[np.searchsorted(ends, (np.arange(len(values)) + 0.5) / len(values) * ends[-1])]
+
+
+@cache
+def _asked(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
 
 
 def _hypergeometric(rest: int, relevant: int, drawn: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
