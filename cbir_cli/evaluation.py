@@ -21,37 +21,13 @@ import numpy as np
 from cbir_cli import registry, ties
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import RunRow
+from cbir_cli.chance import RandomRankings
 from cbir_cli.errors import ShapeError, UsageError
-from cbir_cli.metric_names import (
-    BINARY_DEFAULTS,
-    CLASSIFICATION,
-    CLASSIFICATION_DEFAULTS,
-    EXPLANATION,
-    EXPLANATION_DEFAULTS,
-    GRADED_DEFAULTS,
-    RANKING,
-    WHAT,
-    Metric,
-    parse_metrics,
-)
+from cbir_cli.metric_names import BINARY_DEFAULTS, GRADED_DEFAULTS, RANKING, WHAT, Metric, parse_metrics
 from cbir_cli.ranked_lists import Key, RankedLists
 from cbir_cli.run_labels import RunLabels
 from cbir_cli.scores import Score, summarise
 from cbir_cli.truth import Case, Catalogue, Lacking, Truth
-
-__all__ = [
-    "BINARY_DEFAULTS",
-    "CLASSIFICATION",
-    "CLASSIFICATION_DEFAULTS",
-    "EXPLANATION",
-    "EXPLANATION_DEFAULTS",
-    "GRADED_DEFAULTS",
-    "RANKING",
-    "Metric",
-    "evaluate_run",
-    "parse_metrics",
-    "score_run",
-]
 
 TIES = ("rank", "average")
 """What becomes of results that are equally far: they count as the run ranks them, or as the mean over their orders."""
@@ -218,7 +194,8 @@ def _score(judge: Judge, metric: Metric, method: str, tied: str) -> Score:
     values, chance = _values(metric, cases, tied)
     left_out = len(judge.lists.keys) - len(values)
     against = judge.against(kind) + (", ties averaged" if tied == "average" else "")
-    return summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out)
+    tail = RandomRankings(metric.module, metric.k, cases).p_random
+    return summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out, tail=tail)
 
 
 def _check_depth(metric: Metric, cases: Iterable[Case]) -> None:

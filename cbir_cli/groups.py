@@ -132,6 +132,7 @@ def _of(score: Score, name: str, keys: Sequence[Key]) -> Score:
         against=score.against,
         left_out=len(keys) - len(values),
         unit=score.unit,
+        tail=score.tail,
     )
     return replace(part, group=name)
 

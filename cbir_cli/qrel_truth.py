@@ -39,6 +39,7 @@ class QrelTruth:
         catalogues: Catalogues | None = None,
     ) -> None:
         self.lists, self._name, self._catalogues = lists, name, catalogues
+        self._cases: dict[str, list[Case]] = {}
         with_sets = any(seed is not None for seed, _, _ in qrels)
         places = {key: key if with_sets else (None, None, key[2]) for key in lists.keys}
         self._grades = {key: qrels[place] for key, place in places.items() if place in qrels}
@@ -68,7 +69,11 @@ class QrelTruth:
         """
         if kind not in ("graded", "binary"):
             raise Lacking("qrels say which images are relevant; a metric of labels or classes cannot go by them")
-        cases = []
+        if kind not in self._cases:
+            self._cases[kind] = list(self._each(kind))
+        return self._cases[kind]
+
+    def _each(self, kind: str) -> Iterator[Case]:
         for number, key in enumerate(self.lists.keys):
             if key not in self._grades:
                 continue
@@ -81,12 +86,12 @@ class QrelTruth:
                     f"query {key[2]!r}: the qrels have {len(ideal)} relevant images and the run {len(found)} results, "
                     f"but its catalogue holds {size}: qrels, run and index do not belong together"
                 )
-            if kind == "binary":
-                found = (found > 0).astype(np.float64)
             far = self.lists.far(number)
-            levels = None if size is None else _levels(np.minimum(ideal, 1) if kind == "binary" else ideal, size)
-            cases.append(Case(key, found, far, ideal=ideal, relevant=len(ideal), size=size, levels=levels))
-        return cases
+            if kind == "binary":
+                yield Case(key, (found > 0).astype(np.float64), far, relevant=len(ideal), size=size)
+            else:
+                levels = None if size is None else _levels(ideal, size)
+                yield Case(key, found, far, ideal=ideal, size=size, levels=levels)
 
 
 def qrels_of(

@@ -448,8 +448,8 @@ class TestText:
 
     def test_tsv(self):
         header, *lines = score_text.tsv(self.scores())
-        assert header == "file\tmetric\tn\tmean\tmin\tmax\tsd\trandom\n"
-        assert lines[0] == "a b.tsv\tndcg@4\t1\t0.6423\t0.6423\t0.6423\t\t0.4413\n"
+        assert header == "\t".join(score_text.COLUMNS) + "\n"
+        assert lines[0] == "a b.tsv\tndcg@4\t\t1\t0.6423\t\t\t0.6423\t0.6423\t\t0.4413\t\n"
         assert len({line.count("\t") for line in [header, *lines]}) == 1
 
     def test_json_is_unrounded_and_has_every_query(self):
@@ -458,14 +458,7 @@ class TestText:
         assert list(first) == [
             "file",
             "metric",
-            "against",
-            "n",
-            "left_out",
-            "mean",
-            "min",
-            "max",
-            "sd",
-            "random",
+            *("against", "group", "n", "left_out", "mean", "low", "high", "min", "max", "sd", "random", "p_random"),
             "queries",
         ]
         assert first["mean"] == scores[0].mean and first["sd"] is None and first["file"] == "a\tb.tsv"
@@ -485,7 +478,7 @@ class TestText:
 
     def test_undefined_cells_are_empty(self):
         (score,) = classification([1.0], [1], metrics=["auroc"])
-        assert score_text.cells(score) == ("", "auroc", "1", "", "", "", "", "")
+        assert score_text.cells(score) == ("", "auroc", "", "1", *[""] * 8)
         assert json.loads(next(score_text.json_lines([score])))["mean"] is None
 
 

@@ -74,9 +74,12 @@ ENGINES = (  # run, open and train networks
     "whole_batch_norm",
 )
 JUDGING = (  # scores, splits and leaks; whether maps are true
+    "bootstrap",
     "catalogues",
+    "chance",
     "classes",
     "classification",
+    "comparisons",
     "curves",
     "evaluation",
     "groups",
@@ -89,13 +92,17 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "neighbour_calibration",
     "phash",
     "qrel_truth",
+    "random_orders",
     "randomisation",
+    "repeats",
     "resampling",
     "run_labels",
     "scores",
+    "sign_flips",
     "split_presets",
     "splits",
     "truth",
+    "uncertainty",
 )
 
 FILES = sorted(PACKAGE.rglob("*.py"))

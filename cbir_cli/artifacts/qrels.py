@@ -61,8 +61,7 @@ def read_qrels(path: Path | str) -> Qrels:
         name, found = _text.lines(path, "qrels")
     except ArtifactError as error:
         raise SourceError(str(error)) from None
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    judged: dict[str, set[str]] = defaultdict(set)
+    judged: dict[str, dict[str, int]] = defaultdict(dict)
     for number, line in enumerate(found, start=1):
         cells = line.split()
         if not cells:
@@ -71,10 +70,10 @@ def read_qrels(path: Path | str) -> Qrels:
             what = f"a grade that is an integer, found {cells[3][:40]!r}" if len(cells) == 4 else f"found {line[:60]!r}"
             raise SourceError(f"{name}, line {number}: expected query 0 id grade, {what}")
         query, _, image, grade = cells
-        if image in judged[query]:
+        if image in (its := judged[query]):
             raise SourceError(f"{name}, line {number}: query {query!r} has the image {image!r} twice")
-        judged[query].add(image)
-        qrels[query]  # a query none of whose images is judged is there all the same
-        if int(grade) >= 0:
-            qrels[query][image] = int(grade)
-    return {_trec.key(query): {unquote(one): grade for one, grade in of.items()} for query, of in qrels.items()}
+        its[image] = int(grade)
+    return {
+        _trec.key(query): {unquote(image): grade for image, grade in its.items() if grade >= 0}
+        for query, its in judged.items()
+    }

@@ -46,7 +46,10 @@ def run(
     ] = None,
     split: options.SplitFile = None,
     label: Annotated[
-        str | None, typer.Option("--label", help="Label that decides what is relevant, where there are several.")
+        str | None,
+        typer.Option(
+            "--label", help="Label that decides what is relevant, where there are several; or classes, or all."
+        ),
     ] = None,
     masks: Annotated[
         str | None,
@@ -60,6 +63,27 @@ def run(
         str | None,
         typer.Option(
             "--metrics", help="Such as ndcg@4,p@5,r-precision,f1,relevance-rank; the usual ones that fit by default."
+        ),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            "--compare",
+            metavar="FILE|all",
+            help="Compare methods on the same queries: one with each other, or all pairs; that is the table then.",
+        ),
+    ] = None,
+    over_files: Annotated[
+        bool,
+        typer.Option(
+            "--over-files", help="Files whose names differ in the last number alone, as of several trainings, are one."
+        ),
+    ] = False,
+    spread: Annotated[
+        options.Spread | None,
+        typer.Option(
+            "--spread",
+            help="What a table says: mean and range, mean and sd, mean and 95 % interval, or median and quartiles.",
         ),
     ] = None,
     by: Annotated[
@@ -106,8 +130,17 @@ def run(
     and of those that are not stated is set by --set uncertain=ignore, positive or negative and --set blank=ignore or
     negative; an ignored label makes no query, and no result relevant.
 
+    --label classes takes an image for relevant if it is of the query's class, where the labels of a task tell several
+    classes apart; images of no class or of several make no query. --by class,view,source,sex,age adds a row for each
+    group of queries, and the mean over the classes. --qrels takes grades from a file in place of labels, as trec_eval
+    does, and --format qrels writes the grades that other tools need.
+
     ACG, its positive kin (acg-p-total, acg-p-query, acg-p-union), precision-any and precision-exact compare the labels
     of query and result as sets: all that are stated, or those of --set labels=Edema,Effusion or labels=chexpert-13.
+
+    The 95 % interval of a mean is a bootstrap over patients, which --items knows; else each query counts as one.
+    p_random is how often random rankings of the same catalogues do as well. --compare tests the difference of two
+    methods by a paired permutation test over patients, with Holm's correction.
 
     A classifier's scores are f1, auroc, auprc, sensitivity@95specificity, false-positive-rate@95sensitivity, and of its
     probabilities ece, ece-mass, ece@10bins and brier; their 95 % intervals draw patients. With --items IDX and --label,
@@ -117,7 +150,7 @@ def run(
     With --items no run is scored whose queries show patients that the network was trained on, or are answered with
     their own patient (--allow-leaks).
     """
-    from cbir_cli import scores
+    from cbir_cli import comparisons, repeats, scores
     from cbir_cli.artifacts.files import spooled
     from cbir_cli.cli import asking, group_tables, terminal
     from cbir_cli.errors import UsageError
@@ -127,6 +160,8 @@ def run(
     asking.check_one_stdin(*files, items or "", raters or "", split or "", qrels or "")
     chosen = format.value if format else options.table_format(None)
     named = metrics.split(",") if metrics else None
+    if spread and (compare or chosen != "table"):
+        raise UsageError("--spread: a table of scores alone (--format table) chooses; the rest holds all")
     with spooled(files) as paths:
         if explanations.are_explanations(files, paths):
             others = {
@@ -138,6 +173,9 @@ def run(
                 "--ties": ties,
                 "--qrels": qrels,
                 "--format qrels": chosen if chosen == "qrels" else None,
+                "--compare": compare,
+                "--over-files": "" if over_files else None,
+                "--spread": spread,
             }
             if given := [option for option, value in others.items() if value is not None]:
                 raise UsageError(f"{given[0]} does not go with explanations")
@@ -156,6 +194,8 @@ def run(
                 "--ties": ties,
                 "--masks": masks,
                 "--qrels": qrels,
+                "--compare": compare,
+                "--over-files": "" if over_files else None,
             }
             if given := [option for option, value in asked.items() if value is not None]:
                 raise UsageError(f"{given[0]} does not go with --format qrels")
@@ -188,8 +228,16 @@ def run(
             allow_leaks=allow_leaks,
             paths=paths,
         )
-    if chosen == "table":
-        terminal.show_scores([score for score in found if not score.group])
+    if over_files:
+        found = repeats.over_files(found)
+    if compare:
+        compared = comparisons.compare(found, compare)
+        if chosen == "table":
+            terminal.show_comparisons(compared)
+        else:
+            asking.write_lines({"tsv": comparisons.tsv, "json": comparisons.json_lines}[chosen](compared))
+    elif chosen == "table":
+        terminal.show_scores([score for score in found if not score.group], spread)
         if by:
             terminal.show_tables(group_tables.of(found))
     else:

@@ -114,6 +114,15 @@ class TableFormat(StrEnum):
     table = "table"
 
 
+class Spread(StrEnum):
+    """What a table of scores says beside the mean."""
+
+    range = "range"
+    sd = "sd"
+    ci = "ci"
+    box = "box"
+
+
 class ExcludedSame(StrEnum):
     """What of the query's own is no result."""
 

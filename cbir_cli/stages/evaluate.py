@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cbir_cli import groups, registry
+from cbir_cli import groups, registry, uncertainty
 from cbir_cli.artifacts import files, history
 from cbir_cli.artifacts.qrels import lines, read_qrels
 from cbir_cli.artifacts.ranks import read_ranks
@@ -107,7 +107,10 @@ def evaluate(
         if given := [option for option, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} does not go with --masks")
         found = localisation.evaluate(names, masks, metrics, settings, paths)
-        return [replace(score, against=f"masks {history.public_path(masks)}") for score in _public(found, names)]
+        return [
+            replace(score, against=f"masks {history.public_path(masks)}")
+            for score in uncertainty.filled(_public(found, names), {})
+        ]
     parsed = parse_metrics(metrics or [])
     if of_maps := [m for m in parsed if m.folder == EXPLANATION]:
         raise UsageError(f"metric {of_maps[0]} scores saliency maps: give masks of what they should show (--masks DIR)")
@@ -143,7 +146,7 @@ def evaluate(
                     scores += scores_of_run(name, lists, asked, known)
             except (SourceError, UsageError) as error:  # of one file among several
                 raise type(error)(f"{name}: {error}") from error
-    return _public(scores, names)
+        return uncertainty.filled(_public(scores, names), known.patients if known else {})
 
 
 def qrels_lines(

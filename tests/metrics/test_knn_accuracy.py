@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -53,6 +54,20 @@ def test_chance_is_the_mean_over_all_draws(catalogue, k, mine):
     mean = knn_accuracy.score(draws, np.full(len(draws), mine), k).mean()
     sizes = [[catalogue.count(number) for number in range(3)]]
     assert knn_accuracy.expected(sizes, [mine], [len(catalogue)], k)[0] == pytest.approx(mean, abs=1e-12)
+
+
+def test_chance_of_many_voters_is_that_of_counting_with_whole_numbers():
+    """One class against another: the votes of the query's have a hypergeometric distribution."""
+    for mine, other, k in ((450, 550, 501), (300, 200, 499), (60_000, 70_000, 500), (20, 5_000, 9)):
+        ways = sum(math.comb(mine, v) * math.comb(other, k - v) for v in range(k // 2 + 1, k + 1))
+        wanted = ways / math.comb(mine + other, k)
+        found = knn_accuracy.expected([[other, mine]], [1], [mine + other], k)
+        if k > knn_accuracy.MOST_VOTES:
+            assert found.mask.tolist() == [True]
+        else:
+            assert found[0] == pytest.approx(wanted, rel=1e-9)
+    assert knn_accuracy.expected([[100, 400]], [1], [500], 900)[0] == 1.0  # all vote
+    assert knn_accuracy.expected([[250, 250]], [1], [500], 900)[0] == 0.0
 
 
 def test_chance_of_a_large_catalogue():

@@ -2,8 +2,8 @@
 
 ``(sum over the ranks i of relevant images of (P@(i-1) + P@i) / 2 + (R / N + (R + 1) / (N + 1)) / 2) / (R + 1)``, with R
 relevant images of N in the catalogue of the query. From 0 to 1, which it reaches only if all images are relevant: the
-code searches the test set in itself and pushes the query to the last rank, but counts it as relevant. 100 relevant
-images of 299, all in front, have .995.
+code searches the test set in itself and pushes the query to the last rank, but counts it as relevant. 99 relevant
+images of 299, all in front, have .993.
 
 Ties: images of one distance count in the order of the list.
 Empty: masked where nothing in the catalogue is relevant (R is 0).

@@ -32,6 +32,9 @@ from cbir_cli.metrics.ranking._check import counts, cutoff
 
 RELEVANCE = "classes"
 
+MOST_VOTES = 500
+"""More voters than this have no ``expected``: their numbers would be too large for floats."""
+
 
 def score(classes: ArrayLike, query_class: ArrayLike, k: int) -> "np.ma.MaskedArray":
     """KNN accuracy@k of each query.
@@ -72,7 +75,8 @@ def expected(class_sizes: ArrayLike, query_class: ArrayLike, size: ArrayLike, k:
 
     The first k are a random draw of min(k, N) images without replacement. For each number of votes v that the query's
     class may have, the draws are counted in which no other class has more (no class of a lower number as many); the
-    counts are the coefficients of a product of polynomials. There is no closed form; the count is exact.
+    counts are the coefficients of a product of polynomials. There is no closed form; the count is exact but for the
+    rounding of floats.
 
     Parameters
     ----------
@@ -88,7 +92,7 @@ def expected(class_sizes: ArrayLike, query_class: ArrayLike, size: ArrayLike, k:
     Returns
     -------
     masked array (Q,) of float64
-        From 0 to 1, nothing masked; 0 for an empty catalogue.
+        From 0 to 1; 0 for an empty catalogue. Masked where more than ``MOST_VOTES`` images vote: not computed.
 
     Raises
     ------
@@ -102,24 +106,34 @@ def expected(class_sizes: ArrayLike, query_class: ArrayLike, size: ArrayLike, k:
     all_ = counts(size, "size", len(sizes))
     if wanted.max(initial=-1) >= sizes.shape[1] or (sizes.sum(axis=1) > all_).any():
         raise ShapeError("class_sizes: expected every query's class, and no more images than the catalogue has")
-    rows = zip(sizes.tolist(), wanted.tolist(), all_.tolist(), strict=True)
-    value = np.array([_chance(tuple(row), mine, n, min(k, n)) for row, mine, n in rows], dtype=np.float64)
-    return np.ma.MaskedArray(value, mask=np.zeros(len(value), dtype=bool))
+    voters = np.minimum(k, all_)
+    rows = zip(sizes.tolist(), wanted.tolist(), all_.tolist(), voters.tolist(), strict=True)
+    value = [_chance(tuple(row), mine, n, first) if first <= MOST_VOTES else 0.0 for row, mine, n, first in rows]
+    return np.ma.MaskedArray(np.array(value, dtype=np.float64), mask=voters > MOST_VOTES)
 
 
 @lru_cache(maxsize=4096)  # many queries have catalogues alike
 def _chance(sizes: tuple[int, ...], mine: int, size: int, drawn: int) -> float:
-    right = 0
+    if not drawn:
+        return 0.0
+    # All numbers of draws are divided by powers of one unit, so that none is too large for a float.
+    unit = math.exp((math.lgamma(size + 1) - math.lgamma(drawn + 1) - math.lgamma(size - drawn + 1)) / drawn)
+
+    def draws(images: int) -> NDArray[np.float64]:
+        """Ways to draw n of some images, for n = 0..drawn."""
+        n = np.arange(drawn)
+        return np.concatenate([[1.0], np.cumprod((images - n) / ((n + 1) * unit))])
+
+    unstated, each, right = draws(size - sum(sizes)), [draws(images) for images in sizes], 0.0
     for votes in range(1, min(sizes[mine], drawn) + 1):
         others = drawn - votes
-        ways = [math.comb(size - sum(sizes), n) for n in range(others + 1)]  # draws of n images without a class
-        for other, images in enumerate(sizes):
+        ways = unstated[: others + 1]
+        for other in range(len(sizes)):
             if other != mine:
-                most = min(others, votes if other > mine else votes - 1)
-                more = [math.comb(images, n) for n in range(most + 1)]
-                ways = [sum(ways[n - m] * more[m] for m in range(min(n, most) + 1)) for n in range(others + 1)]
-        right += math.comb(sizes[mine], votes) * ways[others]
-    return right / math.comb(size, drawn)
+                most = votes if other > mine else votes - 1
+                ways = np.convolve(ways, each[other][: most + 1])[: others + 1]
+        right += each[mine][votes] * ways[others]
+    return float(min(1.0, right / draws(size)[drawn]))
 
 
 def _classes(classes: ArrayLike) -> NDArray[np.int64]:
