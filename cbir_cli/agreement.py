@@ -9,7 +9,6 @@ image count as one.
 """
 
 import inspect
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,8 +22,9 @@ from numpy.typing import NDArray
 
 from cbir_cli import jackknife, registry
 from cbir_cli.artifacts.ranks import RankRow
-from cbir_cli.artifacts.run import Key, RunRow
+from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import UsageError
+from cbir_cli.ranked_lists import RankedLists
 
 FOLDER = "metrics/agreement"
 DEFAULTS = (
@@ -39,8 +39,6 @@ DEFAULTS = (
 )
 ALL = "all"
 """In place of a pair's first name; there is no second then."""
-
-COLUMNS = ("first", "second", "statistic", "n", "left_out", "images", "value", "low", "high", "min", "max", "random")
 
 _OF_PAIRS = (("first", "second"), ("first_severity", "second_severity"), ("severities",))
 _OF_ALL = (("ranks",), ("severities",))
@@ -122,11 +120,9 @@ def of_ranks(ranks: Iterable[RankRow]) -> list[Opinion]:
     return [Opinion(name, found, severities[name]) for name, found in orders.items()]
 
 
-def of_run(name: str, rows: Iterable[RunRow]) -> Opinion:
+def of_run(name: str, lists: RankedLists) -> Opinion:
     """Return what a method says."""
-    orders: dict[Key, dict[str, float]] = defaultdict(dict)
-    for row in rows:
-        orders[row.key][row.id] = row.rank
+    orders = {key: {image: at for at, image in enumerate(lists.ids(q), 1)} for q, key in enumerate(lists.keys)}
     return Opinion(name, orders)
 
 
@@ -264,29 +260,3 @@ def _places(first: Mapping[Key, Any], other: Mapping[Key, Any]) -> dict[Key, Key
         raise UsageError("the expert ranks have a seed and a set for each query, but the run has none")
     keys = {key: key if key in other else (None, None, key[2]) for key in first}
     return {key: place for key, place in keys.items() if place in other}
-
-
-def cells(row: Agreement) -> tuple[str, ...]:
-    """Return an agreement as text, one cell for each of ``COLUMNS``; four decimals, empty where not defined."""
-    numbers = (row.value, row.low, row.high, row.minimum, row.maximum, row.random)
-    names = (" ".join(text.split()) for text in (row.first, row.second))  # a tab would shift the columns
-    images = "" if row.images is None else str(row.images)
-    said = ("" if number is None else f"{number:.4f}" for number in numbers)
-    return (*names, row.statistic, str(row.n), str(row.left_out), images, *said)
-
-
-def tsv(rows: Iterable[Agreement]) -> Iterator[str]:
-    """Write agreement as TSV with a header, line by line."""
-    yield "\t".join(COLUMNS) + "\n"
-    for row in rows:
-        yield "\t".join(cells(row)) + "\n"
-
-
-def json_lines(rows: Iterable[Agreement]) -> Iterator[str]:
-    """Write agreement as JSON, one object a line, unrounded and with the value of every query."""
-    for row in rows:
-        said: dict[str, Any] = {"first": row.first, "second": row.second, "statistic": row.statistic, "n": row.n}
-        said |= {"left_out": row.left_out, "images": row.images, "value": row.value, "low": row.low, "high": row.high}
-        said |= {"min": row.minimum, "max": row.maximum, "random": row.random}
-        said["queries"] = [{"seed": k[0], "set": k[1], "query": k[2], "value": v} for k, v in row.values.items()]
-        yield json.dumps(said) + "\n"

@@ -14,7 +14,8 @@ The panel
 ---------
 The order of the mean ranks of all raters who ranked a query; images with equal means share the mean of their places,
 and so their relevance. A rater is compared with the panel without himself: a panel that holds him agrees with him for
-no reason. To be compared with raters, a method is scored against each of these panels, and the mean is taken.
+no reason. To be compared with raters, a method is scored against each of these panels, and the mean of a query is
+taken.
 """
 
 from collections import defaultdict
@@ -27,7 +28,7 @@ from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import Key, RunRow
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.records import NEGATIVE, POSITIVE
-from cbir_cli.scores import RaterRange, Score
+from cbir_cli.scores import RATER, RaterRange, Score
 
 FIRST = "R1"
 """The reference, where nobody else is asked for."""
@@ -204,56 +205,49 @@ def disagreements(
 
 def called(rater: str) -> str:
     """Return what a rater is called among the methods of a table."""
-    return f"rater {rater}"
+    return f"{RATER}{rater}"
 
 
-def with_range(scores: Sequence[Score], ranks: Sequence[RankRow]) -> list[Score]:
+def with_range(scores: Sequence[Score]) -> list[Score]:
     """Say of each method where its mean lies between those of the raters.
 
     Parameters
     ----------
     scores : sequence of Score
-        Of methods and of raters (``called``), against a rater or against panels.
-    ranks : sequence of RankRow
+        Of methods and of raters (``called``).
 
     Returns
     -------
     list of Score
         The same; those of methods have ``raters``, if two raters at least were scored in the same way. Means are over
-        the queries that the method and all these raters have. With panels it is the row against the whole panel that
-        has it; its mean there is that over the panels without one rater, against which the raters are scored.
+        the queries that the method and all these raters have.
     """
-    people = {called(name): name for name in names(ranks)}
-    rows: dict[tuple[str, str], dict[tuple[str, str], Score]] = defaultdict(dict)
+    rated: dict[tuple[str, str, str], list[Score]] = defaultdict(list)
     for score in scores:
-        rows[score.metric, score.group][score.method, score.against] = score
-    result = []
-    for score in scores:
-        same = rows[score.metric, score.group]
-        pairs = []
-        for method, name in people.items() if score.method not in people else ():
-            against = f"{PANEL} without {name}" if score.against == PANEL else score.against
-            if (method, against) in same and (score.method, against) in same:
-                pairs.append((same[score.method, against], same[method, against]))
-        result.append(replace(score, raters=_range(pairs)) if len(pairs) > 1 else score)
-    return result
-
-
-def _range(pairs: Sequence[tuple[Score, Score]]) -> RaterRange | None:
-    """Return the range of raters' means, from scores of one method and of each rater."""
-    common = [
-        key
-        for key in pairs[0][0].values
-        if all(key in method.values and _place(key, rater) is not None for method, rater in pairs)
+        if score.method.startswith(RATER):
+            rated[score.metric, score.against, score.group].append(score)
+    return [
+        score
+        if score.method.startswith(RATER)
+        else replace(score, raters=_range(score, rated[score.metric, score.against, score.group]))
+        for score in scores
     ]
-    if not common:
+
+
+def _range(method: Score, raters: Sequence[Score]) -> RaterRange | None:
+    """Return the range of raters' means; None for less than two raters, or if they share no query with the method."""
+    places = {key: [_place(key, rater) for rater in raters] for key in method.values}
+    common = {key: found for key, found in places.items() if None not in found}
+    if len(raters) < 2 or not common:
         return None
-    own = [_mean({key: method.values[key] for key in common}) for method, _ in pairs]
-    theirs = [_mean({key: rater.values[_place(key, rater) or key] for key in common}) for _, rater in pairs]
-    mean, low, high = fmean(own), min(theirs), max(theirs)
+    mean = _mean({key: method.values[key] for key in common})
+    theirs = [
+        _mean({key: rater.values[found[at] or key] for key, found in common.items()}) for at, rater in enumerate(raters)
+    ]
+    low, high = min(theirs), max(theirs)
     # Equal means may differ in their last bit, where values were summed in another order.
     verdict = "below" if mean < low - 1e-12 else "above" if mean > high + 1e-12 else "within"
-    return RaterRange(low, high, mean, len(common), len(pairs), verdict)
+    return RaterRange(low, high, mean, len(common), len(raters), verdict)
 
 
 def _place(key: Key, rater: Score) -> Key | None:

@@ -26,6 +26,7 @@ def run(
     ] = 0,
     split: options.SplitFile = None,
     where: options.Where = None,
+    ask: options.Ask = None,
     exclude_same: options.ExcludeSame = None,
     only_same: options.OnlySame = None,
     max_distance: options.MaxDistance = None,
@@ -107,13 +108,13 @@ def run(
     files.check_output(output, index, query, model, split)
     asking.check_one_stdin(index, query, split or "")
     table = split_tables.read_split(split) if split else None
-    ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
+    terms = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value, ask)
     with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as opened:
         stored = indexes.read(artifact)
         wanted.filters.check(stored.embedding.items)
         choice = explaining.choose(stored.embedding.space, method, measure, settings or [], seed=seed, batch=batch_size)
-        queries, unreadable = opened.queries(stored, index, ask)
-        encoder = opened.encoder or asked.find_encoder(model, stored, index, ask.settings)
+        queries, unreadable = opened.queries(stored, index, terms)
+        encoder = opened.encoder or asked.find_encoder(model, stored, index, terms.settings)
         images = pictures.of_retrieval(
             encoder.input, stored, queries, opened.records, root, workers=options.cores(None)
         )
@@ -126,7 +127,7 @@ def run(
             artifact.fingerprint,
             k=k,
             last=last,
-            split=table,
+            split=asking.rows_asked(table, queries, ask),
             wanted=wanted,
             themselves=themselves,
         )

@@ -34,15 +34,28 @@ def run(
         typer.Option("--images", metavar="ID,...", help="Show the maps of these images.", show_default=False),
     ] = None,
     k: Annotated[
-        int, typer.Option("-k", min=1, help="How many images to show the maps of, those with the label first.")
+        int,
+        typer.Option(
+            "-k", min=1, help="Images whose maps are shown, those with the label first; queries with a contact sheet."
+        ),
     ] = 6,
     failures_first: Annotated[
         bool, typer.Option("--failures-first", help="Open with the queries that found another class, worst first.")
     ] = False,
     figures: Annotated[
         str | None,
-        typer.Option("--figures", metavar="DIR", help="Write the figures of the page as SVG files, too."),
+        typer.Option("--figures", metavar="DIR", help="Write the figures as SVG and PNG, and contact sheets."),
     ] = None,
+    projection: Annotated[
+        str, typer.Option("--projection", metavar="tsne|umap", help="How embeddings are laid out in a plane.")
+    ] = "tsne",
+    hounsfield: Annotated[
+        str | None,
+        typer.Option("--hounsfield", metavar="SOURCE", help="Show slices of CT through windows, and a histogram."),
+    ] = None,
+    windows: Annotated[
+        str, typer.Option("--windows", metavar="W/W...", help="The windows: names or LOW,HIGH, separated by slashes.")
+    ] = "liver-narrow/liver-wide",
     title: Annotated[
         str | None, typer.Option("--title", help="Heading of the page; by default it says what is shown.")
     ] = None,
@@ -63,9 +76,18 @@ def run(
     from cbir_cli.cli import asking
     from cbir_cli.stages import report as reporting
 
-    files = files or ["-"]
+    files = files or ([] if hounsfield else ["-"])
     artifacts.check_output(output, *files, raters, text=True)
     asking.check_one_stdin(*files, raters or "")
+    more = []
+    if hounsfield is not None:
+        from cbir_cli.artifacts import pseudonyms
+        from cbir_cli.cli import sources
+        from cbir_cli.stages import report_hounsfield
+
+        shown = report_hounsfield.parse(windows)
+        images_of = sources.read_images(hounsfield, hide=pseudonyms.from_environment())
+        more.append(report_hounsfield.section_of(images_of.records, shown))
     made = reporting.report_of(
         files,
         raters=raters,
@@ -76,6 +98,9 @@ def run(
         images=images,
         k=k,
         failures_first=failures_first,
+        projection=projection,
+        sheets=k if figures is not None else 0,
+        more=more,
     )
     if figures is not None:
         reporting.write_figures(figures, made.figures)

@@ -1,7 +1,7 @@
 """The images of queries and results, from the files that they were made from."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,7 +51,11 @@ class Pictures:
         ImageError
             If it cannot be decoded.
         """
-        return self._load(self.input, paths, items)
+        colours = (3,) if self.input.colour == "rgb" else ()
+        pixels = Rows((self.input.size, self.input.size, *colours), np.float32)
+        for found in self.batches(paths, items):
+            pixels.add(np.stack(found))
+        return pixels.array()
 
     def hounsfield(self, paths: Mapping[str, Path], items: Items) -> np.ndarray | None:
         """Return the images of a table in Hounsfield units (N, S, S) int16; None where they are no CT.
@@ -66,13 +70,14 @@ class Pictures:
         if self.input.window is None:
             return None
         low, high = windows.WHOLE
-        pixels = self._load(replace(self.input, window=windows.WHOLE, colour="grey"), paths, items)
-        units = Rows(pixels.shape[1:], np.int16)
-        for start in range(0, len(pixels), _BATCH):
-            units.add(np.rint(pixels[start : start + _BATCH] * (high - low) + low))
+        units = Rows((self.input.size, self.input.size), np.int16)
+        whole = replace(self, input=replace(self.input, window=windows.WHOLE, colour="grey"))
+        for found in whole.batches(paths, items):
+            units.add(np.rint(np.stack(found) * (high - low) + low))
         return units.array()
 
-    def _load(self, spec: InputSpec, paths: Mapping[str, Path], items: Items) -> np.ndarray:
+    def batches(self, paths: Mapping[str, Path], items: Items) -> Iterator[list[np.ndarray]]:
+        """Yield the pixels of the images of a table as ``input`` loads them, some at a time; raises as ``load``."""
         columns = (items.ids, items["path"], items.parts)
         records = [
             Record(id=key, path=paths[key], relative=relative, part=None if part < 0 else part)
@@ -83,19 +88,17 @@ class Pictures:
         def load(record: Record) -> np.ndarray:
             if not record.path.exists():
                 raise SourceError(_absent(record.path, items))
-            if content_of(record) != contents[record.id]:
+            # Images whose vectors were made elsewhere have no content hash.
+            if contents[record.id] and content_of(record) != contents[record.id]:
                 hidden = not record.path.as_posix().endswith(record.relative)
                 raise SourceError(
                     f"{record.relative if hidden else record.path}: is not the image that {record.id} was made from; "
                     "--root DIR names another folder"
                 )
-            return spec.load(record)
+            return self.input.load(record)
 
-        colours = (3,) if spec.colour == "rgb" else ()
-        pixels = Rows((spec.size, spec.size, *colours), np.float32)
         for _, found in each(records, load, workers=self.workers, batch=_BATCH, unreadable={}, fail=True):
-            pixels.add(np.stack(found))
-        return pixels.array()
+            yield found
 
 
 def of_retrieval(
