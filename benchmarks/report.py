@@ -2,7 +2,6 @@
 
     python benchmarks/report.py                             200 queries, 5 results, 3 methods, 224 pixels
     python benchmarks/report.py --queries 20 --size 64      in seconds
-    python benchmarks/report.py --hounsfield                CT, with the windows
 
 Images are smooth with a little noise, so that they have about the bytes of radiographs; each method finds its own
 results in a catalogue of five times as many images as there are queries, and has a map on each result and one on the
