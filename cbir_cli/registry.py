@@ -42,6 +42,7 @@ FUNCTIONS = {
     "metrics/ranking": "score",
     "metrics/explanation": "score",
     "metrics/classification": "score",
+    "metrics/agreement": "score",
     "metrics/anomaly": "score",
     "phantom": "build",
 }

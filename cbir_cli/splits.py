@@ -19,7 +19,7 @@ the last positive image outside the catalogue as query, so its queries are alway
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -198,6 +198,55 @@ def catalogues(
             chosen = _draw(rest, quotas, seed, number)
             rows.append(SplitRow(seed, number, "query", query.id))
             rows += [SplitRow(seed, number, "catalogue", name) for name in sorted(image.id for image in chosen)]
+    return rows
+
+
+def catalogues_for(
+    queries: Sequence[str],
+    own: Sequence[Collection[str]],
+    ids: Sequence[str],
+    labels: Sequence[int],
+    patients: Sequence[str],
+    *,
+    catalogue: int,
+    seed: int,
+    stratify: bool = True,
+) -> list[SplitRow]:
+    """Draw a catalogue for each query that is given, as ``catalogues`` draws one for a query of its own choice.
+
+    Parameters
+    ----------
+    queries : sequence of str
+        Ids; they may be images of the pool.
+    own : sequence of collection of str
+        Of each query the images of the pool that may not be in its catalogue: the same image, study and patient.
+    ids, labels, patients : sequence
+        The pool, as for ``catalogues``.
+    catalogue : int
+        Images in each catalogue.
+    seed : int
+        At least 0.
+    stratify : bool
+        Keep the pool's class proportion in each catalogue.
+
+    Returns
+    -------
+    list of SplitRow
+        Set 1 for the first query, set 2 for the second, and so on; in each the query, then the catalogue by id.
+
+    Raises
+    ------
+    UsageError, SourceError
+        As ``catalogues``.
+    """
+    pool = _pool(ids, labels, patients)
+    quotas = _quotas(pool, catalogue, stratify, None)
+    rows = []
+    for number, (query, apart) in enumerate(zip(queries, own, strict=True), start=1):
+        left_out = {query, *apart}
+        chosen = _draw([image for image in pool if image.id not in left_out], quotas, seed, number)
+        rows.append(SplitRow(seed, number, "query", query))
+        rows += [SplitRow(seed, number, "catalogue", name) for name in sorted(image.id for image in chosen)]
     return rows
 
 

@@ -51,6 +51,7 @@ FOLDERS = {
     "metrics/classification": "Metrics of classifiers",
     "metrics/anomaly": "Metrics of anomalies",
     "metrics/explanation": "Metrics of saliency maps",
+    "metrics/agreement": "Agreement of raters",
     "phantom": "Phantoms",
 }
 """Every method folder, and what its modules are called."""
@@ -64,7 +65,9 @@ CHOICES = {
     "index": ("index",),
     "query": ("fusion",),
     "phantom": ("phantom",),
-    "evaluate": ("metrics/ranking", "metrics/classification", "metrics/anomaly", "metrics/explanation"),
+    "evaluate": tuple(
+        f"metrics/{kind}" for kind in ("ranking", "classification", "anomaly", "explanation", "agreement")
+    ),
 }
 """Folders whose methods a command chooses from."""
 
@@ -450,7 +453,7 @@ def _methods() -> str:
 SCHEMAS = {
     "Artifacts": ("files", "_payload", "model", "saliency", "embeddings", "virtual", "index", "explanation"),
     "What several artifacts share": ("items", "pseudonyms", "history"),
-    "Text tables": ("run", "split", "ranks", "qrels"),
+    "Text tables": ("run", "split", "ranks", "ratings", "qrels"),
     "Unfinished work": ("partial",),
 }
 

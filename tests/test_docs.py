@@ -312,14 +312,14 @@ def test_command_line_parses(path, line):
     known = {
         "saliency": ["input", "fit_images"],
         "embed": encoders.known_settings("imagenet"),
-        "query": ["compat", "pool", "alpha", "beta", "gamma", *fusion.defaults("rrf", 2)],
+        "query": ["compat", "pool", "quantile", "alpha", "beta", "gamma", *fusion.defaults("rrf", 2)],
         "explain": [f"measure.{name}" for name in registry.parameters(measuring.plan)],
         "split": split.SELECTION,
     }.get(command, [])
     if command in ("train", "finetune-ig"):
         known = tasks.load(values.get("task") or "pleural").settings()
     elif command == "evaluate":
-        known = ["sign", "tolerance", "uncertain", "blank", "labels"]
+        known = ["sign", "tolerance", "uncertain", "blank", "labels", "score"]
     elif values.get("settings") and command in generate.CHOICES:
         (folder,) = generate.CHOICES[command]
         name = (

@@ -433,3 +433,22 @@ class TestPresets:
         images = list(zip(ids, labels, patients, strict=True))
         draw = getattr(split_presets, name)
         assert draw(*zip(*images, strict=True)) == draw(*zip(*images[::-1], strict=True))
+
+
+class TestCataloguesFor:
+    def test_a_given_query_gets_the_catalogue_that_it_gets_when_it_is_drawn(self):
+        ids, labels, owners = pool()
+        rows = catalogues(ids, labels, owners, catalogue=10, seeds=[7], queries=4, query_label=None)
+        asked = [row.id for row in rows if row.role == "query"]
+        patient = dict(zip(ids, owners, strict=True))
+        own = [[name for name in ids if patient[name] == patient[query]] for query in asked]
+        assert splits.catalogues_for(asked, own, ids, labels, owners, catalogue=10, seed=7) == rows
+
+    def test_a_query_from_elsewhere_leaves_out_what_is_its_own(self):
+        ids, labels, owners = pool()
+        own = ids[:100]
+        rows = splits.catalogues_for(["else"], [own], ids, labels, owners, catalogue=8, seed=1, stratify=False)
+        assert rows[0] == SplitRow(1, 1, "query", "else") and len(rows) == 9
+        assert not {row.id for row in rows} & set(own)
+        with pytest.raises(SourceError, match="cannot be drawn for seed 1"):
+            splits.catalogues_for(["else"], [ids], ids, labels, owners, catalogue=8, seed=1)

@@ -22,6 +22,7 @@ COMMANDS = {
     "index": "make vectors searchable",
     "query": "rank the catalogue for each query image",
     "explain": "show why each image was retrieved",
+    "rate": "write a page on which radiologists rank images",
     "evaluate": "score ranked lists, classifiers and saliency maps",
     "report": "turn artifacts into one HTML page",
     "split": "draw patient-safe queries, catalogues and training sets",

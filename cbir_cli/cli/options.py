@@ -3,7 +3,7 @@
 ==================  ====================================================================
 spelling            commands
 ==================  ====================================================================
-``-o --output``     train saliency finetune-ig embed index merge convert explain report
+``-o --output``     train saliency finetune-ig embed index merge convert explain report rate
 ``-m --model``      saliency finetune-ig embed query explain split
 ``-k``              query explain report
 ``--task``          train embed split
@@ -15,11 +15,12 @@ spelling            commands
 ``--batch-size``    train saliency finetune-ig embed explain
 ``--workers``       train saliency finetune-ig embed
 ``--threads``       train saliency finetune-ig embed index query explain
-``--seed``          train saliency finetune-ig index explain phantom
+``--seed``          train saliency finetune-ig index explain phantom rate
 ``--image-size``    train embed
 ``--format``        saliency embed query evaluate info phantom
-``--split``         query explain evaluate
-``--where``         query explain
+``--split``         query explain evaluate rate
+``--where``         query explain rate
+``--ask``           query explain
 ``--exclude-same``  query explain
 ``--only-same``     query explain
 ``--max-distance``  query explain
@@ -28,14 +29,16 @@ spelling            commands
 ``--on-error``      train saliency embed query explain
 ``--shard``         saliency embed
 ``--resume``        train saliency finetune-ig embed
-``--patient``       train saliency embed query explain split
-``--frame``         train saliency embed query explain split
-``--keep-ids``      train saliency embed query explain split convert
-``-0 --null``       train saliency embed query explain split
-``--root``          explain report convert
-``--raters``        evaluate report phantom
+``--patient``       train saliency embed query explain split rate
+``--frame``         train saliency embed query explain split rate
+``--keep-ids``      train saliency embed query explain split convert rate
+``-0 --null``       train saliency embed query explain split rate
+``--root``          explain report convert rate
+``--raters``        evaluate report phantom rate
 ``--rater``         evaluate report
-``--label``         evaluate report split
+``--catalogue``     split rate
+``--size``          phantom rate
+``--label``         evaluate report split rate
 ``--by``            evaluate split
 ``--allow-leaks``   train index evaluate split
 ``--items``         evaluate convert
@@ -179,6 +182,12 @@ Where = Annotated[
     str | None,
     typer.Option(
         "--where", metavar="EXPR", help="Only images of which this holds, such as \"view == 'PA' and age < 40\"."
+    ),
+]
+Ask = Annotated[
+    str | None,
+    typer.Option(
+        "--ask", metavar="EXPR", help="Only query images of which this holds, such as \"seen == 'test'\" (see --where)."
     ),
 ]
 ExcludeSame = Annotated[

@@ -23,6 +23,7 @@ def run(
     k: options.NeighboursOrAll = None,
     split: options.SplitFile = None,
     where: options.Where = None,
+    ask: options.Ask = None,
     exclude_same: options.ExcludeSame = None,
     only_same: options.OnlySame = None,
     max_distance: options.MaxDistance = None,
@@ -159,11 +160,11 @@ def run(
     sure = confidence.Confidence(probability, abstain, values.get("quantile", confidence.Confidence.quantile))
     table = split_tables.read_split(split) if split else None
     most = k or (None if table else 10)
-    ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
+    terms = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value, ask)
     strange: dict[int, float] = {}
     with ExitStack() as stack, asking.Asked(query) as asked:
         if uri:
-            found, queries, unreadable = stores.query(uri, collection, asked, ask, k or 10, wanted, values["compat"])
+            found, queries, unreadable = stores.query(uri, collection, asked, terms, k or 10, wanted, values["compat"])
         else:
             opened = []
             for path in (index, *(path for path, _ in others)):
@@ -172,10 +173,11 @@ def run(
                 wanted.filters.check(opened[-1].embedding.items)
             sure.check(opened[0])
             rows = feedback.rows_of(opened, judged)
-            queries, unreadable = asked.queries(opened[0], index, ask)
+            queries, unreadable = asked.queries(opened[0], index, terms)
+            table = asking.rows_asked(table, queries, ask)
             every = [queries]
             for stored, (path, embedding) in zip(opened[1:], others, strict=True):
-                every.append(fusion.aligned(asked.again(stored, path, ask, embedding), queries, embedding or query))
+                every.append(fusion.aligned(asked.again(stored, path, terms, embedding), queries, embedding or query))
             parts = [feedback.refined(*part, judged) for part in zip(opened, every, rows, strict=True)]
             if how:
                 found = fusion.search_all(parts, how, most, wanted, table)
