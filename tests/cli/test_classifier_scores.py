@@ -104,14 +104,18 @@ def test_anomalies_in_the_index_are_no_part_of_the_catalogue_and_nobody_meets_hi
     assert "8 images of the index have covid: they are no part of the catalogue" in ran.err
     assert "the network was trained on 1 images with covid: they are no anomalies to it" in ran.err
     vectors, codes, patients, seen, _ = arrays(tmp_path, "idx.h5")
-    far = []
+    far, near = [], []
     for row in np.flatnonzero(seen == ""):
         rest = (codes["covid"] == 0) & (patients != patients[row])
         centres = [vectors[rest & (codes["Effusion"] == code)].mean(axis=0) for code in (0, 1)]
         far.append(min(np.linalg.norm(vectors[row] - centre) for centre in centres))
+        near.append(np.linalg.norm(vectors[rest] - vectors[row], axis=1).min())
     truth = codes["covid"][seen == ""]
     (row,) = [r for r in map(json.loads, ran.out.splitlines()) if r["metric"] == "anomaly-auprc"]
     assert row["mean"] == pytest.approx(sklearn.metrics.average_precision_score(truth, far), abs=1e-9)
+    ask = ("idx.h5", "--items", "idx.h5", "--label", "covid", "--metrics", ANOMALY, "--set", "score=nearest")
+    found = scored(good, tmp_path, *ask)["anomaly-auroc"]["mean"]
+    assert found == pytest.approx(sklearn.metrics.roc_auc_score(truth, near), abs=1e-9) and found > 0.99
 
 
 @pytest.mark.parametrize(
