@@ -8,6 +8,9 @@ an image in no class.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from cbir_cli.records import NEGATIVE, POSITIVE
 from cbir_cli.registry import unknown
 
@@ -83,3 +86,31 @@ def of(codes: Mapping[str, int], labels: Sequence[str]) -> list[str]:
     positive = [label for label in labels if codes.get(label) == POSITIVE]
     rest = names(labels)[len(labels) :]
     return positive or (rest if all(codes.get(label) == NEGATIVE for label in labels) else [])
+
+
+NO_CLASS = -1
+"""Number of an image that is of no class, or of several."""
+
+
+def single(codes: ArrayLike) -> NDArray[np.int64]:
+    """Return the number of the only class of each image, among ``names`` of its labels.
+
+    Parameters
+    ----------
+    codes : array (L, N) of int
+        Codes of each label.
+
+    Returns
+    -------
+    ndarray (N,), int64
+        ``NO_CLASS`` for an image of no class, or of several.
+
+    Examples
+    --------
+    >>> single([[1, 0, 0, 1, -1], [0, 1, 0, 1, 0]]).tolist()  # normal, pneumonia
+    [0, 1, 2, -1, -1]
+    """
+    given = np.asarray(codes, dtype=np.int64)
+    positive = given == POSITIVE
+    number = np.where(positive.sum(axis=0) == 1, positive.argmax(axis=0), NO_CLASS)
+    return np.where((given == NEGATIVE).all(axis=0), len(given), number)

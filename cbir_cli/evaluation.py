@@ -1,104 +1,58 @@
-"""How good ranked lists and classifiers are: the library behind ``cbir evaluate``.
+"""How good ranked lists are: the library behind ``cbir evaluate`` of runs.
 
-A run is scored query by query, against the ranking of an expert (nDCG) or against class labels (R-precision,
-precision), beside the exact mean of a random ranking. With seeds from a split table a seed's value is the mean over its
-queries, and mean, minimum, maximum and standard deviation are taken over the seeds, as table 1 of the IG-CBIR paper
-prints them; without seeds they are taken over the queries.
+A run is scored query by query, against the ranking of an expert (nDCG), against classes (R-precision, precision) or by
+sets of labels (ACG), beside the exact mean of a random ranking. With seeds from a split table a seed's value is the
+mean over its queries, and mean, minimum, maximum and standard deviation are taken over the seeds, as table 1 of the
+IG-CBIR paper prints them; without seeds they are taken over the queries.
 
-What is left out is counted and said: queries that the expert did not rank, queries whose label is uncertain or missing,
-and queries for which a metric is not defined. Results whose label is uncertain or missing stay and are not relevant.
+What is left out is counted and said: queries that the expert did not rank, queries whose label is uncertain or missing
+or that are of several classes, and queries for which a metric is not defined. Results whose label is uncertain or
+missing stay and are not relevant.
 """
 
 import inspect
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from cbir_cli import registry, relevance, shared_labels
+from cbir_cli import registry, ties
 from cbir_cli.artifacts.ranks import RankRow
-from cbir_cli.artifacts.run import Key, RunRow
-from cbir_cli.errors import ShapeError, SourceError, UsageError
-from cbir_cli.label_truth import LabelTruth
+from cbir_cli.artifacts.run import RunRow
+from cbir_cli.chance import RandomRankings
+from cbir_cli.errors import ShapeError, UsageError
+from cbir_cli.metric_names import BINARY_DEFAULTS, GRADED_DEFAULTS, RANKING, WHAT, Metric, parse_metrics
+from cbir_cli.ranked_lists import Key, RankedLists
+from cbir_cli.run_labels import RunLabels
 from cbir_cli.scores import Score, summarise
 from cbir_cli.truth import Case, Catalogue, Lacking, Truth
 
-RANKING, CLASSIFICATION, EXPLANATION = "metrics/ranking", "metrics/classification", "metrics/explanation"
-GRADED_DEFAULTS = ("ndcg@4", "ndcg@7", "ndcg@10")
-BINARY_DEFAULTS = ("r-precision", "precision@5")
-CLASSIFICATION_DEFAULTS = ("f1", "auroc")
-EXPLANATION_DEFAULTS = ("relevance-rank", "pointing-game")
-_WHAT = {RANKING: "a run", CLASSIFICATION: "an embedding's logits", EXPLANATION: "saliency maps"}
-_SHORT = {"ap": "average-precision", "p": "precision"}
+TIES = ("rank", "average")
+"""What becomes of results that are equally far: they count as the run ranks them, or as the mean over their orders."""
+
+_TOGETHER = 1 << 22
+"""Numbers of one kind that a metric is handed at once: 32 MiB."""
 _LOG = logging.getLogger("cbir")
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric as the command line names it.
-
-    Attributes
-    ----------
-    folder : str
-        ``RANKING`` (scores a run), ``CLASSIFICATION`` (an embedding's logits) or ``EXPLANATION`` (saliency maps).
-    name : str
-        Name of the method, short forms spelt out.
-    k : int or None
-        Cut-off, for metrics that have one.
-    """
-
-    folder: str
-    name: str
-    k: int | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.k is None else f"{self.name}@{self.k}"
+class Judge(Protocol):
+    """What knows how relevant the results of a run are: ``Truth``, ``LabelTruth`` or ``QrelTruth``."""
 
     @property
-    def module(self) -> ModuleType:
-        """The metric's file."""
-        return registry.load(self.folder, self.name)
+    def lists(self) -> RankedLists:
+        """The run."""
 
-    @property
-    def what(self) -> str:
-        """What it scores, in words."""
-        return _WHAT[self.folder]
+    def cases(self, kind: str) -> list[Case]:
+        """Its queries, by one kind of relevance."""
 
-
-def parse_metrics(names: Iterable[str]) -> list[Metric]:
-    """Read metrics as the command line spells them: ``ndcg@4``, ``p@5`` or ``precision@5``, ``f1``, ``pointing-game``.
-
-    Raises
-    ------
-    UsageError
-        If there is no such metric, or a cut-off is lacking, superfluous, or no integer of at least 1.
-    """
-    folders = {name: folder for folder in _WHAT for name in registry.names(folder)}
-    metrics = []
-    for text in names:
-        name, at, k = text.strip().partition("@")
-        name = _SHORT.get(name, name)
-        if name not in folders:
-            raise registry.unknown("metric", name, folders)
-        metric = Metric(folders[name], name)
-        if "k" not in inspect.signature(metric.module.score).parameters:
-            if at:
-                raise UsageError(f"metric {text!r}: {name} takes no cut-off")
-        elif not (k.isascii() and k.isdigit() and int(k) > 0):
-            raise UsageError(f"metric {text!r}: expected a cut-off of at least 1, such as {name}@5")
-        else:
-            metric = Metric(metric.folder, name, int(k))
-        metrics.append(metric)
-    return metrics
+    def against(self, kind: str) -> str:
+        """What that goes by, in words."""
 
 
 def evaluate_run(
-    rows: Sequence[RunRow],
+    rows: Iterable[RunRow],
     *,
     metrics: Sequence[str] = (),
     method: str = "",
@@ -111,11 +65,10 @@ def evaluate_run(
 
     Parameters
     ----------
-    rows : sequence of RunRow
+    rows : iterable of RunRow
         Ranked lists. Their ranks are the order, also where distances are equal.
     metrics : sequence of str
-        As on the command line. None named: nDCG@4, @7 and @10 if there are expert ranks, R-precision and precision@5 if
-        the run states labels, as far as they can be had.
+        As on the command line; see ``score_run``.
     method : str
         Name of the result, such as the run's file.
     ranks : sequence of RankRow
@@ -125,8 +78,8 @@ def evaluate_run(
     label : str, optional
         Which label decides what is relevant; needed if the run states several.
     catalogues : mapping of Key to Catalogue, optional
-        What each query's catalogue holds (``count_catalogues``). Without it that is known only where the run lists
-        exactly the images that the expert ranked. R-precision needs it; precision has no random baseline without it.
+        What each query's catalogue holds. Without it that is known only where the run lists exactly the images that the
+        expert ranked. R-precision needs it; precision has no random baseline without it.
 
     Returns
     -------
@@ -139,46 +92,25 @@ def evaluate_run(
         If a metric is unknown or lacks what it needs, lists are too short for it, or run, ranks and catalogues do not
         belong together.
     """
-    truth = Truth(rows, ranks, rater, label, catalogues or {})
-    labelled = any(row.query_labels for row in rows)
-    named = parse_metrics(metrics or GRADED_DEFAULTS * bool(ranks) + BINARY_DEFAULTS * (labelled or label is not None))
-    if not named:
-        raise UsageError("nothing to evaluate: the run states no labels, and there are no expert ranks (--raters)")
-    scores: list[Score] = []
-    problems: list[Lacking] = []
-    for metric in named:
-        try:
-            scores.append(_score(truth, metric, method))
-        except Lacking as problem:
-            if metrics:
-                raise
-            problems.append(problem)
-    if not scores:
-        raise problems[0]
-    for passed_over in problems:
-        _LOG.info("passed over: %s", passed_over)
-    for score in scores:
-        if score.left_out:
-            _LOG.info("%s: %d of %d queries left out", score.metric, score.left_out, score.left_out + score.n)
-    return scores
+    labels = RunLabels(RankedLists.of(rows))
+    chosen = [] if label is None else [labels.pick(label) or ""]
+    truth = Truth(labels.lists, labels, ranks, rater, chosen, catalogues or {})
+    return score_run(truth, metrics=metrics, method=method)
 
 
-def of_label_sets(metric: Metric) -> bool:
-    """Whether a metric looks at sets of labels, not at one."""
-    return metric.folder == RANKING and metric.module.RELEVANCE in shared_labels.WORDS
-
-
-def evaluate_label_sets(truth: LabelTruth, *, metrics: Sequence[str], method: str = "") -> list[Score]:
-    """Score a run by sets of labels.
+def score_run(truth: Truth, *, metrics: Sequence[str] = (), method: str = "", tied: str = "rank") -> list[Score]:
+    """Score a run of which is known what is relevant.
 
     Parameters
     ----------
-    truth : LabelTruth
-        The run, and the labels of its images.
+    truth : Truth
     metrics : sequence of str
-        As on the command line, each of sets of labels.
+        As on the command line. None named: nDCG@4, @7 and @10 if there are expert ranks, R-precision and precision@5 if
+        there are labels, as far as they can be had.
     method : str
-        Name of the result, such as the run's file.
+        Name of the result.
+    tied : str
+        One of ``TIES``.
 
     Returns
     -------
@@ -188,116 +120,97 @@ def evaluate_label_sets(truth: LabelTruth, *, metrics: Sequence[str], method: st
     Raises
     ------
     UsageError
-        If a metric is unknown or looks at something else, lists are too short for it, no query has labels that count,
-        or run and catalogues do not belong together.
+        As ``evaluate_run``.
     """
-    scores = []
-    for metric in parse_metrics(metrics):
-        if not of_label_sets(metric):
-            raise UsageError(f"metric {metric} does not look at sets of labels")
-        kind = metric.module.RELEVANCE
-        cases = truth.cases(kind)
-        _check_depth(metric, cases)
-        values, chance = _values(metric, cases)
-        left_out = len(truth.lists) - len(values)
-        against = f"{truth}: {shared_labels.WORDS[kind]}"
-        scores.append(summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out))
-        if left_out:
-            _LOG.info("%s: %d of %d queries left out", metric, left_out, len(truth.lists))
-    return scores
+    labelled = bool(truth.class_labels or truth.labels.names)
+    usual = GRADED_DEFAULTS * bool(truth.ranks) + BINARY_DEFAULTS * labelled
+    if not (metrics or usual):
+        raise UsageError("nothing to evaluate: the run states no labels, and there are no expert ranks (--raters)")
+    return score(truth, metrics or usual, method=method, tied=tied, as_far_as_can_be_had=not metrics)
 
 
-def classification(
-    logits: ArrayLike,
-    truth: ArrayLike,
+def score(
+    judge: Judge,
+    metrics: Sequence[str],
     *,
-    metrics: Sequence[str] = CLASSIFICATION_DEFAULTS,
     method: str = "",
-    label: str = "",
-    keep: ArrayLike | None = None,
+    tied: str = "rank",
+    as_far_as_can_be_had: bool = False,
 ) -> list[Score]:
-    """Score a classifier from the logits of one class; an image is called positive if its probability is above 0.5.
+    """Score a run by some metrics.
 
     Parameters
     ----------
-    logits : array (N,) of float
-        Before the sigmoid.
-    truth : array (N,) of int
-        Raw label codes; images whose label is uncertain or missing are left out.
+    judge : Judge
     metrics : sequence of str
-        As on the command line.
-    method, label : str
-        Names for the result.
-    keep : array (N,) of bool, optional
-        False for images to leave out: those of patients that a network was trained or selected on.
+        As on the command line, each of a kind of relevance that the judge has.
+    method : str
+        Name of the result.
+    tied : str
+        One of ``TIES``.
+    as_far_as_can_be_had : bool
+        Pass over metrics that lack what they need, as long as there is one that does not.
 
     Returns
     -------
     list of Score
-        One a metric, in the order asked for; ``mean`` is None where the metric is not defined, which is also said.
+        One a metric, in the order asked for.
 
     Raises
     ------
     UsageError
-        If a metric is unknown or scores runs.
-    ShapeError
-        If lengths differ or a logit is not finite.
-    SourceError
-        If no image is left.
+        As ``evaluate_run``; or if ties are averaged and a list is not sorted by distance.
     """
-    values, codes = np.asarray(logits, dtype=np.float64), np.asarray(truth)
-    kept = np.ones(codes.shape, dtype=bool) if keep is None else np.asarray(keep, dtype=bool)
-    if not values.shape == codes.shape == kept.shape or values.ndim != 1:
-        raise ShapeError(f"expected logits, labels and mask (N,), found {values.shape}, {codes.shape}, {kept.shape}")
-    unstated = int((kept & ~relevance.stated(codes)).sum())
-    chosen = kept & relevance.stated(codes)
-    if not chosen.any():
-        raise SourceError(
-            f"no image to score: of {len(codes)}, {(~kept).sum()} are not held out, {unstated} have no label"
-        )
-    _LOG.info(
-        "%d images scored; left out: %d not held out, %d uncertain or without label",
-        chosen.sum(),
-        (~kept).sum(),
-        unstated,
-    )
-    scores = []
-    for metric in parse_metrics(metrics):
-        if metric.folder != CLASSIFICATION:
-            raise UsageError(f"metric {metric} scores {metric.what}, not {_WHAT[CLASSIFICATION]}")
-        # Logits rank as probabilities do, without the sigmoid's ties at its ends; a logit of 0 is a probability of .5.
-        settings = {"threshold": 0.0} if "threshold" in registry.parameters(metric.module.score) else {}
-        mean = metric.module.score(codes[chosen], values[chosen], **settings)
-        random = metric.module.expected(codes[chosen], values[chosen], **settings)
-        if mean is None:
-            _LOG.warning("%s is not defined: %s", metric, _classes(codes[chosen]))
-        n = int(chosen.sum())
-        scores.append(Score(method, str(metric), f"label {label}", n, len(codes) - n, mean, random=random))
+    if tied not in TIES:
+        raise registry.unknown("way to treat ties", tied, TIES)
+    named = parse_metrics(metrics)
+    if not judge.lists.keys:
+        raise UsageError("the run holds no results")
+    scores: list[Score] = []
+    problems: list[Lacking] = []
+    for metric in named:
+        try:
+            scores.append(_score(judge, metric, method, tied))
+        except Lacking as problem:
+            if not as_far_as_can_be_had:
+                raise
+            problems.append(problem)
+    if not scores:
+        raise problems[0]
+    for passed_over in problems:
+        _LOG.info("passed over: %s", passed_over)
+    for found in scores:
+        if found.left_out:
+            _LOG.info("%s: %d of %d queries left out", found.metric, found.left_out, found.left_out + found.n)
     return scores
 
 
-def _score(truth: Truth, metric: Metric, method: str) -> Score:
+def _score(judge: Judge, metric: Metric, method: str, tied: str) -> Score:
     if metric.folder != RANKING:
-        raise UsageError(f"metric {metric} scores {metric.what}, not {_WHAT[RANKING]}")
-    graded = metric.module.RELEVANCE == "graded"
-    cases = truth.graded if graded else truth.binary
+        raise UsageError(f"metric {metric} scores {metric.what}, not {WHAT[RANKING]}")
+    kind = metric.module.RELEVANCE
+    cases = judge.cases(kind)
     _check_depth(metric, cases)
-    values, chance = _values(metric, cases)
-    against = f"rater {truth.rater}" if graded else f"label {truth.label}"
-    left_out = len(truth.lists) - len(values)
-    return summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out)
+    values, chance = _values(metric, cases, tied)
+    left_out = len(judge.lists.keys) - len(values)
+    against = judge.against(kind) + (", ties averaged" if tied == "average" else "")
+    tail = RandomRankings(metric.module, metric.k, cases).p_random
+    return summarise(values, chance, method=method, metric=str(metric), against=against, left_out=left_out, tail=tail)
 
 
 def _check_depth(metric: Metric, cases: Iterable[Case]) -> None:
     """Refuse lists that were cut off before the depth that a metric looks at."""
     short = 0
+    asks = inspect.signature(metric.module.score).parameters
     for case in cases:
         depth = metric.k if metric.k is not None else case.relevant
-        if depth is None:
+        if depth is None or ("relevant" in asks and case.relevant is None):
             raise Lacking(
                 f"{metric} needs the number of relevant images in each catalogue: give --items INDEX (and --split "
                 "TABLE if the run has sets)"
             )
+        if "size" in asks and case.size is None:
+            raise Lacking(f"{metric} needs the number of images in each catalogue: give --items INDEX")
         if case.size is None:
             short += len(case.relevance) < depth
         elif len(case.relevance) < (needed := min(depth, case.size)):
@@ -309,30 +222,63 @@ def _check_depth(metric: Metric, cases: Iterable[Case]) -> None:
         _LOG.warning("%s: %d queries have fewer results; those they lack count as not relevant", metric, short)
 
 
-def _values(metric: Metric, cases: Iterable[Case]) -> tuple[dict[Key, float], dict[Key, float]]:
-    groups: dict[tuple[int, int, bool], list[Case]] = defaultdict(list)
-    for case in cases:
-        groups[len(case.relevance), 0 if case.ideal is None else len(case.ideal), case.size is None].append(case)
+def _values(metric: Metric, cases: Sequence[Case], tied: str) -> tuple[dict[Key, float], dict[Key, float]]:
     values: dict[Key, float] = {}
     chance: dict[Key, float] = {}
-    for (_, _, unknown), group in groups.items():
+    for group in _alike(cases):
         given: dict[str, Any] = {"k": metric.k}
-        for name in ("relevance", "ideal", "relevant", "size", "total"):
-            given[name] = np.asarray([getattr(case, name) for case in group])
-        score = _call(metric.module.score, given)
-        baseline = np.ma.masked_all(len(group)) if unknown else _call(metric.module.expected, given)
+        unknown = group[0].size is None
+        score = (_averaged if tied == "average" else _call)(metric.module.score, group, given)
+        baseline = np.ma.masked_all(len(group)) if unknown else _call(metric.module.expected, group, given)
         for case, value, random in zip(group, score.tolist(), baseline.tolist(), strict=True):
             if value is not None:
                 values[case.key] = value
                 if random is not None:
                     chance[case.key] = random
-    order = {case.key: None for case in cases}
+    order = [case.key for case in cases]
     return {key: values[key] for key in order if key in values}, {key: chance[key] for key in order if key in chance}
 
 
-def _call(function: Any, given: Mapping[str, Any]) -> np.ma.MaskedArray:
-    return function(**{name: given[name] for name in inspect.signature(function).parameters})
+def _alike(cases: Iterable[Case]) -> Iterable[list[Case]]:
+    """Yield cases whose arrays have the same lengths together, a sensible number at once."""
+    groups: dict[tuple[int, int, bool], list[Case]] = defaultdict(list)
+    for case in cases:
+        groups[len(case.relevance), _width(case), case.size is None].append(case)
+    for (length, ideal, _), group in groups.items():
+        step = max(1, _TOGETHER // max(1, length, ideal))
+        for start in range(0, len(group), step):
+            yield group[start : start + step]
 
 
-def _classes(codes: NDArray[Any]) -> str:
-    return f"{(codes == 1).sum()} positive and {(codes == 0).sum()} negative images"
+def _width(case: Case) -> int:
+    """How many images the ideal order has: the catalogue's, as far as it is known."""
+    return 0 if case.ideal is None else max(len(case.ideal), len(case.relevance), case.size or 0)
+
+
+def _call(function: Any, group: Sequence[Case], given: dict[str, Any]) -> np.ma.MaskedArray:
+    """Call a function with what it asks for; what was put together before is taken again."""
+    return function(**_given(function, group, given))
+
+
+def _averaged(function: Any, group: Sequence[Case], given: dict[str, Any]) -> np.ma.MaskedArray:
+    """Call a score for the mean over the orders of what is equally far."""
+    (_, results), *others = _given(function, group, given).items()
+    far = np.asarray([case.distances for case in group])
+    sizes = None if group[0].size is None else np.asarray([case.size for case in group])
+    try:
+        return ties.average(function, results, far, **{"size": sizes, **dict(others)})
+    except ShapeError as error:
+        raise UsageError(f"--ties average: {error}") from None
+
+
+def _given(function: Any, group: Sequence[Case], given: dict[str, Any]) -> dict[str, Any]:
+    names = inspect.signature(function).parameters
+    for name in names:
+        if name == "ideal" and name not in given:
+            given[name] = np.zeros((len(group), _width(group[0])))
+            for row, case in enumerate(group):
+                if case.ideal is not None:
+                    given[name][row, : len(case.ideal)] = case.ideal
+        elif name not in given:
+            given[name] = np.asarray([getattr(case, name) for case in group])
+    return {name: given[name] for name in names}

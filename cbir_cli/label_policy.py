@@ -15,6 +15,7 @@ ignore what retrieval counts as positive (Haq et al., ISBI 2021).
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,6 +67,35 @@ def collapse(codes: ArrayLike, *, uncertain: str, blank: str) -> NDArray[np.int6
     targets[raw == UNCERTAIN] = _TARGETS[uncertain]
     targets[raw == MISSING] = _TARGETS[blank]
     return targets
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What becomes of labels that are uncertain or not stated when a run or classifier is scored.
+
+    By default both are ignored: such an image makes no query, and as a result it is not relevant.
+    """
+
+    uncertain: str = "ignore"
+    blank: str = "ignore"
+
+    def __post_init__(self) -> None:
+        for kind, known in (("uncertain", ("ignore", "positive", "negative")), ("blank", ("ignore", "negative"))):
+            if getattr(self, kind) not in known:
+                raise unknown(f"policy for {kind} labels", getattr(self, kind), known)
+
+    def __call__(self, code: int) -> int:
+        """Return the code that counts for a raw code; what is ignored stays as it is."""
+        return int(self.of(code))
+
+    def of(self, codes: ArrayLike) -> NDArray[np.int64]:
+        """Return the codes that count for an array of raw codes; what is ignored stays as it is."""
+        targets = collapse(codes, uncertain=self.uncertain, blank=self.blank)
+        return np.where(targets == IGNORED, np.asarray(codes, dtype=np.int64), targets)
+
+    def __str__(self) -> str:
+        parts = [f"{kind}={name}" for kind, name in asdict(self).items() if name != "ignore"]
+        return f" ({', '.join(parts)})" if parts else ""
 
 
 def of_studies(codes: ArrayLike, studies: Sequence[str]) -> NDArray[np.int64]:

@@ -9,6 +9,9 @@ A module without its folder's function is a family, of one of two kinds. Either 
 method, so that ``epsilon`` in ``saliency/lrp.py`` is ``lrp.epsilon``; or the constant ``MEMBERS``, written out in the
 module, names them, and ``member(name)`` returns each, an object with the folder's function and constants: so
 ``models/torchvision.py`` has ``torchvision.resnet18``.
+
+A module may import its folder's function from a helper, where several methods share it. The constant ``ALIASES``,
+written out in the module, lists other names that the field has for the same method: ``ap`` for ``average-precision``.
 """
 
 import ast
@@ -39,6 +42,8 @@ FUNCTIONS = {
     "metrics/ranking": "score",
     "metrics/explanation": "score",
     "metrics/classification": "score",
+    "metrics/agreement": "score",
+    "metrics/anomaly": "score",
     "phantom": "build",
 }
 """Every method folder, and the function that each of its modules has, if the module is not a family."""
@@ -58,6 +63,13 @@ def listed(folder: str) -> list[str]:
         for stem in _stems(folder)
         for name in ([f"{canonical(stem)}.*"] if _members(folder, stem) else _methods(folder, stem))
     )
+
+
+def aliases(folder: str) -> dict[str, str]:
+    """Return the other names that methods of a folder go by, and which method each is."""
+    return {
+        canonical(alias): canonical(stem) for stem in _stems(folder) for alias in _constant(folder, stem, "ALIASES")
+    }
 
 
 def canonical(name: str) -> str:
@@ -86,6 +98,7 @@ def load(folder: str, name: str) -> Any:
         If the folder has no such method; the message lists those it has.
     """
     known = names(folder)
+    name = aliases(folder).get(canonical(name), name)
     if canonical(name) not in known:
         raise unknown(f"{folder} method", name, known, listed(folder))
     stem, _, member = module_name(name).partition(".")
@@ -129,18 +142,23 @@ def _text(folder: str, stem: str) -> str:
 
 def _members(folder: str, stem: str) -> list[str]:
     """Return the ``MEMBERS`` of a module, read from its text; none where it has no such constant."""
+    return _constant(folder, stem, "MEMBERS")
+
+
+def _constant(folder: str, stem: str, name: str) -> list[str]:
+    """Return the names in a constant of a module, read from its text; none where it has no such constant."""
     text = _text(folder, stem)
-    if not re.search("^MEMBERS = ", text, re.M):
+    if not re.search(f"^{name} = ", text, re.M):
         return []
     assigned = (node for node in ast.parse(text).body if isinstance(node, ast.Assign))
-    return list(next(ast.literal_eval(a.value) for a in assigned if ast.unparse(a.targets[0]) == "MEMBERS"))
+    return list(next(ast.literal_eval(a.value) for a in assigned if ast.unparse(a.targets[0]) == name))
 
 
 def _methods(folder: str, stem: str) -> list[str]:
     """Return the methods of a module: itself, or what a family holds, read from its text."""
     text, members = _text(folder, stem), _members(folder, stem)
     if not members:
-        if not text or re.search(rf"^def {FUNCTIONS[folder]}\(", text, re.M):
+        if not text or re.search(rf"^(def {FUNCTIONS[folder]}\(|from .+ import .*\b{FUNCTIONS[folder]}\b)", text, re.M):
             return [canonical(stem)]
         functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
         members = [name for name in functions if not name.startswith("_") and name != "fit"]

@@ -2,14 +2,46 @@
 
 import json
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cbir_cli.artifacts.run import Key
 
 COLUMNS = ("file", "metric", "group", "n", "mean", "low", "high", "min", "max", "sd", "random", "p_random")
+
+RATER = "rater "
+"""What the names of raters begin with, among those of methods."""
+
+Tail = Callable[[Mapping[Key, float]], float | None]
+"""From values of queries to how often random rankings have a mean at least as high."""
+
+
+@dataclass(frozen=True)
+class RaterRange:
+    """Where the mean of a method lies between those of raters, scored in the same way on the same queries.
+
+    Attributes
+    ----------
+    low, high : float
+        The smallest and the largest of the raters' means.
+    mean : float
+        That of the method on these queries.
+    n : int
+        Queries that the method and all raters have.
+    raters : int
+        How many raters; the reference is none of them.
+    verdict : str
+        ``below``, ``within`` or ``above``. Of means alone: no test.
+    """
+
+    low: float
+    high: float
+    mean: float
+    n: int
+    raters: int
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +77,12 @@ class Score:
         Ends of the 95 % interval of the mean; None where there are too few values for one.
     p_random : float or None
         How often random rankings have a mean at least as high; None where not known.
+    tail : callable or None
+        Gives ``p_random`` for the values of all or some of the queries. Never written.
+    patients : mapping of Key to str
+        Whom each query or image shows, as far as known. Never written.
+    raters : RaterRange or None
+        Of a method, where raters were scored as well.
     """
 
     method: str
@@ -64,6 +102,9 @@ class Score:
     low: float | None = None
     high: float | None = None
     p_random: float | None = None
+    tail: "Tail | None" = field(default=None, compare=False, repr=False)
+    patients: Mapping[Key, str] = field(default_factory=dict, compare=False, repr=False)
+    raters: RaterRange | None = None
 
 
 def summarise(
@@ -75,6 +116,7 @@ def summarise(
     against: str,
     left_out: int,
     unit: str = "query",
+    tail: Tail | None = None,
 ) -> Score:
     """Sum up the values of queries or images: over the means of seeds where there are seeds, else over all of them.
 
@@ -82,7 +124,7 @@ def summarise(
     ----------
     values, chance : mapping of Key to float
         Score and random baseline of each; the baseline is summed up only if it is known for all.
-    method, metric, against, unit : str
+    method, metric, against, unit, tail
         See ``Score``.
     left_out : int
         Queries or images that are not among the values.
@@ -107,7 +149,19 @@ def summarise(
         values=dict(values),
         chance=dict(chance),
         unit=unit,
+        tail=tail,
     )
+
+
+def weights(keys: Iterable[Key]) -> dict[Key, float]:
+    """Return how much each value counts in the mean; all sum to 1.
+
+    Where there are seeds the mean is that of the seeds' means, so a seed of few queries weighs as much as one of many.
+    """
+    keys = list(keys)
+    seeded = any(seed is not None for seed, _, _ in keys)
+    sizes = Counter(key[0] if seeded else None for key in keys)
+    return {key: 1 / (len(sizes) * sizes[key[0] if seeded else None]) for key in keys}
 
 
 def metric_names(scores: Iterable[tuple[str, str]]) -> list[str]:
@@ -123,10 +177,25 @@ def metric_names(scores: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def cells(score: Score) -> tuple[str, ...]:
-    """Return a score as text, one cell for each of ``COLUMNS``; four decimals, empty where not defined."""
-    numbers = (score.mean, score.low, score.high, score.minimum, score.maximum, score.sd, score.random, score.p_random)
+    """Return a score as text, one cell for each of ``COLUMNS``.
+
+    Four decimals, of ``p_random`` three digits; empty where not defined.
+    """
+    numbers = (score.mean, score.low, score.high, score.minimum, score.maximum, score.sd, score.random)
     name, group = (" ".join(text.split()) for text in (score.method, score.group))  # a tab would shift the columns
-    return (name, score.metric, group, str(score.n), *("" if number is None else f"{number:.4f}" for number in numbers))
+    texts = ("" if number is None else f"{number:.4f}" for number in numbers)
+    return (name, score.metric, group, str(score.n), *texts, spell_p(score.p_random))
+
+
+def spell_p(p: float | None) -> str:
+    """Return a p-value with three digits, since four decimals would make 0 of what never is."""
+    return "" if p is None else f"{p:.3g}"
+
+
+def quartiles(score: Score) -> tuple[float, float, float] | None:
+    """Return the first quartile, the median and the third one, as a box plot shows them: of seeds, else of queries."""
+    units = _units(score.values)
+    return tuple(statistics.quantiles(units, n=4, method="inclusive")) if len(units) > 1 else None  # type: ignore[return-value]
 
 
 def tsv(scores: Iterable[Score]) -> Iterator[str]:
@@ -144,6 +213,8 @@ def json_lines(scores: Iterable[Score]) -> Iterator[str]:
         row |= {"group": score.group, "n": score.n, "left_out": score.left_out, "mean": score.mean}
         row |= {"low": score.low, "high": score.high, "min": score.minimum, "max": score.maximum, "sd": score.sd}
         row |= {"random": score.random, "p_random": score.p_random}
+        if score.raters is not None:
+            row["raters"] = asdict(score.raters)
         pairs = [(key, {"value": value, "random": score.chance.get(key)}) for key, value in score.values.items()]
         if score.unit == "image":
             row["images"] = [{"image": key[2], **pair} for key, pair in pairs]

@@ -11,6 +11,7 @@ exact                 1 if all labels of Q are stated alike, else 0             
 positives-of-total    P and P' / Q                                                        without a positive label
 positives-of-query    P and P' / P                                                        without a positive label
 positives-of-union    P and P' / P or P' (Jaccard)                                        without a positive label
+positives-in-common   P and P', a number of labels, not a share                           without a positive label
 any                   1 if P and P' share a label, else 0                                 without a positive label
 ====================  ==================================================================  ============================
 
@@ -39,6 +40,7 @@ WORDS = {
     "positives-of-total": "common positive labels, of all labels",
     "positives-of-query": "common positive labels, of the query's",
     "positives-of-union": "common positive labels, of either's",
+    "positives-in-common": "number of common positive labels",
     "any": "a common positive label",
 }
 """Every relevance, in words."""
@@ -66,7 +68,7 @@ def relevance(kind: str, query: ArrayLike, results: ArrayLike) -> NDArray[np.flo
     Returns
     -------
     ndarray (Q, K) of float64
-        From 0 to 1.
+        From 0 to 1; ``positives-in-common`` is a count.
 
     Raises
     ------
@@ -88,6 +90,8 @@ def relevance(kind: str, query: ArrayLike, results: ArrayLike) -> NDArray[np.flo
     common = (here & there).sum(axis=2)
     if kind == "any":
         return (common > 0).astype(np.float64)
+    if kind == "positives-in-common":
+        return common.astype(np.float64)
     of = {"positives-of-total": known, "positives-of-query": here, "positives-of-union": here | there}[kind]
     return common / of.sum(axis=2)
 

@@ -1,20 +1,22 @@
-"""What a run is judged against: for every query the expert's ranks, or the labels and what its catalogue holds."""
+"""What a run is judged against: for every query an expert's ranks, or its class and what its catalogue holds."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import registry, relevance
+from cbir_cli import classes, registry, relevance
 from cbir_cli.artifacts.ranks import RankRow
-from cbir_cli.artifacts.run import Key, RunRow
+from cbir_cli.catalogues import Catalogues
 from cbir_cli.errors import UsageError
-from cbir_cli.label_policy import IGNORED, collapse
-from cbir_cli.records import MISSING
-from cbir_cli.splits import SplitRow
+from cbir_cli.ranked_lists import Key, RankedLists
+
+if TYPE_CHECKING:
+    from cbir_cli.run_labels import RunLabels
 
 REFERENCE_RATER = "R1"
 
@@ -30,71 +32,100 @@ class Catalogue:
     Attributes
     ----------
     relevant : int
-        Images with the query's label.
+        Images of the query's class.
     size : int
         All images.
+    sizes : tuple of int
+        Images of each class; empty where not known.
     """
 
     relevant: int
     size: int
+    sizes: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What becomes of labels that are uncertain or not stated when a run or classifier is scored; see ``label_policy``.
-
-    By default both are ignored: such an image makes no query, and as a result it is not relevant.
-    """
-
-    uncertain: str = "ignore"
-    blank: str = "ignore"
-
-    def __post_init__(self) -> None:
-        for kind, known in (("uncertain", ("ignore", "positive", "negative")), ("blank", ("ignore", "negative"))):
-            if getattr(self, kind) not in known:
-                raise registry.unknown(f"policy for {kind} labels", getattr(self, kind), known)
-
-    def __call__(self, code: int) -> int:
-        """Return the code that counts for a raw code; what is ignored stays as it is."""
-        target = int(collapse(code, uncertain=self.uncertain, blank=self.blank))
-        return code if target == IGNORED else target
-
-    def __str__(self) -> str:
-        parts = [f"{kind}={name}" for kind, name in asdict(self).items() if name != "ignore"]
-        return f" ({', '.join(parts)})" if parts else ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
-    """One query, with what metrics may ask for under the names of their parameters."""
+    """One query, with what metrics may ask for under the names of their parameters.
+
+    Attributes
+    ----------
+    key : Key
+    relevance : ndarray (K,), float64
+        Of the results, best first.
+    distances : ndarray (K,), float64
+    ideal : ndarray (M,), float64, or None
+        Relevance of the images in the catalogue; those that are not in it have none.
+    relevant, size : int or None
+        Relevant images, and all images, in the catalogue.
+    total : float or None
+        Sum of the relevance of all images in the catalogue.
+    query_class : int or None
+        Class of the query, by number.
+    classes : ndarray (K,), int64, or None
+        Class of each result; -1 for none.
+    class_sizes : ndarray (C,), int64, or None
+        Images of each class in the catalogue.
+    levels : tuple of ndarray (L,) and ndarray (L,), or None
+        Values that the relevance has in the catalogue, and how many images have each.
+    """
 
     key: Key
     relevance: NDArray[np.float64]
+    distances: NDArray[np.float64]
     ideal: NDArray[np.float64] | None = None
     relevant: int | None = None
     size: int | None = None
     total: float | None = None
+    query_class: int | None = None
+    classes: NDArray[np.int64] | None = None
+    class_sizes: NDArray[np.int64] | None = None
+    levels: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Truth:
-    """The lists of a run, and what is known about them."""
+    """The lists of a run, and what is known about them.
 
-    rows: Sequence[RunRow]
-    ranks: Sequence[RankRow]
-    asked_rater: str | None
-    asked_label: str | None
-    catalogues: Mapping[Key, Catalogue]
+    Attributes
+    ----------
+    lists : RankedLists
+    ranks : sequence of RankRow
+        Expert ranks.
+    asked_rater : str or None
+        Whose ranks count.
+    labels : RunLabels
+    class_labels : sequence of str
+        The labels that make the classes; one label makes two of them. Empty for the only one that the run states.
+    catalogues : mapping of Key to Catalogue
+        What is known of them.
+    """
 
-    @cached_property
-    def lists(self) -> dict[Key, list[RunRow]]:
-        """Results of each query, by rank."""
-        lists: dict[Key, list[RunRow]] = defaultdict(list)
-        for row in self.rows:
-            lists[row.key].append(row)
-        if not lists:
-            raise UsageError("the run holds no results")
-        return {key: sorted(found, key=lambda row: row.rank) for key, found in lists.items()}
+    lists: RankedLists
+    labels: "RunLabels"
+    ranks: Sequence[RankRow] = ()
+    asked_rater: str | None = None
+    class_labels: Sequence[str] = ()
+    catalogues: Mapping[Key, Catalogue] = field(default_factory=dict)
+
+    def cases(self, kind: str) -> list[Case]:
+        """Cases by expert ranks (``graded``), else by class; queries without are left out.
+
+        Raises
+        ------
+        Lacking
+            If there are no ranks or labels, or none for any query.
+        UsageError
+            If run, ranks and catalogues do not belong together.
+        """
+        return self.graded if kind == "graded" else self.binary
+
+    def against(self, kind: str) -> str:
+        """What the cases go by, in words."""
+        if kind == "graded":
+            return f"rater {self.rater}"
+        names = self.classes
+        return (f"label {names[0]}" if len(names) == 1 else f"classes {', '.join(names)}") + str(self.labels.policy)
 
     @cached_property
     def rater(self) -> str | None:
@@ -106,34 +137,39 @@ class Truth:
         return self.asked_rater or default
 
     @cached_property
-    def orders(self) -> dict[Key, dict[str, int]]:
+    def orders(self) -> dict[Key, dict[str, float]]:
         """Image to rank, for every query of the run that the rater ranked."""
-        given: dict[Key, dict[str, int]] = defaultdict(dict)
+        given: dict[Key, dict[str, float]] = defaultdict(dict)
         for row in self.ranks:
             if row.rater == self.rater:
                 given[row.key][row.id] = row.rank
         with_sets = any(seed is not None for seed, _, _ in given)
-        if with_sets and any(seed is None for seed, _, _ in self.lists):
+        if with_sets and any(seed is None for seed, _, _ in self.lists.keys):
             raise UsageError("the expert ranks have a seed and a set for each query, but the run has none")
-        keys = {key: key if with_sets else (None, None, key[2]) for key in self.lists}
+        keys = {key: key if with_sets else (None, None, key[2]) for key in self.lists.keys}
         return {key: given[place] for key, place in keys.items() if place in given}
 
     @cached_property
-    def label(self) -> str:
-        """Which label decides what is relevant."""
-        label = pick_label(self.rows, self.asked_label)
+    def classes(self) -> list[str]:
+        """The labels that make the classes."""
+        if self.class_labels:
+            return list(self.class_labels)
+        label = self.labels.pick()
         if label is None:
             raise Lacking("the run states no labels (a TREC run never does), so nothing says what is relevant")
-        return label
+        return [label]
 
     @cached_property
     def graded(self) -> list[Case]:
         """Cases by expert ranks; queries that were not ranked are left out."""
         if not self.ranks:
-            raise Lacking("nDCG needs expert ranks: give --raters TABLE")
+            raise Lacking("nDCG needs expert ranks: give --raters TABLE (or grades, --qrels FILE)")
         cases = []
-        for key, order in self.orders.items():
-            found = [row.id for row in self.lists[key]]
+        orders = self.orders
+        for number, key in enumerate(self.lists.keys):
+            if key not in orders:
+                continue
+            order, found = orders[key], self.lists.ids(number)
             if strange := [name for name in found if name not in order]:
                 raise UsageError(
                     f"query {key[2]!r}: rater {self.rater} ranked {len(order)} images, but not the result "
@@ -141,33 +177,57 @@ class Truth:
                 )
             grades = relevance.from_ranks([order[name] for name in found], len(order))
             ideal = relevance.from_ranks(list(order.values()), len(order))
-            cases.append(Case(key, grades, ideal=ideal, size=len(order)))
+            cases.append(Case(key, grades, self.lists.far(number), ideal=ideal, size=len(order)))
         if not cases:
             raise Lacking(f"rater {self.rater} ranked no query of the run")
         return cases
 
     @cached_property
+    def numbers(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Class of all queries (Q,) and of all results (R,), by number; -1 for none, or several."""
+        return self.labels.classes(self.classes)
+
+    @cached_property
     def binary(self) -> list[Case]:
-        """Cases by label; queries whose label is uncertain or missing are left out."""
+        """Cases by class; queries that are of no class, or of several, are left out."""
+        asked, found = self.numbers
+        agree = (found == asked[self.lists.owners]).astype(np.float64)
+        starts = self.lists.starts.tolist()
         cases = []
-        for key, found in self.lists.items():
-            code = found[0].query_labels.get(self.label, MISSING)
-            if relevance.stated(code):
-                labels = [row.labels.get(self.label, MISSING) for row in found]
-                agreement = relevance.from_labels([code], [labels])[0]
-                catalogue = self._catalogue(key, agreement)
-                known = (None, None) if catalogue is None else (catalogue.relevant, catalogue.size)
-                cases.append(Case(key, agreement, None, *known))
+        for number, (key, its) in enumerate(zip(self.lists.keys, asked.tolist(), strict=True)):
+            if its == classes.NO_CLASS:
+                continue
+            here = slice(starts[number], starts[number + 1])
+            known = self._catalogue(key, agree[here], found[here], number)
+            cases.append(
+                Case(
+                    key,
+                    agree[here],
+                    self.lists.distances[here],
+                    relevant=known.relevant if known else None,
+                    size=known.size if known else None,
+                    query_class=its,
+                    classes=found[here],
+                    class_sizes=np.array(known.sizes) if known and known.sizes else None,
+                )
+            )
         if not cases:
-            raise Lacking(f"no query of the run is positive or negative for {self.label}")
+            names = self.classes
+            what = f"positive or negative for {names[0]}" if len(names) == 1 else f"of one class of {', '.join(names)}"
+            raise Lacking(f"no query of the run is {what}")
         return cases
 
-    def _catalogue(self, key: Key, agreement: NDArray[np.float64]) -> Catalogue | None:
+    def _catalogue(
+        self, key: Key, agreement: NDArray[np.float64], found: NDArray[np.int64], number: int
+    ) -> Catalogue | None:
         listed = Catalogue(int(agreement.sum()), len(agreement))
         catalogue = self.catalogues.get(key)
         if catalogue is None:
-            ranked = self.orders.get(key, {}).keys()
-            return listed if ranked == {row.id for row in self.lists[key]} else None
+            ranked = self.orders.get(key) if self.ranks else None
+            if not ranked or ranked.keys() != set(self.lists.ids(number)):
+                return None
+            sizes = np.bincount(found[found >= 0], minlength=len(classes.names(self.classes)))
+            return Catalogue(listed.relevant, listed.size, tuple(sizes.tolist()))
         irrelevant, others = listed.size - listed.relevant, catalogue.size - catalogue.relevant
         if listed.relevant > catalogue.relevant or irrelevant > others:
             raise UsageError(
@@ -177,126 +237,36 @@ class Truth:
         return catalogue
 
 
-def pick_label(rows: Iterable[RunRow], label: str | None = None) -> str | None:
-    """Return the label that decides what is relevant: the one asked for, else the only one that the run states.
-
-    Returns
-    -------
-    str or None
-        None if the run states no label at all.
-
-    Raises
-    ------
-    UsageError
-        If the run does not state the label asked for, or states several and none is asked for.
-    """
-    known = sorted({name for row in rows for name in (*row.query_labels, *row.labels)})
-    if label is not None and label not in known:
-        raise registry.unknown("label of the run", label, known)
-    if label is None and len(known) > 1:
-        raise Lacking(f"the run states several labels, choose one with --label: {', '.join(known)}")
-    return label or (known[0] if known else None)
-
-
-def label_names(rows: Iterable[RunRow]) -> list[str]:
-    """Return the labels that a run states, sorted.
-
-    Raises
-    ------
-    Lacking
-        If it states none.
-    """
-    names = sorted({name for row in rows for name in (*row.query_labels, *row.labels)})
-    if not names:
-        raise Lacking("the run states no labels (a TREC run never does), so nothing says what is relevant")
-    return names
-
-
-def with_policy(rows: Iterable[RunRow], label: str, policy: Policy) -> list[RunRow]:
-    """Return a run with one label's codes as a policy takes them."""
-
-    def counted(labels: Mapping[str, int]) -> dict[str, int]:
-        code = policy(labels.get(label, MISSING))
-        return {**labels, label: code} if code != MISSING else dict(labels)
-
-    return [replace(row, query_labels=counted(row.query_labels), labels=counted(row.labels)) for row in rows]
-
-
-def count_catalogues(
-    rows: Iterable[RunRow],
-    *,
-    label: str,
-    items: Mapping[str, int] | None = None,
-    patients: Mapping[str, str] | None = None,
-    split: Iterable[SplitRow] | None = None,
+def count_classes(
+    known: Catalogues, keys: Sequence[Key], asked: NDArray[np.int64], codes: NDArray[np.int64], number: int
 ) -> dict[Key, Catalogue]:
     """Count what the catalogue of each query of a run holds.
 
     Parameters
     ----------
-    rows : iterable of RunRow
-        The run: which queries there are, and their labels.
-    label : str
-        Decides what is relevant.
-    items : mapping of str to int, optional
-        Raw label code of every image of the index. By default what the run says of its results, which will do with a
-        split table whose catalogues the run lists in full.
-    patients : mapping of str to str, optional
-        Patient of each image, queries included, as far as known. If given, images of the query's patient do not count,
-        since ``cbir query`` leaves them out; the query itself never counts.
-    split : iterable of SplitRow, optional
-        Split table of a run with seeds and sets: the catalogue of its set counts for a query.
+    known : Catalogues
+    keys : sequence of Key, (Q,)
+    asked : ndarray (Q,), int64
+        Class of each query, by number.
+    codes : ndarray (N,), int64
+        Class of each image of the catalogues.
+    number : int
+        How many classes there are.
 
     Returns
     -------
     dict
-        Only queries with a stated label.
+        Only queries of a class.
 
     Raises
     ------
     UsageError
-        If there are neither items nor a split table, if the run has sets but there is no split table, or if a set or
-        the label of one of its images is not to be found.
+        If the set of a query is not known.
     """
-    rows = list(rows)
-    if items is None and split is None:
-        raise UsageError("what the catalogues hold is not to be had from the run alone: give --items INDEX")
-    queries = {row.key: row.query_labels.get(label, MISSING) for row in rows}
-    codes = {row.id: row.labels.get(label, MISSING) for row in rows} if items is None else items
-    pools: dict[tuple[int | None, int | None], list[str]] = defaultdict(list)
-    for image in split or ():
-        if image.role == "catalogue":
-            pools[image.seed, image.set].append(image.id)
-    if split is None:
-        pools[None, None] = list(codes)
-    of = patients or {}
-    catalogues = {}
-    counts: dict[tuple[int | None, int | None], dict[str, Counter[int]]] = {}
-    for (seed, number, query), code in queries.items():
-        if not relevance.stated(code):
-            continue
-        if (place := (seed, number)) not in pools:
-            found = f"set {number} of seed {seed} is not in it" if split is not None else "there is none"
-            raise UsageError(f"the catalogue of query {query!r} comes from a split table (--split), but {found}")
-        if place not in counts:
-            counts[place] = _by_owner(pools[place], codes, of)
-        # The query counts as an owner of its own where its patient is not known.
-        rest = counts[place][""] - counts[place].get(_owner(query, of), Counter())
-        catalogues[seed, number, query] = Catalogue(rest[code], rest.total())
-    return catalogues
-
-
-def _owner(image: str, patients: Mapping[str, str]) -> str:
-    patient = patients.get(image)
-    return f"patient {patient}" if patient else f"image {image}"
-
-
-def _by_owner(pool: Iterable[str], codes: Mapping[str, int], patients: Mapping[str, str]) -> dict[str, Counter[int]]:
-    """Count label codes for every patient, and over all under the empty name."""
-    counts: dict[str, Counter[int]] = defaultdict(Counter)
-    for image in pool:
-        if image not in codes:
-            raise UsageError(f"nothing says what label the catalogue image {image!r} has: give --items INDEX")
-        counts[_owner(image, patients)][codes[image]] += 1
-        counts[""][codes[image]] += 1
-    return counts
+    shifted = np.where(codes == classes.NO_CLASS, number, codes)
+    found = {}
+    for key, its in zip(keys, asked.tolist(), strict=True):
+        if its != classes.NO_CLASS:
+            counts = known.count(key, shifted, number + 1)
+            found[key] = Catalogue(int(counts[its]), int(counts.sum()), tuple(counts[:number].tolist()))
+    return found

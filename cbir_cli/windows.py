@@ -15,6 +15,9 @@ PRESETS = {
 """LOW and HIGH in Hounsfield units: the two of the liver are those of the CT-liver paper, lung is a width of 1500 at a
 level of -600, mediastinum 400 at 40."""
 
+WHOLE = (-1024.0, 3071.0)
+"""All Hounsfield units that 12 bits hold: what images are cut to where they are kept for other windows."""
+
 SCALINGS = ("shared", "own")
 
 

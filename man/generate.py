@@ -49,7 +49,9 @@ FOLDERS = {
     "fusion": "Fusion of ranked lists",
     "metrics/ranking": "Metrics of ranked lists",
     "metrics/classification": "Metrics of classifiers",
+    "metrics/anomaly": "Metrics of anomalies",
     "metrics/explanation": "Metrics of saliency maps",
+    "metrics/agreement": "Agreement of raters",
     "phantom": "Phantoms",
 }
 """Every method folder, and what its modules are called."""
@@ -63,7 +65,9 @@ CHOICES = {
     "index": ("index",),
     "query": ("fusion",),
     "phantom": ("phantom",),
-    "evaluate": ("metrics/ranking", "metrics/classification", "metrics/explanation"),
+    "evaluate": tuple(
+        f"metrics/{kind}" for kind in ("ranking", "classification", "anomaly", "explanation", "agreement")
+    ),
 }
 """Folders whose methods a command chooses from."""
 
@@ -378,7 +382,8 @@ def methods(folder: str) -> list[Method]:
         if member == "*":  # a family that lists its members is described as one
             member, function = "", functions["member"]
         else:
-            function = functions[member or registry.FUNCTIONS[folder]]
+            # A metric may share its functions, which take no parameters then, with others.
+            function = functions.get(member or registry.FUNCTIONS[folder], ast.parse("def shared(): ...").body[0])
         whole, own = ast.get_docstring(source) or "", ast.get_docstring(function) or ""
         words = _described(whole) | _described(own)  # what the members of a family share is said once, in the module
         pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
@@ -389,6 +394,8 @@ def methods(folder: str) -> list[Method]:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and _is_literal(node.value)
         }
         summary = (own if member else whole).splitlines()[0]
+        if other := constants.get("ALIASES"):
+            summary += f" Also: {', '.join(f'``{alias}``' for alias in other)}."
         found.append(Method(name, summary, parameters, constants))
     return found
 
@@ -446,7 +453,7 @@ def _methods() -> str:
 SCHEMAS = {
     "Artifacts": ("files", "_payload", "model", "saliency", "embeddings", "virtual", "index", "explanation"),
     "What several artifacts share": ("items", "pseudonyms", "history"),
-    "Text tables": ("run", "split", "ranks", "ratings"),
+    "Text tables": ("run", "split", "ranks", "ratings", "qrels"),
     "Unfinished work": ("partial",),
 }
 

@@ -117,8 +117,8 @@ def test_worked_metric(tmp_path, monkeypatch):
     (path,) = [p for p in BLOCKS if "/metrics/" in p]
     module = worked(path, tmp_path)
     monkeypatch.setattr(registry, "load", lambda folder, name: module)
-    assert contract("test_metric_contract", "precision", name="success", folder="metrics/ranking") >= 8
-    assert module.score([[0, 1, 0], [0, 0, 1]], 2).tolist() == [1, 0]
+    assert contract("test_metric_contract", "precision", name="second-tier", folder="metrics/ranking") >= 8
+    assert module.score([[0, 1, 0], [0, 0, 1]], [1, 1]).tolist() == [1, 0]
 
 
 def test_worked_index_backend(tmp_path):

@@ -159,6 +159,8 @@ def test_list_of_methods_has_every_method_with_its_first_line(folder):
         stem, _, member = name.partition(".")
         whole = importlib.import_module(f"cbir_cli.{folder}.{stem}") if member == "*" else registry.load(folder, name)
         first = whole.__doc__.splitlines()[0]
+        also = [alias for alias, method in registry.aliases(folder).items() if method == name]
+        first += f" Also: {', '.join(f'`{alias}`' for alias in also)}." if also else ""
         assert f"| `{name}` | {first.replace('``', '`')} |" in text
 
 
@@ -327,9 +329,9 @@ def test_command_line_parses(path, line):
         known = [*known, *(parameter.name for parameter in method.parameters)]
     assert {pair.partition("=")[0] for pair in values.get("settings") or []} <= set(known)
     if values.get("metrics"):
-        from cbir_cli import evaluation
+        from cbir_cli import metric_names
 
-        evaluation.parse_metrics(values["metrics"].split(","))
+        metric_names.parse_metrics(values["metrics"].split(","))
 
 
 # --- prose ------------------------------------------------------------------------------------------------------------

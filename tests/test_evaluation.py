@@ -9,15 +9,20 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from cbir_cli import evaluation
+from cbir_cli import metric_names
 from cbir_cli import scores as score_text
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import RunRow, trec
+from cbir_cli.catalogues import Catalogues, by_patient
+from cbir_cli.classification import classification
 from cbir_cli.errors import ShapeError, SourceError, UsageError
-from cbir_cli.evaluation import Metric, classification, evaluate_run, parse_metrics
+from cbir_cli.evaluation import evaluate_run
+from cbir_cli.metric_names import Metric, parse_metrics
+from cbir_cli.ranked_lists import RankedLists
 from cbir_cli.records import MISSING
+from cbir_cli.run_labels import RunLabels
 from cbir_cli.splits import SplitRow
-from cbir_cli.truth import Catalogue, count_catalogues, pick_label
+from cbir_cli.truth import Catalogue, count_classes
 
 # The order of ten images for which nDCG@10 is .7669 and nDCG@4 .6423: rank = 12 - 2 * relevance.
 EXAMPLE_RANKS = [5, 1, 10, 2, 8, 3, 9, 4, 7, 6]
@@ -205,7 +210,7 @@ class TestBinary:
             evaluate_run(rows, metrics=["p@1"])
         with pytest.raises(UsageError, match=r"unknown label of the run 'pe'"):
             evaluate_run(rows, metrics=["p@1"], label="pe")
-        assert pick_label([]) is None
+        assert RunLabels(RankedLists.of([])).pick() is None
 
 
 class TestAggregation:
@@ -335,11 +340,24 @@ class TestMetricNames:
 
     def test_defaults_are_metrics_of_their_kind(self):
         for folder, names in {
-            "metrics/ranking": (*evaluation.GRADED_DEFAULTS, *evaluation.BINARY_DEFAULTS),
-            "metrics/classification": evaluation.CLASSIFICATION_DEFAULTS,
-            "metrics/explanation": evaluation.EXPLANATION_DEFAULTS,
+            "metrics/ranking": (*metric_names.GRADED_DEFAULTS, *metric_names.BINARY_DEFAULTS),
+            "metrics/classification": metric_names.CLASSIFICATION_DEFAULTS,
+            "metrics/explanation": metric_names.EXPLANATION_DEFAULTS,
         }.items():
             assert {metric.folder for metric in parse_metrics(names)} == {folder}
+
+
+def count(rows, items=None, patients=None, split=None):
+    lists = RankedLists.of(rows)
+    labels = RunLabels(lists, {"PE": items} if items else None)
+    ids = list(items) if items else lists.names
+    known = Catalogues(ids, by_patient(ids, patients or {}), split)
+    asked, found = labels.classes(["PE"])
+    codes = np.full(len(ids), -1)
+    codes[lists.results] = found
+    found = count_classes(known, lists.keys, asked, labels.known_classes(["PE"], ids) if items else codes, 2)
+    assert all(its.relevant in its.sizes and sum(its.sizes) <= its.size for its in found.values())
+    return {key: (its.relevant, its.size) for key, its in found.items()}
 
 
 class TestCountCatalogues:
@@ -347,42 +365,37 @@ class TestCountCatalogues:
 
     def test_all_items_but_the_query(self):
         rows = run("q", {"a": 1}) + run("outside", {"b": 0}, code=0) + run("unsure", {"a": 1}, code=-1)
-        assert count_catalogues(rows, label="PE", items=self.items) == {
-            (None, None, "q"): Catalogue(2, 6),
-            (None, None, "outside"): Catalogue(2, 7),
-        }
+        assert count(rows, self.items) == {(None, None, "q"): (2, 6), (None, None, "outside"): (2, 7)}
 
     def test_the_querys_patient_does_not_count(self):
         patients = {"q": "p1", "a": "p1", "b": "p1", "c": "p2", "outside": "p2", "d": ""}
         rows = run("q", {"c": 1}) + run("outside", {"a": 1}) + run("d", {"a": 1})
-        assert count_catalogues(rows, label="PE", items=self.items, patients=patients) == {
-            (None, None, "q"): Catalogue(1, 4),
-            (None, None, "outside"): Catalogue(2, 6),
-            (None, None, "d"): Catalogue(3, 6),
+        assert count(rows, self.items, patients) == {
+            (None, None, "q"): (1, 4),
+            (None, None, "outside"): (2, 6),
+            (None, None, "d"): (3, 6),
         }
 
     def test_sets_have_their_own_catalogues(self):
         split = [SplitRow(1, 1, "query", "q"), *(SplitRow(1, 1, "catalogue", name) for name in "abcd")]
         split += [SplitRow(1, 2, "query", "q"), SplitRow(1, 2, "catalogue", "b"), SplitRow(1, 0, "train", "f")]
         rows = run("q", {"a": 1}, seed=1, set=1) + run("q", {"b": 0}, seed=1, set=2)
-        expected = {(1, 1, "q"): Catalogue(2, 4), (1, 2, "q"): Catalogue(0, 1)}
-        assert count_catalogues(rows, label="PE", items=self.items, split=split) == expected
+        assert count(rows, self.items, split=split) == {(1, 1, "q"): (2, 4), (1, 2, "q"): (0, 1)}
+        assert count(rows, self.items, {"q": "p", "a": "p"}, split) == {(1, 1, "q"): (1, 3), (1, 2, "q"): (0, 1)}
 
     def test_a_full_run_and_its_split_table_do_without_items(self):
         split = [SplitRow(1, 1, "query", "q"), SplitRow(1, 1, "catalogue", "a"), SplitRow(1, 1, "catalogue", "b")]
         rows = run("q", {"a": 1, "b": None}, seed=1, set=1)
-        assert count_catalogues(rows, label="PE", split=split) == {(1, 1, "q"): Catalogue(1, 2)}
+        assert count(rows, split=split) == {(1, 1, "q"): (1, 2)}
         with pytest.raises(UsageError, match="catalogue image 'b' has: give --items"):
-            count_catalogues(rows[:1], label="PE", split=split)
+            count(rows[:1], split=split)
 
     def test_what_is_lacking_is_said(self):
         rows = run("q", {"a": 1}, seed=1, set=1)
-        with pytest.raises(UsageError, match="give --items"):
-            count_catalogues(rows, label="PE")
         with pytest.raises(UsageError, match=r"\(--split\), but there is none"):
-            count_catalogues(rows, label="PE", items=self.items)
+            count(rows, self.items)
         with pytest.raises(UsageError, match="set 1 of seed 1 is not in it"):
-            count_catalogues(rows, label="PE", items=self.items, split=[])
+            count(rows, self.items, split=[])
 
 
 class TestClassification:
@@ -435,8 +448,8 @@ class TestText:
 
     def test_tsv(self):
         header, *lines = score_text.tsv(self.scores())
-        assert header == "file\tmetric\tn\tmean\tmin\tmax\tsd\trandom\n"
-        assert lines[0] == "a b.tsv\tndcg@4\t1\t0.6423\t0.6423\t0.6423\t\t0.4413\n"
+        assert header == "\t".join(score_text.COLUMNS) + "\n"
+        assert lines[0] == "a b.tsv\tndcg@4\t\t1\t0.6423\t\t\t0.6423\t0.6423\t\t0.4413\t\n"
         assert len({line.count("\t") for line in [header, *lines]}) == 1
 
     def test_json_is_unrounded_and_has_every_query(self):
@@ -445,14 +458,7 @@ class TestText:
         assert list(first) == [
             "file",
             "metric",
-            "against",
-            "n",
-            "left_out",
-            "mean",
-            "min",
-            "max",
-            "sd",
-            "random",
+            *("against", "group", "n", "left_out", "mean", "low", "high", "min", "max", "sd", "random", "p_random"),
             "queries",
         ]
         assert first["mean"] == scores[0].mean and first["sd"] is None and first["file"] == "a\tb.tsv"
@@ -472,7 +478,7 @@ class TestText:
 
     def test_undefined_cells_are_empty(self):
         (score,) = classification([1.0], [1], metrics=["auroc"])
-        assert score_text.cells(score) == ("", "auroc", "1", "", "", "", "", "")
+        assert score_text.cells(score) == ("", "auroc", "", "1", *[""] * 8)
         assert json.loads(next(score_text.json_lines([score])))["mean"] is None
 
 
@@ -483,7 +489,7 @@ def test_evaluation_loads_neither_torch_nor_pandas_nor_h5py():
         "from cbir_cli.evaluation import evaluate_run\n"
         "evaluate_run([RunRow('q', 1, 'a', 1.0, {'x': 1}, {'x': 1})], metrics=['p@1'])\n"
         "print(sorted({'torch', 'pandas', 'h5py', 'sklearn', 'scipy'} & set(sys.modules)))\n"
-        "from cbir_cli.evaluation import classification\n"
+        "from cbir_cli.classification import classification\n"
         "classification([1.0, -1.0], [1, 0])\n"
         "print(sorted({'torch', 'h5py'} & set(sys.modules)))\n"
     )

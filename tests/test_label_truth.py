@@ -6,13 +6,16 @@ from growth import image, write_embedding
 
 from cbir_cli import shared_labels
 from cbir_cli.artifacts.run import RunRow, tsv
+from cbir_cli.catalogues import Catalogues, by_patient
 from cbir_cli.errors import UsageError
-from cbir_cli.evaluation import evaluate_label_sets
+from cbir_cli.evaluation import score
+from cbir_cli.label_policy import Policy
 from cbir_cli.label_truth import LabelTruth, named
+from cbir_cli.ranked_lists import RankedLists
 from cbir_cli.records import MISSING
+from cbir_cli.run_labels import RunLabels
 from cbir_cli.splits import SplitRow
 from cbir_cli.stages import evaluate as evaluating
-from cbir_cli.truth import Policy
 
 NAMES = ("A", "B", "C")
 ALL = [f"{name}@4" for name in ("acg", "acg-p-total", "acg-p-query", "acg-p-union", "precision-any", "precision-exact")]
@@ -36,17 +39,26 @@ def stated(labels, one):
     return {name: codes[one] for name, codes in labels.items() if codes[one] != MISSING}
 
 
+def truth_of(rows, names=NAMES, policy=None, *, labels=None, patients=None, split=None):
+    lists = RankedLists.of(rows)
+    catalogues = None
+    if labels or split:
+        ids = list(next(iter(labels.values()))) if labels else lists.names
+        catalogues = Catalogues(ids, by_patient(ids, patients or {}), split)
+    return LabelTruth(RunLabels(lists, labels, policy), names, catalogues)
+
+
 @pytest.mark.parametrize("policy", [Policy(), Policy("positive", "negative")])
 def test_scores_and_chance_are_those_of_plain_loops(policy):
     labels, patients, rows = world()
-    found = evaluate_label_sets(LabelTruth(rows, NAMES, policy, labels=labels, patients=patients), metrics=ALL)
-    assert [score.metric for score in found] == ALL
+    found = score(truth_of(rows, policy=policy, labels=labels, patients=patients), ALL)
+    assert [its.metric for its in found] == ALL
     queries = sorted({row.query for row in rows})
 
     def codes(one):
         return [policy(labels[name][one]) for name in NAMES]
 
-    for score, kind in zip(
+    for its, kind in zip(
         found,
         ("agreement", "positives-of-total", "positives-of-query", "positives-of-union", "any", "exact"),
         strict=True,
@@ -61,16 +73,16 @@ def test_scores_and_chance_are_those_of_plain_loops(policy):
             mine = patients.get(query)
             pool = [one for one in labels["A"] if one != query and (mine is None or patients.get(one) != mine)]
             chance[None, None, query] = sum(map(grade, pool)) / len(pool)
-        assert score.values == pytest.approx(values) and score.chance == pytest.approx(chance)
-        assert (score.n, score.left_out) == (len(values), len(queries) - len(values))
-        assert score.random == pytest.approx(np.mean(list(chance.values())))
-        assert score.against == f"labels A, B, C{policy}: {shared_labels.WORDS[kind]}"
+        assert its.values == pytest.approx(values) and its.chance == pytest.approx(chance)
+        assert (its.n, its.left_out) == (len(values), len(queries) - len(values))
+        assert its.random == pytest.approx(np.mean(list(chance.values())))
+        assert its.against == f"labels A, B, C{policy}: {shared_labels.WORDS[kind]}"
 
 
 def test_without_a_catalogue_there_is_no_baseline():
     rows = world()[2]
-    (score,) = evaluate_label_sets(LabelTruth(rows, NAMES, Policy()), metrics=["acg@4"])
-    assert score.random is None and score.mean is not None
+    (found,) = score(truth_of(rows), ["acg@4"])
+    assert found.random is None and found.mean is not None
 
 
 def test_sets_of_a_split_table():
@@ -80,26 +92,21 @@ def test_sets_of_a_split_table():
         mine = [row for row in rows if row.query == query]
         moved += [RunRow(query, r.rank, r.id, r.distance, r.query_labels, r.labels, 1, number) for r in mine]
         split += [SplitRow(1, number, "catalogue", row.id) for row in mine]
-    scores = [
-        evaluate_label_sets(LabelTruth(moved, NAMES, Policy(), labels=known, split=split), metrics=["acg@6"])[0]
-        for known in (labels, None)
-    ]
+    scores = [score(truth_of(moved, labels=known, split=split), ["acg@6"])[0] for known in (labels, None)]
     assert scores[0].values == pytest.approx(scores[0].chance)  # the lists are the whole catalogues
     assert scores[0].values == scores[1].values and scores[0].chance == scores[1].chance
     with pytest.raises(UsageError, match=r"set [1-9] of seed 1 is not in it"):
-        LabelTruth(moved, NAMES, Policy(), labels=labels, split=split[:6]).cases("agreement")
+        truth_of(moved, labels=labels, split=split[:6]).cases("agreement")
 
 
 def test_lists_that_are_too_short_or_of_another_index_are_refused():
     labels, patients, rows = world()
-    truth = LabelTruth(rows, NAMES, Policy(), labels=labels, patients=patients)
+    truth = truth_of(rows, labels=labels, patients=patients)
     with pytest.raises(UsageError, match="acg@7 needs the first 7 results of query 'i04', the run has 6 of the 28"):
-        evaluate_label_sets(truth, metrics=["acg@7"])
+        score(truth, ["acg@7"])
     few = {name: {one: code for one, code in codes.items() if one < "i03"} for name, codes in labels.items()}
     with pytest.raises(UsageError, match="run and index do not belong together"):
-        evaluate_label_sets(LabelTruth(rows, NAMES, Policy(), labels=few), metrics=["acg@4"])
-    with pytest.raises(UsageError, match="does not look at sets of labels"):
-        evaluate_label_sets(truth, metrics=["p@5"])
+        score(truth_of(rows, labels=few), ["acg@4"])
 
 
 def test_which_labels_count():
@@ -120,12 +127,10 @@ def test_the_command_scores_one_label_and_sets_of_labels(tmp_path):
     path = tmp_path / "run.tsv"
     path.write_text("".join(tsv(rows)))
     found = evaluating.evaluate([str(path)], metrics=["acg@4", "p@3"], label="A")
-    assert [score.metric for score in found] == ["precision@3", "acg@4"]
-    direct = evaluate_label_sets(LabelTruth(rows, ["B", "C"], Policy("positive")), metrics=["acg-p-union@4"])[0]
-    (score,) = evaluating.evaluate(
-        [str(path)], metrics=["acg-p-union@4"], settings=["labels=B,C", "uncertain=positive"]
-    )
-    assert score.mean == direct.mean and score.against == (
+    assert [its.metric for its in found] == ["precision@3", "acg@4"]
+    direct = score(truth_of(rows, ["B", "C"], Policy("positive")), ["acg-p-union@4"])[0]
+    (its,) = evaluating.evaluate([str(path)], metrics=["acg-p-union@4"], settings=["labels=B,C", "uncertain=positive"])
+    assert its.mean == direct.mean and its.against == (
         "labels B, C (uncertain=positive): common positive labels, of either's"
     )
     with pytest.raises(UsageError, match="only metrics of sets of labels"):
@@ -152,8 +157,8 @@ def test_the_index_completes_a_run_that_has_the_labels_of_the_task_alone(tmp_pat
             [str(tmp_path / name)], items=items, metrics=["acg@3", "acg-p-total@5"], settings=["labels=A,B,C"]
         )
 
-    whole = [(score.mean, score.random) for score in scored("whole.tsv", dict)]
-    assert [(score.mean, score.random) for score in scored("task.tsv", lambda all: {"A": all["A"]})] == whole
-    assert not caplog.records
+    whole = [(its.mean, its.random) for its in scored("whole.tsv", dict)]
+    assert [(its.mean, its.random) for its in scored("task.tsv", lambda all: {"A": all["A"]})] == whole
+    assert "no query states" not in caplog.text
     scored("other.tsv", lambda all: {"A": all["A"]}, lambda key: f"elsewhere/{key}")
     assert "no query states B, C" in caplog.text

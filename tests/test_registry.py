@@ -18,13 +18,15 @@ def folder(tmp_path, monkeypatch):
         'MEMBERS = {"a_1": 3, "b": 4}\n\n\nclass One:\n    def explain(self): ...\n\n\ndef member(name): ...\n'
     )
     (inside / "_helper.py").write_text("def explain(): ...\n")
+    (inside / "shared.py").write_text('from there import explain, other\n\nALIASES = ("also", "a_kin")\n')
     monkeypatch.setattr(registry, "_ROOT", tmp_path)
 
 
 @pytest.mark.usefixtures("folder")
 def test_names_are_modules_and_members_of_families():
-    assert registry.names("saliency") == ["c++", "kin.one-two", "kin.three", "many.a-1", "many.b", "my-way"]
-    assert registry.listed("saliency") == ["c++", "kin.one-two", "kin.three", "many.*", "my-way"]
+    assert registry.names("saliency") == ["c++", "kin.one-two", "kin.three", "many.a-1", "many.b", "my-way", "shared"]
+    assert registry.listed("saliency") == ["c++", "kin.one-two", "kin.three", "many.*", "my-way", "shared"]
+    assert registry.aliases("saliency") == {"also": "shared", "a-kin": "shared"}
 
 
 @pytest.mark.parametrize(
@@ -76,3 +78,14 @@ def test_every_method_has_its_folders_function():
 def test_other_names_are_refused(name):
     with pytest.raises(UsageError, match=r"unknown saliency method .* known: .*lrp\.epsilon"):
         registry.load("saliency", name)
+
+
+def test_an_alias_is_its_method():
+    from cbir_cli.metrics.ranking import average_precision, ndcg
+
+    assert registry.load("metrics/ranking", "ap") is average_precision
+    assert registry.load("metrics/ranking", "ndcg-burges") is registry.load("metrics/ranking", "ndcg_burges") is ndcg
+    for folder in registry.FUNCTIONS:
+        known = registry.names(folder)
+        assert not set(registry.aliases(folder)) & set(known)
+        assert set(registry.aliases(folder).values()) <= set(known)

@@ -31,7 +31,10 @@ def test_a_metric_of_several_labels_says_which():
 
 def test_tsv_has_a_row_for_each_label():
     rows = [line.rstrip("\n").split("\t") for line in scores.tsv(SEVERAL)]
-    assert [row[1:4] for row in rows[1:]] == [["auroc Edema", "9", "0.8100"], ["auroc Pleural Effusion", "9", "0.6200"]]
+    assert [row[1:5] for row in rows[1:]] == [
+        ["auroc Edema", "", "9", "0.8100"],
+        ["auroc Pleural Effusion", "", "9", "0.6200"],
+    ]
     assert list(scores.tsv(SEVERAL[:1]))[1].split("\t")[1] == "auroc"
 
 

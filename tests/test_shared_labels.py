@@ -25,6 +25,7 @@ def plain(kind, query, result):
     common = positive & theirs
     return {
         "any": float(bool(common)),
+        "positives-in-common": len(common),
         "positives-of-total": len(common) / len(of_query),
         "positives-of-query": len(common) / len(positive),
         "positives-of-union": len(common) / len(positive | theirs),
@@ -61,6 +62,7 @@ def test_the_readings_differ():
         "positives-of-total": 0.25,
         "positives-of-query": 0.5,
         "positives-of-union": pytest.approx(1 / 3),
+        "positives-in-common": 1.0,
         "any": 1.0,
     }
 

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from cbir_cli import truth
 from cbir_cli.artifacts import embeddings, items
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
-from cbir_cli.artifacts.run import RunRow
 from cbir_cli.cli.main import main
 from cbir_cli.errors import UsageError
+from cbir_cli.label_policy import Policy
 from cbir_cli.records import MISSING, Record
 from cbir_cli.stages.evaluate import evaluate
 
@@ -72,14 +71,9 @@ def test_other_policies_are_refused(run, setting):
 def test_policies_by_a_table():
     for uncertain, its in (("ignore", -1), ("positive", 1), ("negative", 0)):
         for blank, none in (("ignore", MISSING), ("negative", 0)):
-            policy = truth.Policy(uncertain, blank)
+            policy = Policy(uncertain, blank)
             assert [policy(code) for code in (1, 0, -1, MISSING)] == [1, 0, its, none]
-
-
-def test_rows_are_not_changed_where_nothing_is_set():
-    row = RunRow("q", 1, "a", 0.5, {"A": -1}, {}, 3, 4)
-    assert truth.with_policy([row], "A", truth.Policy()) == [row]
-    assert row.labels == {} and truth.with_policy([row], "A", truth.Policy(blank="negative"))[0].labels == {"A": 0}
+            assert policy.of([[1, 0], [-1, MISSING]]).tolist() == [[1, 0], [its, none]]
 
 
 @pytest.fixture

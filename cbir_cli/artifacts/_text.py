@@ -14,8 +14,8 @@ from cbir_cli.errors import ArtifactError
 SET_COLUMNS = ("seed", "set")
 
 
-def lines(path: Path | str, what: str, name: str = "") -> tuple[str, list[str]]:
-    """Return a text file's name for messages and its lines; the last item is empty if the last line is ended.
+def text(path: Path | str, what: str, name: str = "") -> tuple[str, str]:
+    """Return a text file's name for messages and what it holds, its lines ended by line feeds.
 
     The name is that of the path, unless one is given.
 
@@ -30,13 +30,26 @@ def lines(path: Path | str, what: str, name: str = "") -> tuple[str, list[str]]:
     except OSError as error:
         raise ArtifactError(f"{name}: cannot be read: {error.strerror}") from None
     try:
-        text = data.decode("utf-8-sig")
+        found = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ArtifactError(f"{name}: expected {what}, found data that is not UTF-8 text") from None
-    if not text.strip():
+    if not found or found.isspace():
         raise ArtifactError(f"{name}: expected {what}, found an empty file")
-    # Only line feeds end a line: str.splitlines also splits at characters that file names may hold.
-    return name, text.replace("\r\n", "\n").split("\n")
+    return name, found.replace("\r\n", "\n")
+
+
+def lines(path: Path | str, what: str, name: str = "") -> tuple[str, list[str]]:
+    """Return a text file's name for messages and its lines; the last item is empty if the last line is ended.
+
+    As ``text``.
+    """
+    name, found = text(path, what, name)
+    return name, split(found)
+
+
+def split(found: str) -> list[str]:
+    """Return the lines of a text: only line feeds end one, where str.splitlines would split at more."""
+    return found.split("\n")  # file names may hold the others
 
 
 def whole(name: str, found: list[str]) -> list[str]:

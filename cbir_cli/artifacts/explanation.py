@@ -5,9 +5,13 @@ Schema
 ``queries/images`` (Q, S, S) uint8, ``queries/obs``; ``results/images`` (R, S, S) uint8, ``results/obs``
     The small images as the network saw them, (Q, S, S, 3) where it saw colours, and their item tables. An image that
     is a result twice is stored once.
+``queries/hounsfield`` (Q, S, S), ``results/hounsfield`` (R, S, S) int16, optional
+    The same images in Hounsfield units, cut to -1024 to 3071: of a CT, whose images are seen through a window.
+    Attribute ``window`` of the file (JSON, LOW and HIGH): what the network saw as 0 and 1.
 ``pairs/query`` (P,), ``pairs/result`` (P,) int32
     Rows of the two tables.
 ``pairs/rank`` (P,) int32, ``pairs/distance`` (P,) float32
+    Ranks of a query are 1, 2, ...; those of its least similar results follow after a gap.
 ``pairs/seed``, ``pairs/set`` (P,) int32
     The query's place in a split table, -1 without one.
 ``maps`` (M, S, S) float16, ``scale`` (M,) float32
@@ -38,6 +42,7 @@ Attributes
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +101,9 @@ class Explanation:
     measures: Measures | None = None
     randomisation: Randomisation | None = None
     classes: Classes | None = None
+    query_hounsfield: np.ndarray | None = None
+    result_hounsfield: np.ndarray | None = None
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Take all maps for importance where nothing says what they are."""
@@ -129,6 +137,8 @@ _ARRAYS: Mapping[str, tuple[str, type]] = {
 }
 
 
+QUERY_HOUNSFIELD, RESULT_HOUNSFIELD = "queries/hounsfield", "results/hounsfield"
+
 _DIMENSIONS = {"query_images": (3, 4), "result_images": (3, 4), "maps": (3,)}
 """Of stacks of pictures; everything else has one."""
 
@@ -146,6 +156,14 @@ def write(target: str, explanation: Explanation, *, history: Sequence[Entry]) ->
         items.write(file["results"], explanation.results)
         if explanation.map_what.any():
             file.create_dataset("map_what", data=np.asarray(explanation.map_what, np.int8))
+        for path, values in (
+            (QUERY_HOUNSFIELD, explanation.query_hounsfield),
+            (RESULT_HOUNSFIELD, explanation.result_hounsfield),
+        ):
+            if values is not None:
+                file.create_dataset(path, data=np.asarray(values, np.int16))
+        if explanation.window:
+            file.attrs["window"] = json.dumps(list(explanation.window))
         if explanation.measures:
             _measures.write_measures(file, explanation.measures)
         if explanation.randomisation:
@@ -194,6 +212,10 @@ def read(artifact: files.Artifact) -> Explanation:
             raise ValueError("a distance is not finite")
         if (arrays["scale"] < 0).any() or not np.isin(arrays["map_on"], (ON_QUERY, ON_RESULT)).all():
             raise ValueError("a map has a negative scale, or lies on neither query nor result")
+        units = [
+            _hounsfield(artifact, path, arrays[name].shape)
+            for path, name in ((QUERY_HOUNSFIELD, "query_images"), (RESULT_HOUNSFIELD, "result_images"))
+        ]
         what = _what(file, maps)
         importance = int((what == IMPORTANCE).sum())
         return Explanation(
@@ -210,6 +232,9 @@ def read(artifact: files.Artifact) -> Explanation:
             measures=_measures.read_measures(file, importance),
             randomisation=_measures.read_randomisation(file, importance),
             classes=_measures.read_classes(file, arrays["query_images"].shape[1:]),
+            query_hounsfield=units[0],
+            result_hounsfield=units[1],
+            window=_window(file),
         )
 
 
@@ -219,6 +244,25 @@ def _what(file: h5py.Group, maps: int) -> np.ndarray:
     if not np.isin(what, (IMPORTANCE, UNCERTAINTY)).all():
         raise ValueError("map_what holds more than 0 and 1")
     return what
+
+
+def _hounsfield(artifact: files.Artifact, path: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return images in Hounsfield units, memory-mapped; None in a file that has none."""
+    if path not in artifact.file:
+        return None
+    found = artifact.array(path)
+    if found.dtype != np.int16 or found.shape != shape[:3]:
+        raise ValueError(f"{path} of shape {found.shape}, {found.dtype}")
+    return found
+
+
+def _window(file: h5py.Group) -> tuple[float, float] | None:
+    if "window" not in file.attrs:
+        return None
+    low, high = (float(bound) for bound in json.loads(file.attrs["window"]))
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"window {low:g} to {high:g}")
+    return low, high
 
 
 def _within(rows: np.ndarray, count: int) -> bool:

@@ -201,6 +201,19 @@ def write_text(target: str, text: str) -> None:
         Path(temporary).write_text(text, encoding="utf-8")
 
 
+def write_bytes(target: str, data: bytes) -> None:
+    """Write bytes to a file, in one step as an artifact.
+
+    Raises
+    ------
+    CbirError
+        If it cannot be written.
+    """
+    check_output(target)
+    with replacing(target) as temporary:
+        Path(temporary).write_bytes(data)
+
+
 @contextmanager
 def open_artifact(source: str, *kinds: str, name: str = "", whole: bool = False) -> Iterator[Artifact]:
     """Open an artifact from a path or, as ``-``, from standard input.

@@ -1,5 +1,6 @@
 """What ``query`` and ``explain`` share: turning QUERY into vectors of the index's space."""
 
+import logging
 import math
 import os
 import sys
@@ -15,7 +16,7 @@ from cbir_cli.artifacts import embeddings, files
 from cbir_cli.artifacts import index as indexes
 from cbir_cli.artifacts.index import Index
 from cbir_cli.cli import options, sources
-from cbir_cli.errors import ArtifactError, UsageError
+from cbir_cli.errors import ArtifactError, SourceError, UsageError
 from cbir_cli.stages import asked
 from cbir_cli.stages.diversity import Diversity
 from cbir_cli.stages.guards import Filters
@@ -24,7 +25,10 @@ from cbir_cli.stages.query import Queries, Wanted
 if TYPE_CHECKING:
     from cbir_cli.data import Source
     from cbir_cli.records import Record
+    from cbir_cli.splits import SplitRow
     from cbir_cli.stages.encoding import Encoder, Settings
+
+log = logging.getLogger("cbir")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Asking:
     keep_ids: bool
     null: bool
     on_error: str
+    only: str | None = None
 
     @property
     def settings(self) -> "Settings":
@@ -77,9 +82,10 @@ class Asked:
         ask : Asking
         """
         if sources.is_hdf5(self.query):
-            return self._stored(self.query, index), {}
+            return _only(self._stored(self.query, index), ask.only), {}
         self.encoder = asked.find_encoder(ask.model, index, index_path, ask.settings)
-        return self._embed(self.encoder, index, ask)
+        found, unreadable = self._embed(self.encoder, index, ask)
+        return _only(found, ask.only), unreadable
 
     def again(self, index: Index, index_path: str, ask: Asking, embedding: str = "") -> Queries:
         """Return the same queries in the space of another index.
@@ -134,6 +140,29 @@ class Asked:
         )
         table = embedding.table_of(done, hide, None)
         return Queries(np.asarray(done.rows["X"]), table, source.stored(hide)), done.unreadable
+
+
+def _only(queries: Queries, where: str | None) -> Queries:
+    """Return the queries that an expression holds for."""
+    if where is None:
+        return queries
+    try:
+        rows = Filters(where).rows(queries.items)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--where", "--ask", 1)) from None
+    if rows is None or not len(rows):
+        raise SourceError(f"--ask {where}: holds for none of the {queries.items.count} query images")
+    log.info("--ask: %d of %d images", len(rows), queries.items.count)
+    return queries.take(rows)
+
+
+def rows_asked(table: "list[SplitRow] | None", queries: Queries, ask: str | None) -> "list[SplitRow] | None":
+    """Return a split table without the sets of queries that ``--ask`` left out."""
+    if table is None or ask is None:
+        return table
+    ids = set(queries.items.ids.tolist())
+    sets = {(row.seed, row.set) for row in table if row.role == "query" and row.id in ids}
+    return [row for row in table if (row.seed, row.set) in sets and (row.role != "query" or row.id in ids)]
 
 
 def check_one_stdin(*names: str) -> None:

@@ -1,5 +1,6 @@
 """``cbir evaluate``: score ranked lists, classifiers, saliency maps and explanations."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -7,14 +8,32 @@ import typer
 from cbir_cli.cli import options
 
 
+class Ties(StrEnum):
+    """How results that are equally far are scored."""
+
+    rank = "rank"
+    average = "average"
+
+
+class ScoreFormat(StrEnum):
+    """How scores are printed, or in place of them what a run is judged against."""
+
+    tsv = "tsv"
+    json = "json"
+    table = "table"
+    qrels = "qrels"
+
+
 def run(
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="FILE...",
-            help="Runs (TSV, JSON lines, TREC), embedding artifacts, explanations; with --masks maps artifacts.",
+            help="Runs (TSV, JSON lines, TREC), embedding artifacts, explanations; with --masks maps artifacts. With "
+            "--raters there may be none.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     items: Annotated[
         str | None,
         typer.Option(
@@ -25,11 +44,21 @@ def run(
         str | None, typer.Option("--raters", metavar="RANKS", help="Expert ranks: CSV with query,rater,rank,id.")
     ] = None,
     rater: Annotated[
-        str | None, typer.Option("--rater", help="Reference rater; R1, else the first, by default.")
+        str | None,
+        typer.Option("--rater", help="Reference rater, or panel: all of them; R1, else the first, by default."),
     ] = None,
+    agreement: Annotated[
+        bool, typer.Option("--agreement", help="Instead, how far raters agree with each other and runs with them.")
+    ] = False,
+    conflicts: Annotated[
+        bool, typer.Option("--conflicts", help="Instead, the images that raters label otherwise than the data set.")
+    ] = False,
     split: options.SplitFile = None,
     label: Annotated[
-        str | None, typer.Option("--label", help="Label that decides what is relevant, where there are several.")
+        str | None,
+        typer.Option(
+            "--label", help="Label that decides what is relevant, where there are several; or classes, or all."
+        ),
     ] = None,
     masks: Annotated[
         str | None,
@@ -45,12 +74,49 @@ def run(
             "--metrics", help="Such as ndcg@4,p@5,r-precision,f1,relevance-rank; the usual ones that fit by default."
         ),
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            "--compare",
+            metavar="FILE|all",
+            help="Compare methods on the same queries: one with each other, or all pairs; that is the table then.",
+        ),
+    ] = None,
+    over_files: Annotated[
+        bool,
+        typer.Option(
+            "--over-files", help="Files whose names differ in the last number alone, as of several trainings, are one."
+        ),
+    ] = False,
+    spread: Annotated[
+        options.Spread | None,
+        typer.Option(
+            "--spread",
+            help="What a table says: mean and range, mean and sd, mean and 95 % interval, or median and quartiles.",
+        ),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Also score groups of queries: class, view, source, sex, age.")
+    ] = None,
+    ties: Annotated[
+        Ties | None,
+        typer.Option("--ties", help="Equal distances: as the run ranks them (default), or the mean of their orders."),
+    ] = None,
+    qrels: Annotated[
+        str | None,
+        typer.Option("--qrels", metavar="QRELS", help="Grades of the images in TREC's form: query 0 id grade."),
+    ] = None,
     settings: options.Set = None,
     allow_leaks: Annotated[
         bool,
         typer.Option("--allow-leaks", help="Warn where queries were trained on, or answered with their own patient."),
     ] = False,
-    format: options.FormatOption = None,
+    format: Annotated[
+        ScoreFormat | None,
+        typer.Option(
+            "--format", help="How to print; qrels: what the run is judged against, for trec_eval and its kin."
+        ),
+    ] = None,
 ) -> None:
     """Score ranked lists, classifiers, saliency maps and explanations.
 
@@ -73,25 +139,75 @@ def run(
     and of those that are not stated is set by --set uncertain=ignore, positive or negative and --set blank=ignore or
     negative; an ignored label makes no query, and no result relevant.
 
+    --label classes takes an image for relevant if it is of the query's class, where the labels of a task tell several
+    classes apart; images of no class or of several make no query. --by class,view,source,sex,age adds a row for each
+    group of queries, and the mean over the classes. --qrels takes grades from a file in place of labels, as trec_eval
+    does, and --format qrels writes the grades that other tools need.
+
     ACG, its positive kin (acg-p-total, acg-p-query, acg-p-union), precision-any and precision-exact compare the labels
     of query and result as sets: all that are stated, or those of --set labels=Edema,Effusion or labels=chexpert-13.
+
+    The 95 % interval of a mean is a bootstrap over patients, which --items knows; else each query counts as one.
+    p_random is how often random rankings of the same catalogues do as well. --compare tests the difference of two
+    methods by a paired permutation test over patients, with Holm's correction.
+
+    With --raters the other raters are scored as runs are, and standard error says where the mean of each run lies
+    between theirs. --rater panel takes the order of all raters' mean ranks for the reference; a rater is compared with
+    that of the others. --agreement prints Kendall's tau and W, Spearman's rho, and of severities weighted kappa and
+    intraclass correlation, with 95 % intervals over queries; --metrics chooses among them. --conflicts lists the images
+    of which a rater and the data set (the runs, or --items) say opposite things.
+
+    A classifier's scores are f1, auroc, auprc, sensitivity@95specificity, false-positive-rate@95sensitivity, and of its
+    probabilities ece, ece-mass, ece@10bins and brier; their 95 % intervals draw patients. With --items IDX and --label,
+    anomaly-auroc, anomaly-auprc and anomaly-fpr95 say how well the distance from the rest of IDX tells images with the
+    label: from the nearest class centre, or with --set score=nearest from the nearest image.
 
     With --items no run is scored whose queries show patients that the network was trained on, or are answered with
     their own patient (--allow-leaks).
     """
-    from cbir_cli import scores
+    from cbir_cli import comparisons, repeats, scores
     from cbir_cli.artifacts.files import spooled
-    from cbir_cli.cli import asking, terminal
+    from cbir_cli.cli import asking, group_tables, rater_tables, terminal
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import evaluate as evaluating
     from cbir_cli.stages import explanation_tables, explanations
 
-    asking.check_one_stdin(*files, items or "", raters or "", split or "")
-    chosen = options.table_format(format)
+    files = files or []
+    asking.check_one_stdin(*files, items or "", raters or "", split or "", qrels or "")
+    chosen = format.value if format else options.table_format(None)
     named = metrics.split(",") if metrics else None
+    if spread and (compare or chosen != "table"):
+        raise UsageError("--spread: a table of scores alone (--format table) chooses; the rest holds all")
     with spooled(files) as paths:
+        if agreement or conflicts:
+            shown = "--agreement" if agreement else "--conflicts"
+            apart: dict[str, object] = {"--masks": masks, "--split": split, "--set": settings}
+            apart |= (
+                {"--label": label, "--rater": rater, "--conflicts": conflicts} if agreement else {"--metrics": metrics}
+            )
+            if wrong := [option for option, value in apart.items() if value]:
+                raise UsageError(f"{wrong[0]} does not go with {shown}")
+            if raters is None:
+                raise UsageError(f"{shown}: give the raters' table (--raters RANKS)")
+            if agreement:
+                rater_tables.agreement(files, paths, raters, items=items, statistics=named or [], format=chosen)
+            else:
+                rater_tables.conflicts(files, paths, raters, items=items, rater=rater, label=label, format=chosen)
+            return
         if explanations.are_explanations(files, paths):
-            others = {"--items": items, "--raters": raters, "--rater": rater, "--split": split}
+            others = {
+                "--items": items,
+                "--raters": raters,
+                "--rater": rater,
+                "--split": split,
+                "--by": by,
+                "--ties": ties,
+                "--qrels": qrels,
+                "--format qrels": chosen if chosen == "qrels" else None,
+                "--compare": compare,
+                "--over-files": "" if over_files else None,
+                "--spread": spread,
+            }
             if given := [option for option, value in others.items() if value is not None]:
                 raise UsageError(f"{given[0]} does not go with explanations")
             rows = explanations.evaluate(
@@ -102,6 +218,31 @@ def run(
             else:
                 asking.write_lines({"tsv": explanation_tables.tsv, "json": explanation_tables.json_lines}[chosen](rows))
             return
+        if chosen == "qrels":
+            asked: dict[str, object] = {
+                "--metrics": metrics,
+                "--by": by,
+                "--ties": ties,
+                "--masks": masks,
+                "--qrels": qrels,
+                "--compare": compare,
+                "--over-files": "" if over_files else None,
+            }
+            if given := [option for option, value in asked.items() if value is not None]:
+                raise UsageError(f"{given[0]} does not go with --format qrels")
+            asking.write_lines(
+                evaluating.qrels_lines(
+                    files,
+                    items=items,
+                    raters=raters,
+                    rater=rater,
+                    split=split,
+                    label=label,
+                    settings=settings or [],
+                    paths=paths,
+                )
+            )
+            return
         found = evaluating.evaluate(
             files,
             items=items,
@@ -111,11 +252,24 @@ def run(
             label=label,
             masks=masks,
             metrics=named,
+            by=by,
+            ties=ties and ties.value,
+            qrels=qrels,
             settings=settings or [],
             allow_leaks=allow_leaks,
             paths=paths,
         )
-    if chosen == "table":
-        terminal.show_scores(found)
+    if over_files:
+        found = repeats.over_files(found)
+    if compare:
+        compared = comparisons.compare(found, compare)
+        if chosen == "table":
+            terminal.show_comparisons(compared)
+        else:
+            asking.write_lines({"tsv": comparisons.tsv, "json": comparisons.json_lines}[chosen](compared))
+    elif chosen == "table":
+        terminal.show_scores([score for score in found if not score.group], spread)
+        if by:
+            terminal.show_tables(group_tables.of(found))
     else:
         asking.write_lines({"tsv": scores.tsv, "json": scores.json_lines}[chosen](found))

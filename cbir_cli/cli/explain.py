@@ -20,8 +20,13 @@ def run(
         ),
     ] = None,
     k: options.Neighbours = 4,
+    last: Annotated[
+        int,
+        typer.Option("--last", metavar="N", min=0, help="Besides, the N least similar images of the catalogue."),
+    ] = 0,
     split: options.SplitFile = None,
     where: options.Where = None,
+    ask: options.Ask = None,
     exclude_same: options.ExcludeSame = None,
     only_same: options.OnlySame = None,
     max_distance: options.MaxDistance = None,
@@ -78,6 +83,9 @@ def run(
 
     --seed is that of a method that draws, and of the measures; nothing else depends on it.
 
+    --last N adds the end of each ranked list, the least similar images of the catalogue, which the page draws after a
+    gap. All of the catalogue is ranked for it.
+
     --self finds no results: each query is explained with itself. Average image and average map of each class of the
     task's labels are written as well.
     """
@@ -95,16 +103,18 @@ def run(
     wanted = asking.wanted(where, exclude_same, only_same, max_distance, diverse)
     if themselves and (split or wanted != retrieval.Wanted()):
         raise UsageError("--self finds no results: it does not go with --split, nor with what results are to be")
+    if last and (themselves or diverse):
+        raise UsageError("--last is the end of a ranked list: it does not go with --self or --diverse")
     files.check_output(output, index, query, model, split)
     asking.check_one_stdin(index, query, split or "")
     table = split_tables.read_split(split) if split else None
-    ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
+    terms = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value, ask)
     with files.open_artifact(index, indexes.KIND) as artifact, asking.Asked(query) as opened:
         stored = indexes.read(artifact)
         wanted.filters.check(stored.embedding.items)
         choice = explaining.choose(stored.embedding.space, method, measure, settings or [], seed=seed, batch=batch_size)
-        queries, unreadable = opened.queries(stored, index, ask)
-        encoder = opened.encoder or asked.find_encoder(model, stored, index, ask.settings)
+        queries, unreadable = opened.queries(stored, index, terms)
+        encoder = opened.encoder or asked.find_encoder(model, stored, index, terms.settings)
         images = pictures.of_retrieval(
             encoder.input, stored, queries, opened.records, root, workers=options.cores(None)
         )
@@ -116,7 +126,8 @@ def run(
             images,
             artifact.fingerprint,
             k=k,
-            split=table,
+            last=last,
+            split=asking.rows_asked(table, queries, ask),
             wanted=wanted,
             themselves=themselves,
         )

@@ -20,6 +20,7 @@ spelling            commands
 ``--format``        saliency embed query evaluate info phantom
 ``--split``         query explain evaluate rate
 ``--where``         query explain rate
+``--ask``           query explain
 ``--exclude-same``  query explain
 ``--only-same``     query explain
 ``--max-distance``  query explain
@@ -38,6 +39,7 @@ spelling            commands
 ``--catalogue``     split rate
 ``--size``          phantom rate
 ``--label``         evaluate report split rate
+``--by``            evaluate split
 ``--allow-leaks``   train index evaluate split
 ``--items``         evaluate convert
 ``--uri``           index query
@@ -115,6 +117,15 @@ class TableFormat(StrEnum):
     table = "table"
 
 
+class Spread(StrEnum):
+    """What a table of scores says beside the mean."""
+
+    range = "range"
+    sd = "sd"
+    ci = "ci"
+    box = "box"
+
+
 class ExcludedSame(StrEnum):
     """What of the query's own is no result."""
 
@@ -171,6 +182,12 @@ Where = Annotated[
     str | None,
     typer.Option(
         "--where", metavar="EXPR", help="Only images of which this holds, such as \"view == 'PA' and age < 40\"."
+    ),
+]
+Ask = Annotated[
+    str | None,
+    typer.Option(
+        "--ask", metavar="EXPR", help="Only query images of which this holds, such as \"seen == 'test'\" (see --where)."
     ),
 ]
 ExcludeSame = Annotated[

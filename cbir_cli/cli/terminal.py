@@ -9,8 +9,19 @@ from cbir_cli.records import POSITIVE, UNCERTAIN
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cbir_cli.comparisons import Comparison
     from cbir_cli.reports.tables import Table
     from cbir_cli.scores import Score
+
+_DOUBT = "°"
+_INTERVAL = "  95 %"
+_SPREADS = {
+    None: "mean [smallest, largest], below it the 95 % interval of the mean",
+    "range": "mean [smallest, largest]",
+    "sd": "mean ± standard deviation",
+    "ci": "mean [95 % interval]",
+    "box": "median [first, third quartile]",
+}
 
 
 def show_run(rows: Iterable[RunRow]) -> None:
@@ -19,13 +30,18 @@ def show_run(rows: Iterable[RunRow]) -> None:
     from rich.text import Text
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name, right in (("query", False), ("rank", True), ("distance", True), ("id", False), ("labels", False)):
+    rows = list(rows)
+    likely = any(row.probability is not None for row in rows)
+    numbers = [("rank", True), ("distance", True), *[("probability", True)] * likely]
+    for name, right in (("query", False), *numbers, ("id", False), ("labels", False)):
         grid.add_column(name, justify="right" if right else "left", overflow="fold")
     last = None
     for row in rows:
         first = row.key != last
         asked = f"{row.query} ({_positive(row.query_labels)})" if row.query_labels else row.query
-        cells = (asked if first else "", str(row.rank), f"{row.distance:.4g}", row.id, _positive(row.labels))
+        chance = [] if row.probability is None else [f"{row.probability:.2f}"]
+        far = f"{row.distance:.4g}"
+        cells = (asked if first else "", str(row.rank), far, *chance, row.id, _positive(row.labels))
         if first and last is not None:
             grid.add_section()
         grid.add_row(*map(Text, cells))
@@ -33,8 +49,16 @@ def show_run(rows: Iterable[RunRow]) -> None:
     _console().print(grid)
 
 
-def show_scores(scores: "Sequence[Score]") -> None:
-    """Print scores as the papers do: a row for each metric, a column for each file, chance last."""
+def show_scores(scores: "Sequence[Score]", spread: str | None = None) -> None:
+    """Print scores as the papers do: a row for each metric, a column for each file, chance last.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+    spread : str, optional
+        What stands behind the mean: ``range`` (smallest and largest), ``sd``, or ``ci`` (95 % interval); ``box`` for
+        the median with quartiles. By default the range, with a row of intervals below where there are any.
+    """
     from pathlib import Path
 
     from cbir_cli.reports import tables
@@ -44,19 +68,42 @@ def show_scores(scores: "Sequence[Score]") -> None:
     stems = [Path(name).stem for name in files]
     names = dict(zip(files, stems if len(set(stems)) == len(stems) else files, strict=True))
     rows = []
-    called = metric_names((score.metric, score.against) for score in scores)
+    called = [
+        f"{name}  {' '.join(score.group.split())}".rstrip()
+        for name, score in zip(metric_names((score.metric, score.against) for score in scores), scores, strict=True)
+    ]
     for metric in dict.fromkeys(called):
         of_metric = {s.method: s for s, name in zip(scores, called, strict=True) if name == metric}
         random = sorted({f"{s.random:.2f}" for s in of_metric.values() if s.random is not None})
-        cells = [_spell(of_metric.get(name)) for name in files]
+        cells = [_spell(of_metric.get(name), spread) for name in files]
         chance = tables.NONE if not random else random[0] if len(random) == 1 else f"{random[0]} to {random[-1]}"
         rows.append((metric, *cells, chance))
+        if spread is None and any(score.low is not None for score in of_metric.values()):
+            rows.append((_INTERVAL, *(_ends(of_metric.get(name)) for name in files), ""))
     console = _console()
     if not console.is_terminal:
         console.width = 200  # a file has no edge to wrap at
     counts = sorted({score.n for score in scores})
-    note = f"mean [smallest, largest]; n = {', '.join(map(str, counts))}; random: exact mean by chance"
+    shown = "range" if spread is None and all(score.low is None for score in scores) else spread
+    note = f"{_SPREADS[shown]}; n = {', '.join(map(str, counts))}; random: exact mean by chance"
+    if any(_by_chance(score) for score in scores):
+        note += f"; {_DOUBT}: so do random rankings in more than 5 % of cases"
     tables.show(tables.Table("", ("metric", *names.values(), "random"), rows, note), console)
+
+
+def show_comparisons(found: "Sequence[Comparison]") -> None:
+    """Print how methods differ, a row for each pair and metric."""
+    from cbir_cli import comparisons
+    from cbir_cli.reports import tables
+
+    note = (
+        "difference: mean of a less mean of b, with its 95 % interval; p: paired permutation test; "
+        "p_holm: corrected for all rows of the metric"
+    )
+    console = _console()
+    if not console.is_terminal:
+        console.width = 200
+    tables.show(tables.Table("", comparisons.COLUMNS, list(comparisons.cells(found)), note), console)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -88,10 +135,30 @@ def _console() -> "Console":
     return Terminal()
 
 
-def _spell(score: "Score | None") -> str:
+def _spell(score: "Score | None", spread: str | None) -> str:
     from cbir_cli.reports import tables
+    from cbir_cli.scores import quartiles
 
-    return tables.NONE if score is None else tables.spell(score.mean, score.minimum, score.maximum, digits=2)
+    if score is None or score.mean is None:
+        return tables.NONE
+    if spread == "sd":
+        text = f"{score.mean:.2f}" + ("" if score.sd is None else f" ± {score.sd:.2f}")
+    elif spread == "box" and (box := quartiles(score)):
+        text = tables.spell(box[1], box[0], box[2], digits=2)
+    else:
+        ends = {"ci": (score.low, score.high), "box": (None, None)}.get(spread or "", (score.minimum, score.maximum))
+        text = tables.spell(score.mean, *ends, digits=2)
+    return f"{text} {_DOUBT}" if _by_chance(score) else text
+
+
+def _ends(score: "Score | None") -> str:
+    known = score is not None and score.low is not None and score.high is not None
+    return f"{score.low:.2f} to {score.high:.2f}" if known else ""  # type: ignore[union-attr]
+
+
+def _by_chance(score: "Score") -> bool:
+    """Whether random rankings do as well too often to tell the score from chance."""
+    return score.p_random is not None and score.p_random > 0.05
 
 
 def _positive(labels: Mapping[str, int]) -> str:

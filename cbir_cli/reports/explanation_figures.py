@@ -1,4 +1,4 @@
-"""Figures of explanations as SVG text: mean curves, randomised networks, and average maps of classes.
+"""Figures of explanations: mean curves, randomised networks, and average maps of classes.
 
 Reference
 ---------
@@ -14,14 +14,14 @@ import numpy as np
 from cbir_cli.errors import ShapeError
 from cbir_cli.reports import overlay
 from cbir_cli.reports.curves import LINES
-from cbir_cli.reports.figures import DASHES, INK, LINE, MARKERS, MUTED, SERIES, drawn, plain
+from cbir_cli.reports.drawing import DASHES, INK, LINE, MARKERS, MUTED, SERIES, Drawing, plain, wrapped
 
 _LINE_STYLES = dict(zip(LINES, ((SERIES[0], "-"), (MUTED, "--"), (SERIES[1], ":")), strict=True))
 
 
 def mean_curves(
     curves: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], fractions: Mapping[str, np.ndarray]
-) -> str:
+) -> Drawing:
     """Mean insertion and deletion curves, a column for each explainer and a row for each of the two.
 
     Parameters
@@ -34,8 +34,7 @@ def mean_curves(
 
     Returns
     -------
-    str
-        SVG.
+    Drawing
 
     Raises
     ------
@@ -68,12 +67,12 @@ def mean_curves(
                     axes.set_ylabel(f"{kind}: similarity")
         figure.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=len(keys), fontsize=8)
 
-    return drawn(draw, (max(3.9, 0.7 + 2.3 * len(curves)), 0.8 + 1.9 * len(kinds)))  # room for the key
+    return Drawing(draw, (max(3.9, 0.7 + 2.3 * len(curves)), 0.8 + 1.9 * len(kinds)))  # room for the key
 
 
 def randomisation(
     correlations: Mapping[str, Mapping[str, np.ndarray]], layers: Mapping[str, Sequence[str]], *, ylabel: str
-) -> str:
+) -> Drawing:
     """Rank correlation of maps with those of networks that lost their layers, a panel for each explainer.
 
     Parameters
@@ -88,8 +87,7 @@ def randomisation(
 
     Returns
     -------
-    str
-        SVG.
+    Drawing
 
     Raises
     ------
@@ -121,12 +119,12 @@ def randomisation(
 
     longest = max((len(plain(layer)) for names in layers.values() for layer in names), default=0)
     most = max((len(names) for names in layers.values()), default=0)
-    return drawn(draw, (0.7 + len(correlations) * max(1.9, 0.22 * most), 2.5 + 0.075 * longest))
+    return Drawing(draw, (0.7 + len(correlations) * max(1.9, 0.22 * most), 2.5 + 0.075 * longest))
 
 
 def classes(
     names: Sequence[str], images: np.ndarray, maps: np.ndarray, counts: Sequence[int], *, reference: int = 0
-) -> str:
+) -> Drawing:
     """Average images and maps of classes, and how the maps differ from those of one class.
 
     The third row has the other classes' maps less that of the reference; of three classes, the difference of the two
@@ -146,8 +144,8 @@ def classes(
 
     Returns
     -------
-    str
-        SVG with the pictures inside.
+    Drawing
+        With the pictures inside.
 
     Raises
     ------
@@ -173,14 +171,14 @@ def classes(
             axes.set_axis_off()
         for i, name in enumerate(names):
             panels[0, i].imshow(images[i], cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="none")
-            panels[0, i].set_title(f"{plain(name)}\n{counts[i]} image{'s' if counts[i] != 1 else ''}", fontsize=8)
+            panels[0, i].set_title(f"{wrapped(name, 17)}\n{counts[i]} image{'s' if counts[i] != 1 else ''}", fontsize=8)
         _row(figure, panels[1], dict(enumerate(wide)), extent, "average map")
         if pairs:
             _row(figure, panels[2], differences, extent, "difference", signed=True)
             for place, (i, j) in pairs.items():
-                panels[2, place].set_title(f"{plain(names[i])} −\n{plain(names[j])}", fontsize=8)
+                panels[2, place].set_title(f"{wrapped(names[i], 17)} −\n{wrapped(names[j], 17)}", fontsize=8)
 
-    return drawn(draw, (1.3 + 1.55 * len(names), 0.4 + 1.75 * (3 if pairs else 2)))
+    return Drawing(draw, (1.3 + 1.55 * len(names), 0.4 + 1.75 * (3 if pairs else 2)))
 
 
 def _row(

@@ -1,48 +1,25 @@
-"""Figures as SVG text: box plots of scores, and training curves.
-
-Text stays text (it can be searched and read aloud), nothing carries a date, and equal input gives equal bytes whatever
-the reader's own matplotlib settings are.
+"""Box plots of scores, and the training history of one model.
 
 Reference
 ---------
-Silva et al. Interpretability-guided Content-based Medical Image Retrieval. MICCAI 2020, Figs. 1 and 3.
+Silva et al. Interpretability-guided Content-based Medical Image Retrieval. MICCAI 2020, Fig. 3.
+Silva et al. Computer-aided diagnosis through medical image retrieval in radiology. Scientific Reports 2022, Figs. 5, 7
+and 9: raters beside the methods, and two conditions beside each other.
 """
 
-import io
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cbir_cli.errors import ShapeError
+from cbir_cli.reports.drawing import DASHES, INK, MARKERS, MUTED, SERIES, Drawing, plain
 
-INK, MUTED, LINE = "#1b1f24", "#57606a", "#d0d7de"
-SERIES = ("#0b4f8a", "#b3541e", "#4d7c3a", "#6b4c9a")  # told apart in greyscale by the dash pattern and the marker
-LONGEST_NAME = 32  # characters
-DASHES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D")
-_STYLE = {
-    "svg.hashsalt": "cbir",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],  # the first comes with matplotlib: same layout anywhere
-    "font.size": 9.0,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-}
+POINTS = 200
+"""Scores of a box that are all drawn; of more, those beyond the whiskers, and at most so many of them."""
+_ACROSS = 4
+"""Panels in a row of training curves."""
 
 
 def box_plot(
@@ -50,10 +27,12 @@ def box_plot(
     random: Mapping[str, float] | None = None,
     *,
     ylabel: str = "nDCG",
-) -> str:
+    raters: Collection[str] = (),
+) -> Drawing:
     """Box plots of scores by method, a panel for each cut-off, every score shown as a point.
 
     Boxes span the quartiles, whiskers reach the farthest score within 1.5 times their distance, the line is the median.
+    Of a box of more than ``POINTS`` scores only those beyond its whiskers are drawn.
 
     Parameters
     ----------
@@ -64,11 +43,12 @@ def box_plot(
         For each panel the mean score of a random ranking, drawn as a dashed line.
     ylabel : str
         What the scores are.
+    raters : collection of str
+        Those of the methods that are people; their boxes are hatched.
 
     Returns
     -------
-    str
-        SVG.
+    Drawing
 
     Raises
     ------
@@ -77,10 +57,10 @@ def box_plot(
     """
 
     def draw(figure: Any) -> None:
-        panels = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, len(values), sharey=True, squeeze=False, width_ratios=widths)[0]
         for axes, (panel, by_method) in zip(panels, values.items(), strict=True):
             scores = [_finite(by_method[method]) for method in by_method]
-            _boxes(axes, scores)
+            _boxes(axes, scores, [method in raters for method in by_method], near)
             axes.set_title(plain(panel) + _baseline(axes, (random or {}).get(panel, math.nan)), fontsize=9)
             axes.set_xticks(range(1, len(scores) + 1), [plain(m) for m in by_method], **turn)
             axes.set_xlim(0.4, len(scores) + 0.6)
@@ -88,15 +68,18 @@ def box_plot(
 
     if not values:
         raise ShapeError("a box plot needs at least one panel of scores")
+    every = [score for by_method in values.values() for scores in by_method.values() for score in _finite(scores)]
+    near = 0.022 * (max(every) - min(every)) if every else 0.0
     # Room for the names, in inches: long ones stand upright, and a panel is at least as wide as its title.
     longest = max((len(plain(method)) for by_method in values.values() for method in by_method), default=0)
     turn = {"rotation": 30, "ha": "right"} if longest <= 12 else {"rotation": 90}
-    width = sum(max(1.3, 0.62 * len(by_method), 0.085 * len(plain(panel))) for panel, by_method in values.items())
-    return drawn(draw, (1.0 + width, 2.9 + (0.045 if longest <= 12 else 0.085) * longest))
+    titles = {panel: max(len(plain(panel)), 20 if panel in (random or {}) else 0) for panel in values}
+    widths = [max(1.3, 0.62 * len(by_method), 0.085 * titles[panel]) for panel, by_method in values.items()]
+    return Drawing(draw, (1.0 + sum(widths), 2.9 + (0.045 if longest <= 12 else 0.085) * longest))
 
 
-def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | None = None) -> str:
-    """Training curves, a panel for each quantity.
+def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | None = None) -> Drawing:
+    """Training curves of one model, a panel for each quantity.
 
     Parameters
     ----------
@@ -108,8 +91,7 @@ def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | 
 
     Returns
     -------
-    str
-        SVG.
+    Drawing
 
     Raises
     ------
@@ -121,11 +103,13 @@ def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | 
     if not curves:
         raise ShapeError("training curves need at least one quantity")
     names = list(dict.fromkeys(name for by_set in curves.values() for name in by_set))
+    across = min(len(curves), _ACROSS)
+    down = -(-len(curves) // across)
 
     def draw(figure: Any) -> None:
         keys: dict[str, Any] = {}
-        panels = figure.subplots(1, len(curves), squeeze=False)[0]
-        for axes, (quantity, by_set) in zip(panels, curves.items(), strict=True):
+        panels = figure.subplots(down, across, squeeze=False).flat
+        for axes, (quantity, by_set) in zip(panels, curves.items(), strict=False):
             for name, series in by_set.items():
                 i = names.index(name) % len(SERIES)
                 line = np.asarray(series, dtype=np.float64)
@@ -138,62 +122,70 @@ def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | 
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.margins(y=0.08)
+        for axes in list(figure.axes)[len(curves) :]:
+            axes.set_axis_off()
         figure.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=max(1, len(keys)), fontsize=8)
 
-    return drawn(draw, (3.1 * len(curves), 3.0))
+    return Drawing(draw, (max(3.1 * across, 4.4), 0.4 + 2.6 * down))
 
 
-def _boxes(axes: Any, scores: list[list[float]]) -> None:
+def _boxes(axes: Any, scores: list[list[float]], raters: Sequence[bool], near: float) -> None:
     line = {"color": INK, "linewidth": 1.0}
-    axes.boxplot(
+    drawn = axes.boxplot(
         scores,
         widths=0.55,
-        showfliers=False,  # every score is drawn as a point anyway
+        whis=1.5,
+        showfliers=False,  # they are drawn as points, as others are
         patch_artist=True,
         boxprops={"facecolor": "#e6eef6", "edgecolor": INK, "linewidth": 1.0},
-        medianprops={"color": INK, "linewidth": 2.0},
+        medianprops={"color": INK, "linewidth": 1.8, "zorder": 3.2},
         whiskerprops=line,
         capprops=line,
     )
+    for box, is_rater in zip(drawn["boxes"], raters, strict=True):
+        if is_rater:
+            box.set(hatch="////", facecolor="white", edgecolor=MUTED)
     for place, points in enumerate(scores, start=1):
-        axes.plot(_swarm(points, place), sorted(points), "o", markersize=3.6, markerfacecolor=SERIES[1],
+        shown = _shown(points)
+        axes.plot(_swarm(shown, place, near), shown, "o", markersize=3.6, markerfacecolor=SERIES[1],
                   markeredgecolor="white", markeredgewidth=0.4, zorder=3)  # fmt: skip
 
 
-def _swarm(points: Sequence[float], place: float) -> np.ndarray:
-    """Positions of sorted points beside one another, spread by their order, so that none hides and none is random."""
-    turn = np.arange(len(points)) % 5
-    return place + (np.array([0, 1, -1, 2, -2])[turn] * 0.07 if len(points) > 1 else np.zeros(len(points)))
+def _shown(points: Sequence[float]) -> list[float]:
+    """Return the scores that are drawn as points, sorted: all, or those beyond the whiskers of a box of many."""
+    ordered = sorted(points)
+    if len(ordered) <= POINTS:
+        return ordered
+    low, high = np.percentile(ordered, (25, 75))
+    reach = 1.5 * (high - low)
+    beyond = [value for value in ordered if not low - reach <= value <= high + reach]
+    if len(beyond) > POINTS:
+        beyond = [beyond[i] for i in np.linspace(0, len(beyond) - 1, POINTS).astype(int)]
+    return beyond
+
+
+def _swarm(points: Sequence[float], place: float, near: float) -> np.ndarray:
+    """Positions of sorted points: those of nearly one height beside one another, so that none hides and none is random.
+
+    ``near`` is the height of a point. Where there is no room for all, they overlap evenly.
+    """
+    heights = np.floor(np.asarray(points) / near) if near > 0 else np.zeros(len(points))
+    beside = np.zeros(len(points))
+    for height in np.unique(heights):
+        rows = np.flatnonzero(heights == height)
+        turn = np.arange(len(rows))
+        outward = (turn + 1) // 2 * np.where(turn % 2, 1, -1)  # 0, 1, -1, 2, -2, ...
+        beside[rows] = outward * min(0.085, 0.5 / max(1, len(rows) - 1))
+    return place + beside
 
 
 def _baseline(axes: Any, value: float) -> str:
     """Draw the line of a random ranking; return the words for it, which would hide points if they stood beside it."""
     if not math.isfinite(value):
         return ""
-    axes.axhline(value, color=MUTED, linestyle="--", linewidth=1.2, zorder=1)
+    axes.axhline(value, color=MUTED, linestyle="--", linewidth=1.2, zorder=2.5)
     return f"\nrandom (dashed) {value:.2f}"
 
 
 def _finite(values: Sequence[float]) -> list[float]:
     return [float(v) for v in values if math.isfinite(v)]
-
-
-def plain(text: str) -> str:
-    """Text that matplotlib does not read as mathematics, that XML can hold, and that leaves room for the figure."""
-    text = text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
-    text = re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
-    return text.replace("$", r"\$")
-
-
-def drawn(draw: Callable[[Any], None], inches: tuple[float, float]) -> str:
-    """Return the SVG of what a function draws on a figure of a size, in the style of all figures of this folder."""
-    from matplotlib import style
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with style.context(["default", _STYLE]), io.StringIO() as buffer:
-        figure = Figure(figsize=inches, layout="constrained")
-        draw(figure)
-        FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-        text = buffer.getvalue()
-    return text[text.index("<svg") :]  # without the XML declaration and its document type, which a page cannot hold

@@ -6,6 +6,8 @@ of one method share one scale.
 Reference
 ---------
 Silva et al. Interpretability-guided Content-based Medical Image Retrieval. MICCAI 2020, Fig. 4.
+Silva et al. Computer-aided diagnosis through medical image retrieval in radiology. Scientific Reports, 2022: Fig. 1,
+the least and the most similar images; Figs. 6 and 8, raters as rows, orange where the first rater and the label differ.
 """
 
 import math
@@ -19,7 +21,7 @@ from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN
 from cbir_cli.reports.look import Look
 
 _WORDS = {POSITIVE: "", NEGATIVE: "no ", UNCERTAIN: "possibly "}
-EXPERT = "Expert"  # a row by this name is the ground truth: it is never counted as failing
+EXPERT = "Expert"  # said before the name of a rater
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +32,16 @@ class Tile:
     ----------
     id : str
         Name in the catalogue.
-    image : ndarray (H, W) or (H, W, 3), uint8
-        Pixels as they are shown.
+    image : ndarray (H, W) or (H, W, 3), uint8, or None
+        Pixels as they are shown; None where no picture is at hand, and the name stands alone.
     label : str
         In words, for instance ``Effusion``; empty where it is not known.
     looks : mapping of str to Look
         What explainers say of the image, by their names.
+    disputed : str
+        What an expert says otherwise than the label, for instance ``R1: no Effusion``; empty where they agree.
+    hounsfield : ndarray (H, W), int16, or None
+        The image of a CT in Hounsfield units, for other windows.
 
     Raises
     ------
@@ -44,11 +50,18 @@ class Tile:
     """
 
     id: str
-    image: np.ndarray
+    image: np.ndarray | None
     label: str = ""
     looks: Mapping[str, Look] = field(default_factory=dict)
+    disputed: str = ""
+    hounsfield: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        units = self.hounsfield
+        if units is not None and (units.dtype != np.int16 or self.image is None or units.shape != self.image.shape[:2]):
+            raise ShapeError(f"{self.id}: expected int16 Hounsfield units of the image's size, found {units.dtype}")
+        if self.image is None:
+            return
         shape = self.image.shape
         if self.image.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
             raise ShapeError(f"{self.id}: expected (H, W) or (H, W, 3) uint8 pixels, found {self.image.dtype} {shape}")
@@ -68,10 +81,12 @@ class Neighbour:
         To the query, in the method's own unit; None in a row that has no distances, such as the expert's.
     agrees : bool or None
         Whether it has the label of the query; None where either label is unknown.
-    expert_rank : int or None
-        Place in the expert's order, from 1.
+    expert_rank : float or None
+        Place in the expert's order, from 1; halves in a panel's.
     query_looks : mapping of str to Look
         What explainers say of the query in view of this result, where that is not what the row says of it.
+    far : bool
+        One of the least similar images, shown at the end of the row: that it has another label is no failure.
 
     Raises
     ------
@@ -83,8 +98,9 @@ class Neighbour:
     rank: int
     distance: float | None = None
     agrees: bool | None = None
-    expert_rank: int | None = None
+    expert_rank: float | None = None
     query_looks: Mapping[str, Look] = field(default_factory=dict)
+    far: bool = False
 
     def __post_init__(self) -> None:
         if self.distance is not None and not math.isfinite(self.distance):
@@ -93,24 +109,30 @@ class Neighbour:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """What one method retrieved for one query, nearest first.
+    """What one method retrieved for one query, or how one rater ordered the catalogue, nearest first.
 
     Parameters
     ----------
     method : str
-        Name shown; ``EXPERT`` is the ground-truth order.
+        Name shown.
     neighbours : sequence of Neighbour
         In the order shown.
     note : str
         Said under the name, for instance the score of this row.
     query_looks : mapping of str to Look
         What explainers say of the query, by their names.
+    rater : bool
+        Whether it is a rater's order, which is never counted as failing.
+    reference : bool
+        Whether the expert ranks above the images of other rows are those of this row.
     """
 
     method: str
     neighbours: Sequence[Neighbour]
     note: str = ""
     query_looks: Mapping[str, Look] = field(default_factory=dict)
+    rater: bool = False
+    reference: bool = False
 
     @property
     def explainers(self) -> list[str]:
@@ -121,8 +143,9 @@ class Row:
     @property
     def agreement(self) -> str:
         """Agreement with the query's label in words, ``3 of 4 same label``; empty if no label is known."""
-        known = [n.agrees for n in self.neighbours if n.agrees is not None]
-        unknown = len(self.neighbours) - len(known)
+        near = [n.agrees for n in self.neighbours if not n.far]
+        known = [agrees for agrees in near if agrees is not None]
+        unknown = len(near) - len(known)
         rest = f", {unknown} unknown" if unknown else ""
         return f"{sum(known)} of {len(known)} same label{rest}" if known else ""
 
@@ -147,17 +170,17 @@ class Case:
 
     @property
     def failures(self) -> int:
-        """How many neighbours have another label than the query, over all rows but the expert's."""
+        """How many neighbours have another label than the query, over all rows but the raters'."""
         return sum(n.agrees is False for n in self._found)
 
     @property
     def judged(self) -> int:
-        """How many neighbours have a label that can be compared, over all rows but the expert's."""
+        """How many neighbours have a label that can be compared, over all rows but the raters'."""
         return sum(n.agrees is not None for n in self._found)
 
     @property
     def _found(self) -> list[Neighbour]:
-        return [n for row in self.rows if row.method != EXPERT for n in row.neighbours]
+        return [n for row in self.rows if not row.rater for n in row.neighbours if not n.far]
 
     def badness(self) -> tuple[float, float]:
         """Return what to sort by for failures first, worst lowest.
@@ -168,8 +191,8 @@ class Case:
         """
         precision = 1 - self.failures / self.judged if self.judged else 1.0
         for row in self.rows:
-            wrong = [n.distance for n in row.neighbours if n.agrees is False and n.distance is not None]
-            if wrong and row.method != EXPERT:
+            wrong = [n.distance for n in row.neighbours if n.agrees is False and n.distance is not None and not n.far]
+            if wrong and not row.rater:
                 return precision, min(wrong)
         return precision, math.inf
 

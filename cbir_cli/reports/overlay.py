@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cbir_cli.windows import WHOLE
+
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from PIL.Image import Image as Picture
@@ -133,6 +135,31 @@ def lossless(pixels: np.ndarray) -> bytes:
 def compact(pixels: np.ndarray) -> bytes:
     """Write (H, W) or (H, W, 3) uint8 pixels as JPEG, about a third of the PNG's size."""
     return _save(_picture(pixels), format="JPEG", quality=JPEG_QUALITY, optimize=True, subsampling=0)
+
+
+def two_bytes(units: np.ndarray, part: int = 1) -> bytes:
+    """Write Hounsfield units (H, W) int16 as PNG: red times 256 and green are the units above -1024.
+
+    Parameters
+    ----------
+    units : ndarray (H, W), int16
+        Values beyond ``windows.WHOLE`` are cut.
+    part : int
+        The sides are divided by this; a pixel is then the mean of those that it stands for.
+
+    Returns
+    -------
+    bytes
+    """
+    from PIL import Image
+
+    if part > 1:
+        size = (max(1, units.shape[1] // part), max(1, units.shape[0] // part))
+        units = np.asarray(Image.fromarray(units.astype(np.float32)).resize(size, Image.Resampling.BOX))
+    low, high = WHOLE
+    above = np.rint(np.clip(units, low, high) - low).astype(np.uint16)
+    bytes_ = np.stack([above >> 8, above & 255, np.zeros_like(above)], axis=-1).astype(np.uint8)
+    return _save(Image.fromarray(bytes_), format="PNG", optimize=True)
 
 
 def shrink(pixels: np.ndarray, longest: int) -> np.ndarray:

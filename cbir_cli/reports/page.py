@@ -3,7 +3,7 @@
 The page is a single file that opens from disk: style, script, pictures and figures are inside, its content security
 policy allows nothing from elsewhere and no script but its own, and every string given is escaped. A picture that occurs
 several times is stored once: each distinct image is one SVG ``image`` element, and every place that shows it is a
-``use`` of that element, which also works on paper and without JavaScript.
+``use`` of that element, which also works on paper and, up to a thousand pictures, without JavaScript.
 
 Reference
 ---------
@@ -24,14 +24,17 @@ from typing import Any
 
 from cbir_cli.reports import overlay
 from cbir_cli.reports.board import Board
-from cbir_cli.reports.gallery import EXPERT, Case, Neighbour, Row, worst_first
+from cbir_cli.reports.gallery import Case, Neighbour, Row, Tile, worst_first
 from cbir_cli.reports.layers import Layers
 from cbir_cli.reports.pictures import Pictures, Place
 from cbir_cli.reports.tables import MARK, Table
+from cbir_cli.windows import PRESETS
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLES = ("page.css", "looks.css", "paper.css")
-_SCRIPTS = ("page.js", "looks.js")
+_WAITING = 1000  # pictures; of more, each gets its data when it is shown, or a browser decodes for seconds
+_LINE = 6  # images in a line of a row, at most
+_SCRIPTS = ("page.js", "greys.js", "looks.js", "view.js")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def page(
     sections: Sequence[Section] = (),
     notes: Sequence[str] = (),
     failures_first: bool = False,
+    window: tuple[float, float] | None = None,
 ) -> str:
     """Write the page.
 
@@ -89,6 +93,9 @@ def page(
         Paragraphs at the end: what was run, on what.
     failures_first : bool
         Open with the queries that failed worst; the page can always be switched to either order.
+    window : tuple of float, optional
+        LOW and HIGH in Hounsfield units, through which CT images are first shown; those with Hounsfield units can be
+        seen through others.
 
     Returns
     -------
@@ -118,6 +125,8 @@ def page(
         views.sort(key=lambda view: view["worst"])
     side_by_side = _board(board, pictures) if board else None
     sections = [*sections, Section("scores", "Scores", tables=tables), Section("figures", "Figures", figures=figures)]
+    units = pictures.units() if window else {}
+    encoded = pictures.encoded()
     html = environment.get_template("page.html.j2").render(
         title=title,
         style=Markup(style + _switch(len(layers.names))),
@@ -129,9 +138,14 @@ def page(
         cases=views,
         failures_first=failures_first,
         board=side_by_side,
-        pictures=pictures.encoded(),
+        pictures=encoded,
+        waiting=len(encoded) > _WAITING,
         lossless=pictures.lossless,
         part=pictures.part,
+        window=window if units else None,
+        windows={f"{name}, {low:g} to {high:g}": (f"{low:g}", f"{high:g}") for name, (low, high) in PRESETS.items()},
+        units=units,
+        depth_part=pictures.depth_part,
         sections=_inlined(sections),
         mark=MARK,
         notes=notes,
@@ -161,31 +175,43 @@ def _inlined(sections: Sequence[Section]) -> list[Section]:
 
 
 def _case(case: Case, pictures: Pictures, layers: Layers) -> dict[str, Any]:
-    image = pictures.image(case.query.image)
+    image = _picture(case.query, pictures)
     maps = [
         {"method": row.method, "looks": layers.over(row.method, image, row.query_looks)}
         for row in case.rows
-        if row.query_looks
+        if row.query_looks and image
     ]
     return {
         "id": case.query.id,
         "label": case.query_label or case.query.label,
+        "disputed": case.query.disputed,
         "picture": image,
         "failures": case.failures,
         "judged": case.judged,
         "maps": maps,
+        "lines": sum(math.ceil(max(1, len(row.neighbours)) / _LINE) for row in case.rows),
         "rows": [_row(row, pictures, layers, image) for row in case.rows],
     }
 
 
-def _row(row: Row, pictures: Pictures, layers: Layers, query: Place) -> dict[str, Any]:
+def _picture(tile: Tile, pictures: Pictures) -> Place | None:
+    """Return the place of an image; None of one that is a name alone."""
+    return None if tile.image is None else pictures.image(tile.image, tile.hounsfield)
+
+
+def _row(row: Row, pictures: Pictures, layers: Layers, query: Place | None) -> dict[str, Any]:
     return {
         "method": row.method,
         "note": row.note,
         "agreement": row.agreement,
-        "expert": row.method == EXPERT,
+        "rater": row.rater,
+        "reference": row.reference,
         "measured": any(look.curves for n in row.neighbours for look in n.tile.looks.values()),
-        "neighbours": [_neighbour(n, row.method, pictures, layers, query) for n in row.neighbours],
+        "neighbours": [
+            _neighbour(n, row.method, pictures, layers, query)
+            | {"skipped": n.rank - row.neighbours[place - 1].rank - 1 if place and n.far else 0}
+            for place, n in enumerate(row.neighbours)
+        ],
         "columns": _columns(len(row.neighbours)),
         "distances": _distances([n.distance for n in row.neighbours]),
     }
@@ -195,7 +221,7 @@ def _board(board: Board, pictures: Pictures) -> dict[str, Any]:
     scales = [overlay.scale(line.maps[i] for line in board.lines) for i in range(len(board.columns))]
     lines = []
     for line in board.lines:
-        image = pictures.image(line.tile.image)
+        image = pictures.image(line.tile.image)  # type: ignore[arg-type]  # maps lie on pictures
         cells = [
             {
                 "picture": pictures.over(image, values, scale),
@@ -211,7 +237,7 @@ def _board(board: Board, pictures: Pictures) -> dict[str, Any]:
 
 def _columns(count: int) -> int:
     """Spread images over lines of at most six, as evenly as can be: ten stand as five and five."""
-    return math.ceil(count / math.ceil(count / 6)) if count else 1
+    return math.ceil(count / math.ceil(count / _LINE)) if count else 1
 
 
 def _distances(values: Sequence[float | None]) -> list[str]:
@@ -221,23 +247,25 @@ def _distances(values: Sequence[float | None]) -> list[str]:
     return ["" if v is None else f"{v:.{decimals}f}" if decimals < 8 else f"{v:.3e}" for v in values]
 
 
-def _neighbour(n: Neighbour, method: str, pictures: Pictures, layers: Layers, query: Place) -> dict[str, Any]:
-    image = pictures.image(n.tile.image)
+def _neighbour(n: Neighbour, method: str, pictures: Pictures, layers: Layers, query: Place | None) -> dict[str, Any]:
+    image = _picture(n.tile, pictures)
     unknown = ("unknown", "not compared" if n.tile.label else "label not known")
     kind, words = {True: ("same", "same label"), False: ("other", "other label"), None: unknown}[n.agrees]
     place = f"rank {n.rank}" if n.rank else "the query itself"
-    said = [f"{method}, {place}: {n.tile.id}", n.tile.label, words, "with map" if n.tile.looks else ""]
-    pair = layers.over(method, query, n.query_looks)
+    mapped = "with map" if n.tile.looks else ""
+    said = [f"{method}, {place}: {n.tile.id}", n.tile.label, words, n.tile.disputed, mapped]
+    pair = layers.over(method, query, n.query_looks) if query else []
     return {
         "id": n.tile.id,
         "label": n.tile.label,
         "rank": n.rank,
-        "expert_rank": n.expert_rank,
+        "expert_rank": None if n.expert_rank is None else f"{n.expert_rank:g}",
         "kind": kind,
         "words": words,
+        "disputed": n.tile.disputed,
         "alt": ", ".join(part for part in said if part),
         "picture": image,
-        "looks": layers.over(method, image, n.tile.looks),
+        "looks": layers.over(method, image, n.tile.looks) if image else [],
         "query": [[kind, look["layer"], place.name] for look in pair for kind, place in look["maps"]],
     }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NONE = "–"  # a score that does not exist
 MARK = "\N{WHITE UP-POINTING TRIANGLE}"  # a cell that begins with it is a warning
-_NUMBER = re.compile(rf"\s*(?:[-+−]?[\d.].*|{NONE}|n/a|)\s*$", re.DOTALL)
+_NUMBER = re.compile(rf"\s*(?:{MARK} )?(?:(?:< ?)?[-+−]?[\d.].*|{NONE}|n/a|)\s*$", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ def spell(mean: float | None, low: float | None = None, high: float | None = Non
         return NONE
     ends = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
     return f"{mean:.{digits}f}{ends}"
+
+
+def probability(p: float | None) -> str:
+    """Spell a probability: ``0.034``, ``< 0.001``; ``–`` for none."""
+    return NONE if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def show(table: Table, console: "Console") -> None:

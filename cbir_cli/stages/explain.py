@@ -114,6 +114,7 @@ def explain(
     fingerprint: str,
     *,
     k: int = 4,
+    last: int = 0,
     split: Sequence[SplitRow] | None = None,
     wanted: Wanted | None = None,
     themselves: bool = False,
@@ -132,6 +133,8 @@ def explain(
         Of the index.
     k : int
         Results a query.
+    last : int
+        How many results from the end of the ranked list besides: the least similar images of the catalogue.
     split : sequence of SplitRow, optional
         Each query is ranked within its own catalogue.
     wanted : Wanted, optional
@@ -151,18 +154,29 @@ def explain(
         plan = measuring.plan(encoder, method.name, choice.whats, **choice.measures)
     if themselves:
         pairs = to_explain.of_themselves(queries, pictures)
-    elif split is not None:
-        answers = retrieval.search_split(index, queries, k, split, wanted)
-        pairs = to_explain.of_answers(index, queries, answers, pictures)
     else:
-        pairs = to_explain.of_answers(index, queries, retrieval.search(index, queries, k, wanted), pictures)
+        depth = index.embedding.items.count if last else k
+        answers = (
+            retrieval.search(index, queries, depth, wanted)
+            if split is None
+            else retrieval.search_split(index, queries, depth, split, wanted)
+        )
+        pairs = to_explain.of_answers(index, queries, answers, pictures, first=k, last=last)
     if method:
         method = explainers.with_references(method, index, pairs, pictures, source=queries.source)
-    made = explain_pairs(pairs, encoder, method, index.embedding.space, fingerprint)
+    made = explain_pairs(pairs, encoder, method, index.embedding.space, fingerprint, window=pictures.input.window)
     return plan.measure(made, pairs, method) if plan and method else made
 
 
-def explain_pairs(pairs: Pairs, encoder: Encoder, method: Method | None, space: Space, fingerprint: str) -> Explanation:
+def explain_pairs(
+    pairs: Pairs,
+    encoder: Encoder,
+    method: Method | None,
+    space: Space,
+    fingerprint: str,
+    *,
+    window: tuple[float, float] | None = None,
+) -> Explanation:
     """Explain every pair.
 
     Parameters
@@ -173,6 +187,8 @@ def explain_pairs(pairs: Pairs, encoder: Encoder, method: Method | None, space: 
         None for the images alone.
     space, fingerprint : Space, str
         Of the index.
+    window : tuple of float, optional
+        LOW and HIGH in Hounsfield units, through which the pixels are seen.
 
     Returns
     -------
@@ -222,6 +238,9 @@ def explain_pairs(pairs: Pairs, encoder: Encoder, method: Method | None, space: 
         targets=space.targets,
         index=fingerprint,
         classes=sums.classes() if sums else None,
+        query_hounsfield=pairs.query_hounsfield,
+        result_hounsfield=pairs.result_hounsfield,
+        window=window,
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from cbir_cli.artifacts import explanation
 from cbir_cli.artifacts.explanation import ON_QUERY, Explanation
 from cbir_cli.errors import UsageError
-from cbir_cli.evaluation import Metric
+from cbir_cli.metric_names import Metric
 from cbir_cli.randomisation import WAYS
 from cbir_cli.stages import localisation
 from cbir_cli.stages.lesions import Lesions

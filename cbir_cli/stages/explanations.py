@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cbir_cli import classes, evaluation
+from cbir_cli import classes
 from cbir_cli.artifacts import explanation, files, history
 from cbir_cli.errors import SourceError, UsageError
-from cbir_cli.evaluation import Metric
+from cbir_cli.metric_names import EXPLANATION, Metric, parse_metrics
 from cbir_cli.stages import localisation
 from cbir_cli.stages.explanation_sums import Row, groups_of, summed
 from cbir_cli.stages.explanation_values import Chosen, measured
@@ -86,9 +86,9 @@ def evaluate(
     if masks == "":
         raise UsageError("--masks: expected the name of a folder, found nothing")
     defaults = (*OF_CURVES, *ALONE, *(WITH_MASKS if masks is not None else ()))
-    parsed = evaluation.parse_metrics(metrics or defaults)
+    parsed = parse_metrics(metrics or defaults)
     for metric in parsed:
-        if metric.folder != evaluation.EXPLANATION:
+        if metric.folder != EXPLANATION:
             raise UsageError(f"metric {metric} scores {metric.what}, not explanations")
         if metric.module.NEEDS == "masks" and masks is None:
             raise UsageError(f"metric {metric} needs masks of what maps should show (--masks DIR)")

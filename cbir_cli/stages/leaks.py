@@ -17,10 +17,10 @@ from cbir_cli import leaks, phash, reading
 from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.model import Model
 from cbir_cli.artifacts.pseudonyms import Pseudonyms
-from cbir_cli.artifacts.run import RunRow
 from cbir_cli.errors import ArtifactError, CbirError
 from cbir_cli.images import InputSpec
 from cbir_cli.leaks import Leak, Side
+from cbir_cli.ranked_lists import RankedLists
 from cbir_cli.records import Record
 from cbir_cli.splits import SplitRow
 
@@ -233,25 +233,32 @@ def of_catalogue(table: Items, model: str, *, allow: bool) -> None:
         log.info("%s", leak)
 
 
-def of_run(rows: Sequence[RunRow], patients: Mapping[str, str], sets: Mapping[str, str]) -> list[Leak]:
+def of_run(lists: RankedLists, patients: Mapping[str, str], sets: Mapping[str, str]) -> list[Leak]:
     """Find the queries of a run that a network was trained on, and the results that show the query's own patient.
 
     Parameters
     ----------
-    rows : sequence of RunRow
+    lists : RankedLists
     patients, sets : mapping of str to str
         Patient of each image, and the network's set of him, as far as known.
     """
-    asked = list(dict.fromkeys(row.query for row in rows))
+    asked = list(dict.fromkeys(lists.queries))
     nothing = [""] * len(asked)
     side = Side("query", asked, [patients.get(key, "") for key in asked], nothing, phash.parse(nothing))
     leak = seen(side, [sets.get(key, "") for key in asked], "the network")
     found = [leak] if leak else []
     owner = {key: f"patient {who}" for key, who in patients.items() if who}
-    own = [row for row in rows if owner.get(row.query, row.query) == owner.get(row.id, row.id)]
-    if own:
-        people = len({owner.get(row.query, row.query) for row in own})
-        found.append(Leak("patient", "the query that they answer", "result", len(own), people, len(rows), own[0].id))
+    numbers: dict[str, int] = {}
+    for name in (*lists.names, *asked):
+        numbers.setdefault(owner.get(name, name), len(numbers))
+    of = {name: numbers[owner.get(name, name)] for name in (*lists.names, *asked)}
+    queries, results = lists.of_names(of, -1)
+    own = np.flatnonzero(queries[lists.owners] == results)
+    if len(own):
+        people = len(np.unique(results[own]))
+        first = lists.names[lists.results[own[0]]]
+        of_all = len(lists.results)
+        found.append(Leak("patient", "the query that they answer", "result", len(own), people, of_all, first))
     return found
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import evaluation, registry
+from cbir_cli import registry
 from cbir_cli.artifacts import files, saliency
 from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import UsageError
-from cbir_cli.evaluation import Metric
 from cbir_cli.maps import summed
+from cbir_cli.metric_names import EXPLANATION, EXPLANATION_DEFAULTS, Metric, parse_metrics
 from cbir_cli.scores import Score, summarise
 from cbir_cli.stages.lesions import Lesions
 
@@ -62,9 +62,9 @@ def evaluate(
     ImageError
         If a mask cannot be decoded.
     """
-    parsed = evaluation.parse_metrics(metrics or evaluation.EXPLANATION_DEFAULTS)
+    parsed = parse_metrics(metrics or EXPLANATION_DEFAULTS)
     for metric in parsed:
-        if metric.folder != evaluation.EXPLANATION:
+        if metric.folder != EXPLANATION:
             raise UsageError(f"metric {metric} scores {metric.what}, not saliency maps (--masks)")
         if metric.module.NEEDS == "curves":
             raise UsageError(

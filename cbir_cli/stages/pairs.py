@@ -26,6 +26,8 @@ class Pairs:
     distance : ndarray (P,), float32
     seed, set : ndarray (P,), int32
         The query's place in a split table, -1 without one.
+    query_hounsfield, result_hounsfield : ndarray (Q, S, S), int16, or None
+        The images in Hounsfield units; None where they are no CT.
     """
 
     queries: Items
@@ -38,6 +40,8 @@ class Pairs:
     distance: np.ndarray
     seed: np.ndarray
     set: np.ndarray
+    query_hounsfield: np.ndarray | None = None
+    result_hounsfield: np.ndarray | None = None
 
     @property
     def themselves(self) -> bool:
@@ -45,12 +49,33 @@ class Pairs:
         return bool(len(self.rank)) and not self.rank.any()
 
 
-def of_answers(index: Index, queries: Queries, answers: Sequence[Answer], pictures: Pictures) -> Pairs:
-    """Return every query with each of its results; an image that is in several pairs is loaded once."""
+def of_answers(
+    index: Index,
+    queries: Queries,
+    answers: Sequence[Answer],
+    pictures: Pictures,
+    *,
+    first: int | None = None,
+    last: int = 0,
+) -> Pairs:
+    """Return every query with its results; an image that is in several pairs is loaded once.
+
+    Parameters
+    ----------
+    index : Index
+    queries : Queries
+    answers : sequence of Answer
+    pictures : Pictures
+    first : int, optional
+        How many results from the beginning of each answer; all of them by default.
+    last : int
+        How many from its end.
+    """
     found = [
         (answer, rank, int(row), float(distance))
         for answer in answers
         for rank, (row, distance) in enumerate(zip(answer.rows, answer.distances, strict=True), 1)
+        if first is None or rank <= first or rank > len(answer.rows) - last
     ]
     asked = {row: place for place, row in enumerate(dict.fromkeys(answer.query for answer in answers))}
     results = {row: place for place, row in enumerate(dict.fromkeys(row for _, _, row, _ in found))}
@@ -66,6 +91,8 @@ def of_answers(index: Index, queries: Queries, answers: Sequence[Answer], pictur
         distance=np.array([distance for *_, distance in found], np.float32),
         seed=np.array([-1 if answer.seed is None else answer.seed for answer, *_ in found], np.int32),
         set=np.array([-1 if answer.set is None else answer.set for answer, *_ in found], np.int32),
+        query_hounsfield=pictures.hounsfield(pictures.queries, query_items),
+        result_hounsfield=pictures.hounsfield(pictures.results, result_items),
     )
 
 
@@ -75,4 +102,5 @@ def of_themselves(queries: Queries, pictures: Pictures) -> Pairs:
     pixels, rows = pictures.load(pictures.queries, items), np.arange(len(items.ids), dtype=np.int32)
     none = np.full(len(rows), -1, np.int32)
     distance = np.zeros(len(rows), np.float32)
-    return Pairs(items, items, pixels, pixels, rows, rows, np.zeros_like(rows), distance, none, none)
+    units = pictures.hounsfield(pictures.queries, items)
+    return Pairs(items, items, pixels, pixels, rows, rows, np.zeros_like(rows), distance, none, none, units, units)

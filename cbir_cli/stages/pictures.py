@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from cbir_cli import windows
 from cbir_cli.artifacts.index import Index
 from cbir_cli.artifacts.items import Items
 from cbir_cli.artifacts.pseudonyms import from_environment
@@ -56,6 +57,25 @@ class Pictures:
             pixels.add(np.stack(found))
         return pixels.array()
 
+    def hounsfield(self, paths: Mapping[str, Path], items: Items) -> np.ndarray | None:
+        """Return the images of a table in Hounsfield units (N, S, S) int16; None where they are no CT.
+
+        Values are cut to ``windows.WHOLE`` before the image is resized, so that they can be shown through any window.
+
+        Raises
+        ------
+        SourceError, ImageError
+            As ``load``.
+        """
+        if self.input.window is None:
+            return None
+        low, high = windows.WHOLE
+        units = Rows((self.input.size, self.input.size), np.int16)
+        whole = replace(self, input=replace(self.input, window=windows.WHOLE, colour="grey"))
+        for found in whole.batches(paths, items):
+            units.add(np.rint(np.stack(found) * (high - low) + low))
+        return units.array()
+
     def batches(self, paths: Mapping[str, Path], items: Items) -> Iterator[list[np.ndarray]]:
         """Yield the pixels of the images of a table as ``input`` loads them, some at a time; raises as ``load``."""
         columns = (items.ids, items["path"], items.parts)
@@ -68,9 +88,8 @@ class Pictures:
         def load(record: Record) -> np.ndarray:
             if not record.path.exists():
                 raise SourceError(_absent(record.path, items))
-            if (
-                contents[record.id] and content_of(record) != contents[record.id]
-            ):  # none where vectors came from elsewhere
+            # Images whose vectors were made elsewhere have no content hash.
+            if contents[record.id] and content_of(record) != contents[record.id]:
                 hidden = not record.path.as_posix().endswith(record.relative)
                 raise SourceError(
                     f"{record.relative if hidden else record.path}: is not the image that {record.id} was made from; "

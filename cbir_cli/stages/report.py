@@ -1,6 +1,5 @@
 """From artifacts and score tables to a page: the library behind ``cbir report``."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,13 +10,25 @@ from typing import Any
 from cbir_cli import registry
 from cbir_cli.artifacts import explanation, files, saliency
 from cbir_cli.artifacts import model as models
+from cbir_cli.artifacts.embeddings import Embedding
 from cbir_cli.artifacts.explanation import Explanation
-from cbir_cli.artifacts.ranks import RankRow, read_ranks
-from cbir_cli.artifacts.run import Key
+from cbir_cli.artifacts.ranks import read_ranks
 from cbir_cli.errors import CbirError, SourceError, UsageError
-from cbir_cli.reports import figures, page
-from cbir_cli.stages import report_cases, report_maps, report_measures
+from cbir_cli.reports import page
+from cbir_cli.reports.drawing import Drawing
+from cbir_cli.reports.gallery import worst_first
+from cbir_cli.stages import (
+    report_calibration,
+    report_cases,
+    report_embedding,
+    report_maps,
+    report_measures,
+    report_raters,
+    report_sheets,
+    report_training,
+)
 from cbir_cli.stages.report_cases import NONE, Row
+from cbir_cli.stages.report_raters import Panel
 from cbir_cli.stages.score_tables import Scores
 
 TITLE = "Similar images, and why"
@@ -30,12 +41,12 @@ class Report:
     Attributes
     ----------
     html : str
-    figures : mapping of str to str
-        SVG by the name of a file.
+    figures : mapping of str to Drawing
+        By the name of a file, without an ending.
     """
 
     html: str
-    figures: Mapping[str, str]
+    figures: Mapping[str, Drawing]
 
 
 def report_of(
@@ -49,6 +60,9 @@ def report_of(
     images: str | None,
     k: int,
     failures_first: bool = False,
+    projection: str = report_embedding.PROJECTIONS[0],
+    sheets: int = 0,
+    more: Sequence[page.Section] = (),
 ) -> Report:
     """Return the page of some files.
 
@@ -56,7 +70,8 @@ def report_of(
     ----------
     names : sequence of str
         Explanation artifacts (a row each, in this order; those of the same pairs share one), saliency artifacts (a
-        column each), score tables (``.tsv`` or ``.json`` of ``cbir evaluate``) and models (their training curves).
+        column each), embeddings and indexes (a map each), score tables (``.tsv`` or ``.json`` of ``cbir evaluate``) and
+        models (their training curves).
     raters, rater : str, optional
         Rank table, and who in it is the reference.
     label : str, optional
@@ -64,9 +79,15 @@ def report_of(
     title : str, optional
         By default as what is shown.
     root, images, k
-        As ``report_maps.board_of`` has them, for saliency artifacts.
+        As ``report_maps.board_of`` has them, for saliency artifacts; ``root`` for embeddings, too.
     failures_first : bool
         Open the page with the queries that failed worst.
+    projection : str
+        How embeddings are laid out, as ``report_embedding.section_of`` has it.
+    sheets : int
+        How many queries have a contact sheet among the figures; 0 makes no contact sheets.
+    more : sequence of page.Section
+        Shown, too: what is not made of files of ours.
 
     Raises
     ------
@@ -77,10 +98,11 @@ def report_of(
     CbirError
         As ``report_maps.board_of``.
     """
-    ranks = _orders(read_ranks(raters), rater) if raters else {}
+    ranks = read_ranks(raters) if raters else []
     made: list[tuple[str, Explanation]] = []
     maps: list[saliency.Maps] = []
     curves: list[tuple[str, models.Model]] = []
+    embedded: list[tuple[str, Embedding]] = []
     origins: dict[str, str] = {}
     scores = Scores()
     with ExitStack() as stack:
@@ -90,31 +112,39 @@ def report_of(
             if not files.is_artifact(Path(path)):
                 scores.read(path, files.spelt(name))
                 continue
-            kinds = explanation.KIND, models.KIND, saliency.KIND
+            kinds = explanation.KIND, models.KIND, saliency.KIND, *report_embedding.KINDS
             artifact = stack.enter_context(files.open_artifact(path, *kinds, name=name))
             if artifact.kind == explanation.KIND:
                 made.append((name, explanation.read(artifact)))
                 origins[name] = _origin(artifact.history)
             elif artifact.kind == saliency.KIND:
                 maps.append(saliency.read(artifact))
+            elif artifact.kind in report_embedding.KINDS:
+                embedded.append((name, report_embedding.read(artifact)))
             else:
                 curves.append((files.spelt(name), models.read(path)))
-        if not maps and (root is not None or images is not None):
-            raise UsageError("--root and --images are for maps, and no saliency artifact is given")
+        if not maps and images is not None:
+            raise UsageError("--images is for maps, and no saliency artifact is given")
+        if not maps and not embedded and root is not None:
+            raise UsageError("--root is for maps and embeddings, and no such artifact is given")
         board = report_maps.board_of(maps, root=root, images=images, k=k, label=label) if maps else None
         map_notes = report_maps.notes_of(maps)
+        laid_out = report_embedding.section_of(embedded, label=label, root=root, projection=projection)
+        calibrated = report_calibration.figures_of(embedded, label)
     rows = report_cases.rows_of(made)
-    cases = report_cases.cases_of(rows, ranks, label)
-    sections = report_measures.sections_of(rows, label)
-    drawn = scores.boxes() + [
-        (f"Training of {Path(name).stem}", _curves(model)) for name, model in curves if model.epochs
-    ]
-    if made and not (cases or board or drawn or scores):
+    labels = report_cases.labels_in(rows, label)
+    panel = report_raters.panel_of(ranks, rater, labels, label) if ranks else Panel()
+    cases = report_cases.cases_of(rows, panel, labels)
+    sections = [*report_measures.sections_of(rows, label), *([laid_out] if embedded else []), *more]
+    drawn = scores.boxes() + calibrated + report_training.figures_of(curves)
+    if made and not (cases or board or drawn or scores or sections):
         raise SourceError(f"{files.spelt(made[0][0])}: holds no pairs: no query has a result")
     if failures_first and not cases:
         raise UsageError("--failures-first is for queries, and no explanation artifact is given")
-    if not (cases or board or drawn or scores):
-        raise UsageError("nothing to show: give explanation artifacts, maps, score tables or trained models")
+    if not (cases or board or drawn or scores or sections):
+        raise UsageError(
+            "nothing to show: give explanation artifacts, maps, embeddings, score tables or trained models"
+        )
     heading = title if title is not None else TITLE if cases or not board else "Saliency maps"
     html = page.page(
         title=heading,
@@ -123,15 +153,19 @@ def report_of(
         tables=scores.tables(),
         figures=drawn,
         sections=sections,
-        notes=[*_notes(rows, origins), *map_notes],
+        notes=[*_raters(panel), *_notes(rows, origins), *map_notes],
         failures_first=failures_first,
+        window=next((each.artifact.window for row in rows for each in row.explained if each.artifact.window), None),
     )
     every = [figure for section in sections for figure in section.figures] + drawn
-    return Report(html, dict(zip(_files([caption for caption, _ in every]), (svg for _, svg in every), strict=True)))
+    if sheets:
+        shown = [cases[place] for place in worst_first(cases)] if failures_first else cases
+        every += report_sheets.figures_of(shown, sheets)
+    return Report(html, _named(every))
 
 
-def write_figures(folder: str, drawn: Mapping[str, str]) -> None:
-    """Write figures into a folder, which is made if it is not there.
+def write_figures(folder: str, drawn: Mapping[str, Drawing]) -> None:
+    """Write figures as SVG and as PNG into a folder, which is made if it is not there.
 
     Raises
     ------
@@ -142,40 +176,24 @@ def write_figures(folder: str, drawn: Mapping[str, str]) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CbirError(f"--figures {folder}: {error.strerror}") from error
-    for name, svg in drawn.items():
-        files.write_text(str(Path(folder, name)), svg)
+    for name, figure in drawn.items():
+        files.write_text(str(Path(folder, f"{name}.svg")), figure)
+        files.write_bytes(str(Path(folder, f"{name}.png")), figure.png())
 
 
-def _files(captions: Sequence[str]) -> list[str]:
-    """Return a file name for each figure: its number, and the first words of what is said below it."""
-    words = [re.sub(r"[^a-z0-9]+", "-", re.split(r"[;:,]", caption)[0].lower()).strip("-")[:60] for caption in captions]
-    return [f"{number:02d}-{word}.svg" for number, word in enumerate(words, 1)]
+def _named(drawn: Sequence[tuple[str, str]]) -> dict[str, Drawing]:
+    """Return figures by the name of a file: a number, and the first words of what is said below the figure."""
+    words = [re.sub(r"[^a-z0-9]+", "-", re.split(r"[;:,]", said)[0].lower()).strip("-")[:60] for said, _ in drawn]
+    names = [f"{number:02d}-{word}" for number, word in enumerate(words, 1)]
+    return {name: svg for name, (_, svg) in zip(names, drawn, strict=True) if isinstance(svg, Drawing)}
 
 
-def _orders(rows: Sequence[RankRow], rater: str | None) -> dict[Key, dict[str, int]]:
-    raters = list(dict.fromkeys(row.rater for row in rows))
-    chosen = rater or ("R1" if "R1" in raters else raters[0] if raters else "")
-    if rater and rater not in raters:
-        raise UsageError(f"no rater {rater!r}; there are: {', '.join(raters)}")
-    orders: dict[Key, dict[str, int]] = {}
-    for row in rows:
-        if row.rater == chosen:
-            orders.setdefault(row.key, {})[row.id] = row.rank
-    return orders
-
-
-def _curves(model: models.Model) -> str:
-    def series(name: str) -> list[float]:
-        return [math.nan if e.get(name) is None else float(e[name]) for e in model.epochs]
-
-    curves: dict[str, dict[str, list[float]]] = {"loss": {"train": series("loss")}}
-    if any("validation_loss" in e and e["validation_loss"] is not None for e in model.epochs):
-        curves["loss"]["validation"] = series("validation_loss")
-    for name in ("f1", "auroc"):
-        if any(e.get(name) is not None for e in model.epochs):
-            curves[name] = {"validation": series(name)}
-    best = model.scores.get("best_epoch")
-    return figures.history(curves, best=int(best) if best else None)
+def _raters(panel: Panel) -> list[str]:
+    """Return whose ranks the expert ranks of the page are."""
+    if len(panel.names) < 2:
+        return []
+    others = ", ".join(panel.names[1:])
+    return [f"Expert ranks above images are those of {panel.reference}; {others} are rows of their own."]
 
 
 def _notes(rows: Sequence[Row], origins: Mapping[str, str]) -> list[str]:

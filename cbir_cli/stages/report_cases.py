@@ -5,7 +5,7 @@ artifacts of other pairs are rows of their own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,16 +13,17 @@ from cbir_cli import classes
 from cbir_cli.artifacts import files
 from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
 from cbir_cli.artifacts.run import Key
-from cbir_cli.errors import UsageError
 from cbir_cli.records import UNCERTAIN
 from cbir_cli.reports import gallery
 from cbir_cli.reports.look import Look
-from cbir_cli.stages import report_names
+from cbir_cli.stages import report_names, report_raters
 from cbir_cli.stages.report_looks import Looks
+from cbir_cli.stages.report_raters import Panel
 
 NONE = "none"
 """The method of an artifact that holds images alone."""
 
+_Held = tuple[np.ndarray, np.ndarray | None, int]  # small images, the same in Hounsfield units if known, and a row
 _Place = tuple[Key, str]  # a pair: its query, and the id of its result
 
 
@@ -115,74 +116,115 @@ def _key(one: Explanation, pair: int) -> Key:
     return (None, None, query) if seed < 0 else (seed, number, query)
 
 
-def cases_of(rows: Sequence[Row], ranks: Mapping[Key, Mapping[str, int]], label: str | None) -> list[gallery.Case]:
-    """Return a case for each query (of each set) that any artifact has, its rows in the order of the files.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-    ranks : mapping
-        For each query the expert's rank of each image.
-    label : str, optional
-        Label that frames agree on; the task's by default.
+def labels_in(rows: Sequence[Row], label: str | None) -> dict[str, dict[str, int]]:
+    """Return for every image of some artifacts the codes of the labels that frames agree on.
 
     Raises
     ------
     UsageError
         If an artifact does not have the label.
     """
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        one = row.first.artifact
+        chosen = classes.labels_of(one.results, one.targets, label, one.queries)
+        for table in (one.results, one.queries):
+            names = [name for name in chosen if name in table.label_names]
+            for place, key in enumerate(table.ids.tolist()):
+                found.setdefault(str(key), table.stated(place, names))
+    return found
+
+
+def cases_of(rows: Sequence[Row], panel: Panel, labels: Mapping[str, Mapping[str, int]]) -> list[gallery.Case]:
+    """Return a case for each query (of each set) that any artifact has, its rows in the order of the files.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    panel : Panel
+        The raters; each is a row of the queries that were ranked, before the methods.
+    labels : mapping
+        As ``labels_in`` returns them.
+    """
     found: dict[Key, dict[str, list[_Place]]] = {}
     for row in rows:
         for place in row.first.pairs:
             found.setdefault(place[0], {}).setdefault(row.title, []).append(place)
-    return [
-        _case(key, [(row, places[row.title]) for row in rows if row.title in places], ranks.get(key, {}), label)
-        for key, places in found.items()
-    ]
+    held = _pictures(rows)
+    cases = []
+    for key, places in found.items():
+        query = _tile(held, key[2], labels, panel.says(key, key[2]))
+        shown = [_row(row, places[row.title], held, labels, panel) for row in rows if row.title in places]
+        for number, one in enumerate(shown):  # the same maps as another row's are shown once
+            if any(not _other_maps(one.query_looks, above.query_looks) for above in shown[:number]):
+                shown[number] = replace(one, query_looks={})
+        first = max(sum(not n.far for n in one.neighbours) for one in shown)
+        last = max(sum(n.far for n in one.neighbours) for one in shown)
+
+        def tile(image: str) -> gallery.Tile:
+            return _tile(held, image, labels)
+
+        cases.append(
+            gallery.Case(query, query.label, report_raters.rows_of(panel, key, query.label, tile, first, last) + shown)
+        )
+    return cases
 
 
-def _case(
-    key: Key, rows: Sequence[tuple[Row, Sequence[_Place]]], order: Mapping[str, int], label: str | None
-) -> gallery.Case:
-    drawn: list[gallery.Row] = []
-    pictures: dict[str, gallery.Tile] = {}
-    query: gallery.Tile | None = None
-    for row, places in rows:
-        one, pairs = row.first.artifact, row.first.pairs
-        chosen = classes.labels_of(one.results, one.targets, label, one.queries)
-        at = int(one.query[pairs[places[0]]])
-        codes = one.queries.stated(at, [name for name in chosen if name in one.queries.label_names])
-        query = query or gallery.Tile(key[2], one.query_images[at], gallery.words(codes))
-        on_query = _looks(row, places[0], ON_QUERY)
-        neighbours = []
-        for place in places:
-            pair, found = pairs[place], place[1]
-            result = int(one.result[pair])
-            stated = one.results.stated(result, [name for name in chosen if name in one.results.label_names])
-            words = gallery.words(stated)
-            picture = gallery.Tile(found, one.result_images[result], words, _looks(row, place, ON_RESULT))
-            pictures.setdefault(found, gallery.Tile(found, picture.image, words))
-            rank = int(one.rank[pair])
-            agrees = _agrees(codes, stated) if rank else None  # an image agrees with itself in any case
-            own = _looks(row, place, ON_QUERY)
-            neighbours.append(
-                gallery.Neighbour(
-                    picture,
-                    rank,
-                    float(one.distance[pair]),
-                    agrees,
-                    order.get(found),
-                    own if _other_maps(own, on_query) else {},
-                )
+def _pictures(rows: Sequence[Row]) -> dict[str, _Held]:
+    """Return for every image the stack of pictures that holds it, and its row there."""
+    held: dict[str, _Held] = {}
+    for row in rows:
+        one = row.first.artifact
+        for table, images, units in (
+            (one.results, one.result_images, one.result_hounsfield),
+            (one.queries, one.query_images, one.query_hounsfield),
+        ):
+            for place, key in enumerate(table.ids.tolist()):
+                held.setdefault(str(key), (images, units, place))
+    return held
+
+
+def _tile(
+    held: Mapping[str, _Held], image: str, labels: Mapping[str, Mapping[str, int]], disputed: str = ""
+) -> gallery.Tile:
+    words = gallery.words(labels.get(image, {}))
+    if image not in held:
+        return gallery.Tile(image, None, words, disputed=disputed)
+    images, units, place = held[image]
+    return gallery.Tile(
+        image, images[place], words, disputed=disputed, hounsfield=None if units is None else units[place]
+    )
+
+
+def _row(
+    row: Row,
+    places: Sequence[_Place],
+    held: Mapping[str, _Held],
+    labels: Mapping[str, Mapping[str, int]],
+    panel: Panel,
+) -> gallery.Row:
+    one, pairs, key = row.first.artifact, row.first.pairs, places[0][0]
+    codes, order = labels[key[2]], panel.ranks(key)
+    on_query = _looks(row, places[0], ON_QUERY)
+    neighbours: list[gallery.Neighbour] = []
+    far = False
+    for place in places:
+        pair, found = pairs[place], place[1]
+        rank = int(one.rank[pair])
+        far = far or (bool(neighbours) and rank > neighbours[-1].rank + 1)  # past a gap: among the least similar
+        own = _looks(row, place, ON_QUERY)
+        neighbours.append(
+            gallery.Neighbour(
+                replace(_tile(held, found, labels, panel.says(key, found)), looks=_looks(row, place, ON_RESULT)),
+                rank,
+                float(one.distance[pair]),
+                _agrees(codes, labels[found]) if rank else None,  # an image agrees with itself in any case
+                order.get(found),
+                own if _other_maps(own, on_query) else {},
+                far,
             )
-        if any(not _other_maps(on_query, above.query_looks) for above in drawn):
-            on_query = {}  # the same maps as another row's, shown once
-        drawn.append(gallery.Row(row.title, neighbours, "", on_query))
-    if query is None:
-        raise UsageError(f"query {key[2]}: no explanation holds it")
-    if order:
-        drawn.insert(0, _expert(order, pictures, query, max(len(row.neighbours) for row in drawn)))
-    return gallery.Case(query, query.label, drawn)
+        )
+    return gallery.Row(row.title, neighbours, "", on_query)
 
 
 def _looks(row: Row, place: _Place, on: int) -> dict[str, Look]:
@@ -198,27 +240,8 @@ def _other_maps(one: Mapping[str, Look], other: Mapping[str, Look]) -> bool:
     return any(not np.array_equal(look.map, other[name].map) for name, look in one.items())  # type: ignore[arg-type]
 
 
-def _expert(
-    order: Mapping[str, int], pictures: Mapping[str, gallery.Tile], query: gallery.Tile, most: int
-) -> gallery.Row:
-    """Return the expert's order of the images that any method found."""
-    shown = sorted((rank, found) for found, rank in order.items() if found in pictures)
-    expert = [
-        gallery.Neighbour(pictures[found], rank, None, _agreement(query.label, pictures[found].label), rank)
-        for rank, found in shown[:most]
-    ]
-    last = expert[-1].rank if expert else 0
-    absent = [str(rank) for rank in range(1, last) if rank not in {n.rank for n in expert}]
-    note = f"no method retrieved rank {', '.join(absent)}" if absent else ""
-    return gallery.Row(gallery.EXPERT, expert, note)
-
-
 def _agrees(codes: Mapping[str, int], stated: Mapping[str, int]) -> bool | None:
     """Whether two images have the same labels; None where one is not known."""
     if not codes or codes.keys() != stated.keys() or UNCERTAIN in (*codes.values(), *stated.values()):
         return None
     return codes == stated
-
-
-def _agreement(one: str, other: str) -> bool | None:
-    return one == other if one and other else None

@@ -6,7 +6,7 @@ import numpy as np
 
 from cbir_cli.artifacts.explanation import Curves as Stored
 from cbir_cli.artifacts.explanation import Explanation, Measures
-from cbir_cli.evaluation import parse_metrics
+from cbir_cli.metric_names import parse_metrics
 from cbir_cli.reports import curves
 from cbir_cli.reports.look import Look
 from cbir_cli.stages import explanation_values, localisation

@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from cbir_cli.artifacts import files
+from cbir_cli.artifacts import files, history
+
+RATER = "rater "
+"""What the name begins with of a file that is none: a person's order, scored as that of a method."""
 
 _METHODS = {"ssim": "SSIM", "cnn": "CNN", "cnn(ig)": "CNN(IG)", "ig": "IG"}
 
@@ -34,3 +37,11 @@ def last_name(path: str) -> str:
 def network(encoder: str) -> str:
     """Return the name of a way to compare images as the papers have it."""
     return _METHODS.get(encoder, encoder)
+
+
+def of_files(names: Sequence[str]) -> dict[str, str]:
+    """Return what the page calls files: by their last names if those differ; raters keep theirs."""
+    every = [name for name in dict.fromkeys(names) if not name.startswith(RATER)]
+    stems = [Path(name).stem for name in every]
+    told = stems if len(set(stems)) == len(stems) else history.public_paths(every)
+    return {**{name: name for name in names}, **dict(zip(every, told, strict=True))}

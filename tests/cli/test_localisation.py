@@ -120,7 +120,9 @@ def test_through_a_pipe(good, chain):
     ran = good("evaluate", "-", "--masks", "set/masks", stdin=(chain / "maps.h5").read_bytes(), cwd=chain)
     direct = good("evaluate", "maps.h5", "--masks", "set/masks", cwd=chain)
     assert ran.out.replace("standard input", "maps.h5") == direct.out
-    assert direct.out.startswith("file\tmetric\tn\tmean\tmin\tmax\tsd\trandom\nmaps.h5\trelevance-rank\t")
+    assert direct.out.startswith(
+        "file\tmetric\tgroup\tn\tmean\tlow\thigh\tmin\tmax\tsd\trandom\tp_random\nmaps.h5\trelevance-rank\t"
+    )
 
 
 def test_the_images_themselves_are_no_masks(cbir, chain):
@@ -152,10 +154,15 @@ def test_a_user_can_choose_a_method(good, make, tmp_path):
     table = [line.split("\t") for line in ran.out.splitlines()]
     assert [line[:2] for line in table[1:]] == [[n, m] for n in names for m in ("relevance-rank", "pointing-game")]
     chance = (9 + 4) / 2 / SIDE**2
-    assert [line[3] for line in table[1:3]] == ["1.0000"] * 2
-    assert float(table[3][3]) == 0 and float(table[4][3]) < chance  # no place in a lesion is among the largest
-    assert [line[3:6] for line in table[5:]] == [[f"{v:.4f}" for v in (chance, 4 / 64, 9 / 64)]] * 2
-    assert {line[7] for line in table[1:]} == {f"{chance:.4f}"} and {line[2] for line in table[1:]} == {"2"}
+    table = [dict(zip(table[0], line, strict=True)) for line in table[1:]]
+    assert [line["mean"] for line in table[:2]] == ["1.0000"] * 2
+    assert (
+        float(table[2]["mean"]) == 0 and float(table[3]["mean"]) < chance
+    )  # no place in a lesion is among the largest
+    assert [[line[name] for name in ("mean", "min", "max")] for line in table[4:]] == [
+        [f"{v:.4f}" for v in (chance, 4 / 64, 9 / 64)]
+    ] * 2
+    assert {line["random"] for line in table} == {f"{chance:.4f}"} and {line["n"] for line in table} == {"2"}
     counted = "2 of 3 images scored; left out: 1 without a mask, 0 with an empty one"
     assert ran.err.splitlines() == [f"{name}: {counted}" for name in names]
     shown = good("evaluate", *names, "--masks", "masks", "--format", "table", "-q", cwd=tmp_path)

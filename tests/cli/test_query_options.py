@@ -223,3 +223,34 @@ def test_ssim_has_no_mean_to_move_to(cbir, chain):
 def test_explain_itself_finds_nothing(cbir, chain):
     ran = cbir("explain", "cnn.idx.h5", "cnn.emb.h5", "--self", "--where", "age > 3", "-o", "no.h5", cwd=chain)
     assert ran.status == 2 and "--self finds no results" in ran.error
+
+
+@pytest.mark.parametrize("command", ["query", "explain"])
+def test_only_some_images_ask(cbir, chain, command, tmp_path):
+    more = ("-o", str(tmp_path / "ex.h5"), "-k", "1") if command == "explain" else ()
+    asked = ("cnn.idx.h5", "cnn.emb.h5", "--ask")
+    ran = cbir(command, *asked, "seen == 'test'", *more, cwd=chain)
+    assert ran.status == 1 and "--ask seen == 'test': holds for none of the 40 query images" in ran.err
+    ran = cbir(command, *asked, "nothing == 'test'", *more, cwd=chain)
+    assert ran.status == 2 and "--ask: unknown column 'nothing'" in ran.err
+    ran = cbir(command, *asked, "view == 'PA'", *more, cwd=chain)
+    assert ran.status == 0, ran.err
+    every = [line.split("\t") for line in cbir("query", "cnn.idx.h5", "cnn.emb.h5", cwd=chain).out.splitlines()]
+    with files.open_artifact(str(chain / "cnn.emb.h5"), embeddings.KIND) as artifact:
+        items = embeddings.read(artifact).items
+        views = dict(zip(items.ids.tolist(), items["view"].tolist(), strict=True))
+    wanted = [row for row in every if views.get(row[0]) == "PA"]
+    assert 0 < len({row[0] for row in wanted}) < len(views)
+    if command == "query":
+        assert [line.split("\t") for line in ran.out.splitlines()][1:] == wanted
+    else:
+        with files.open_artifact(str(tmp_path / "ex.h5"), explanation.KIND) as artifact:
+            assert set(explanation.read(artifact).queries.ids.tolist()) == {row[0] for row in wanted}
+
+
+def test_of_a_split_those_that_ask(good, chain):
+    whole = good("query", "cnn.idx.h5", "cnn.emb.h5", "--split", "split.tsv", cwd=chain).out.splitlines()
+    asked = whole[1].split("\t")[0]
+    some = good("query", "cnn.idx.h5", "cnn.emb.h5", "--split", "split.tsv", "--ask", f"id == '{asked}'", cwd=chain)
+    wanted = [line for line in whole[1:] if line.startswith(f"{asked}\t")]
+    assert len(whole) > len(wanted) + 1 and some.out.splitlines()[1:] == wanted

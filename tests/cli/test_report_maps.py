@@ -226,17 +226,12 @@ ERRORS = [
     (
         ["report", "ex.h5", "--images", "a"],
         2,
-        "cbir report: --root and --images are for maps, and no saliency artifact",
+        "cbir report: --images is for maps, and no saliency artifact is given",
     ),
     (
         ["report", "ex.h5", "--root", "set"],
         2,
-        "cbir report: --root and --images are for maps, and no saliency artifact",
-    ),
-    (
-        ["report", "cnn.emb.h5"],
-        1,
-        "cbir report: cnn.emb.h5: expected a cbir-explanation or cbir-model or cbir-saliency artifact",
+        "cbir report: --root is for maps and embeddings, and no such artifact is given",
     ),
     (["report", "maps.h5", "words.tsv"], 1, "cbir report: words.tsv: "),
 ]

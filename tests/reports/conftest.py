@@ -59,6 +59,8 @@ def gallery() -> Callable[..., list[Case]]:
                         found,
                         "" if m == 0 else "nDCG@4 0.80",
                         {"IG": Look(blob(90 + q))} if method == "IG" else {},
+                        rater=m == 0,
+                        reference=m == 0,
                     )
                 )
             query = Tile(names(90 + q), picture(90 + q), "Effusion")

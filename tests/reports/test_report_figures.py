@@ -92,3 +92,54 @@ def test_nothing_to_draw_is_refused() -> None:
         figures.box_plot({})
     with pytest.raises(ShapeError):
         figures.history({})
+
+
+def boxes_of(drawing: figures.Drawing) -> list[dict[str, np.ndarray]]:
+    """Return for each panel the points, and the heights of all horizontal lines of its boxes."""
+    found = []
+    for axes in drawing.figure().axes:
+        points = [line for line in axes.lines if line.get_marker() == "o"]
+        lines = [line.get_ydata() for line in axes.lines if line.get_marker() in ("", "None", None)]
+        found.append({"points": [np.asarray(p.get_xydata()) for p in points], "lines": lines})
+    return found
+
+
+def test_a_box_is_that_of_numpy_with_whiskers_of_one_and_a_half_quartile_distances() -> None:
+    scores = [0.0, 0.4, 0.45, 0.5, 0.55, 0.6, 1.0]
+    (panel,) = boxes_of(figures.box_plot({"Top-4": {"IG": scores}}))
+    low, middle, high = np.percentile(scores, (25, 50, 75))
+    reach = [s for s in scores if low - 1.5 * (high - low) <= s <= high + 1.5 * (high - low)]
+    drawn = {round(float(y), 9) for line in panel["lines"] for y in line}
+    assert {round(y, 9) for y in (middle, min(reach), max(reach))} <= drawn
+    assert 0.0 not in drawn and 1.0 not in drawn  # beyond the whiskers there are points only
+    np.testing.assert_allclose(np.sort(panel["points"][0][:, 1]), scores)
+
+
+def test_twenty_equal_scores_are_twenty_points_within_their_box() -> None:
+    (panel,) = boxes_of(figures.box_plot({"Top-4": {"A": [1.0] * 20, "B": [0.2, 0.9]}}))
+    places = panel["points"][0][:, 0]
+    assert len(set(np.round(places, 6))) == 20 and np.abs(places - 1).max() < 0.3
+    np.testing.assert_allclose(panel["points"][1][:, 0], 2)  # nothing beside them
+
+
+def test_of_many_scores_only_those_beyond_the_whiskers_are_points() -> None:
+    scores = [*np.linspace(0.4, 0.6, figures.POINTS), 0.0, 1.0]
+    (panel,) = boxes_of(figures.box_plot({"Top-4": {"IG": scores}}))
+    np.testing.assert_allclose(panel["points"][0][:, 1], [0.0, 1.0])
+    (few,) = boxes_of(figures.box_plot({"Top-4": {"IG": scores[: figures.POINTS]}}))
+    assert len(few["points"][0]) == figures.POINTS
+
+
+def test_boxes_of_raters_are_hatched() -> None:
+    from matplotlib.patches import PathPatch
+
+    drawing = figures.box_plot({"Top-4": {"IG": [0.5, 0.6], "rater R2": [0.7, 0.8]}}, raters={"rater R2"})
+    hatches = [patch.get_hatch() for patch in drawing.figure().axes[0].findobj(PathPatch)]
+    assert hatches == [None, "////"]
+
+
+def test_the_random_line_is_at_its_height_in_its_own_panel() -> None:
+    drawing = figures.box_plot({"Top-4": {"IG": [0.9]}, "Top-7": {"IG": [0.8]}}, {"Top-7": 0.57})
+    dashed = [[line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+              for axes in drawing.figure().axes]  # fmt: skip
+    assert dashed == [[], [0.57]]

@@ -117,7 +117,7 @@ def test_an_explainer_of_a_hostile_name_is_text(hostile) -> None:
 
 def failing(name: str, found: list[tuple[bool | None, float]]) -> Case:
     rows = [Row("CNN", [result("a", {}, agrees, distance) for agrees, distance in found])]
-    expert = Row(EXPERT, [Neighbour(Tile("e", picture(1)), 1, None, False)])
+    expert = Row(EXPERT, [Neighbour(Tile("e", picture(1)), 1, None, False)], rater=True)
     return Case(Tile(name, picture(0)), "x", [expert, *rows])
 
 

@@ -201,7 +201,7 @@ def test_twenty_queries_of_three_methods_stay_well_under_ten_megabytes(monkeypat
 def test_failures_count_other_labels_but_not_those_of_the_expert() -> None:
     tile = Tile("a", pixels(0))
     found = [Neighbour(tile, r + 1, 0.1, agrees) for r, agrees in enumerate((True, False, None, False))]
-    assert Case(tile, "x", [Row(EXPERT, found), Row("IG", found), Row("CNN", found[:2])]).failures == 3
+    assert Case(tile, "x", [Row(EXPERT, found, rater=True), Row("IG", found), Row("CNN", found[:2])]).failures == 3
     assert Row("IG", found).agreement == "1 of 3 same label, 1 unknown"
     assert Row("IG", found[2:3]).agreement == ""
 

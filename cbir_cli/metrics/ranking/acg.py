@@ -7,7 +7,8 @@ Ties: the order within the first k does not matter.
 Empty: 0 for an empty list. Queries that state no label are left out before; never masked.
 Beyond the list: the denominator is always k, so places that the list does not have count as relevance 0.
 Not to be confused with: ACG_p, of which there are three readings, ``acg-p-total``, ``acg-p-query`` and ``acg-p-union``,
-in which negative labels count for nothing: most labels are negative for most images, so that ACG is high by chance.
+in which negative labels count for nothing: most labels are negative for most images, so that ACG is high by chance;
+``average-gain``, the ACG of the literature on hashing, a number of labels and no share.
 
 Reference
 ---------
@@ -15,57 +16,8 @@ N. F. Haq, M. Moradi, Z. J. Wang. Deep learning feature based medical image retr
 3. "The ratio of common labels": the paper does not say of what; here of all that the query states.
 """
 
-from numpy.ma import MaskedArray
-from numpy.typing import ArrayLike
+from cbir_cli.metrics.ranking._gain import expected, score
 
-from cbir_cli.metrics.ranking import _gain
+__all__ = ["RELEVANCE", "expected", "score"]
 
 RELEVANCE = "agreement"
-
-
-def score(relevance: ArrayLike, k: int) -> MaskedArray:
-    """ACG@k of each query.
-
-    Parameters
-    ----------
-    relevance : array (Q, K) of float64, 0 to 1
-        Relevance of the results, best result first.
-    k : int
-        Results that count.
-
-    Returns
-    -------
-    masked array (Q,) of float64
-        From 0 to 1, nothing masked.
-
-    Raises
-    ------
-    ShapeError
-        If ``relevance`` is not 2-D or holds anything but 0 to 1, or k is no positive integer.
-    """
-    return _gain.mean(relevance, k)
-
-
-def expected(total: ArrayLike, size: ArrayLike, k: int) -> MaskedArray:
-    """Exact mean of ACG@k over all orders of the catalogue: ``min(k, N) / k * total / N``.
-
-    Parameters
-    ----------
-    total : array (Q,) of float64
-        Sum of the relevance of all images in the catalogue of each query.
-    size : array (Q,) of int
-        Images in the catalogue of each query, N.
-    k : int
-        Results that count.
-
-    Returns
-    -------
-    masked array (Q,) of float64
-        From 0 to 1, nothing masked; 0 for an empty catalogue.
-
-    Raises
-    ------
-    ShapeError
-        If a total is below 0 or above the size of its catalogue, or k is no positive integer.
-    """
-    return _gain.expected(total, size, k)

@@ -9,10 +9,15 @@ Empty: masked where nothing in the catalogue is relevant (R is 0).
 Beyond the list: refused if the list lacks a relevant image, since where that would stand is not known. trec_eval counts
 it as never found, which makes a list that was cut off look worse than it is. What follows the last relevant image
 changes nothing and may be cut.
-Not to be confused with: the mean of precision@1..K, which the CT-liver paper calls MAP and ``train`` mean-precision@5
-(it has no recall, and counts the ranks of images that are not relevant); AP@K, which divides by K or by min(K, R); the
-X-MIR code's mAP, which interpolates by trapezoids and counts the query among the relevant images of its own list, at
-its end. The list 0, 1, 1, 0, 1 has average precision .589, mean precision@1..5 .453, and AP@5 .353 if divided by 5.
+Not to be confused with: its namesakes, here of the list 0, 1, 1, 0, 1, of which this is .589:
+
+- ``mean-precision@5``, .453: the mean of precision@1..5, which the CT-liver paper calls MAP and whose code takes
+  precision@1..4 (``mean-precision-wickstrom@5``, .417). It has no recall, and counts irrelevant ranks too.
+- ``average-precision-trapezoid``, .461: the area under linear pieces. X-MIR's code has it, and counts the query among
+  the relevant images of its own list, at its end (``average-precision-xmir``, .504).
+- ``average-precision-at-r``, .389: stops at rank R. It is known as MAP@R.
+- AP cut off at rank k and divided by R (``average-precision-cut``), by min(k, R) (``average-precision-min``) or by k
+  (``average-precision-over-k``: .353 at 5).
 
 Chance is above the share of relevant images: .53 for 40 of 80 images, .61 for 5 of 10; ``expected`` is exact.
 
@@ -24,10 +29,12 @@ C. Buckley, E. M. Voorhees. Evaluating Evaluation Measure Stability. SIGIR 2000,
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cbir_cli.errors import ShapeError
-from cbir_cli.metrics.ranking._check import binary, catalogues, counts
+from cbir_cli.metrics.ranking import _precisions
+from cbir_cli.metrics.ranking._check import catalogues
 
 RELEVANCE = "binary"
+
+ALIASES = ("ap",)
 
 
 def score(relevance: ArrayLike, relevant: ArrayLike) -> "np.ma.MaskedArray":
@@ -50,27 +57,14 @@ def score(relevance: ArrayLike, relevant: ArrayLike) -> "np.ma.MaskedArray":
     ShapeError
         If ``relevance`` holds anything but 0 and 1, or a list does not hold exactly R relevant images.
     """
-    found = binary(relevance)
-    total = counts(relevant, "relevant", len(found))
-    held = found.sum(axis=1)
-    if (held > total).any():
-        raise ShapeError("average-precision: a list holds more relevant images than its catalogue")
-    if (held < total).any():
-        row = int(np.argmax(held < total))
-        raise ShapeError(
-            f"average-precision: a list of {found.shape[1]} has {held[row]:.0f} of the {total[row]} relevant images of "
-            "its catalogue; it needs them all (query -k as large as the catalogue)"
-        )
-    precision = found.cumsum(axis=1) / np.arange(1, found.shape[1] + 1)
-    return np.ma.MaskedArray((found * precision).sum(axis=1) / np.maximum(1, total), mask=total == 0)
+    found, total = _precisions.whole_lists("average-precision", relevance, relevant)
+    return np.ma.MaskedArray(_precisions.at_relevant(found).sum(axis=1) / np.maximum(1, total), mask=total == 0)
 
 
 def expected(relevant: ArrayLike, size: ArrayLike) -> "np.ma.MaskedArray":
     """Exact mean of average precision over all orders of the catalogue.
 
-    A relevant image stands at each rank i equally often, and each of the i - 1 before it is relevant with probability
-    ``q = (R - 1) / (N - 1)``. So ``E[AP] = mean over i = 1..N of (1 + (i - 1) q) / i = q + (1 - q) H_N / N`` with
-    ``H_N = 1 + 1/2 + ... + 1/N``.
+    ``E[AP] = q + (1 - q) H_N / N`` with ``q = (R - 1) / (N - 1)`` and ``H_N = 1 + 1/2 + ... + 1/N``.
 
     Parameters
     ----------
@@ -90,7 +84,4 @@ def expected(relevant: ArrayLike, size: ArrayLike) -> "np.ma.MaskedArray":
         If there are more relevant images than images.
     """
     few, all_ = catalogues(relevant, size)
-    # Clipped where nothing is relevant (masked), or where the relevant image is the only one: then H_N / N is 1.
-    q = np.maximum(0, few - 1) / np.maximum(1, all_ - 1)
-    harmonic = np.concatenate([[1.0], np.cumsum(1.0 / np.arange(1, all_.max(initial=0) + 1))])
-    return np.ma.MaskedArray(q + (1 - q) * harmonic[all_] / np.maximum(1, all_), mask=few == 0)
+    return np.ma.MaskedArray(_precisions.expected_sum(few, all_, all_) / np.maximum(1, few), mask=few == 0)

@@ -7,12 +7,16 @@ Empty: 0 for an empty list, and 0 where nothing in the catalogue is relevant; ne
 Beyond the list: the denominator is always k, so places that the list does not have count as not relevant (as in
 trec_eval). A catalogue of fewer than k images cannot reach 1.
 Not to be confused with: R-precision (``r_precision``), which the IG-CBIR paper calls precision; success@k, which asks
-for one relevant image; the mean of precision@1..K, which the CT-liver paper calls MAP; precision at
-``min(k, relevant)``, as in the X-MIR code.
+for one relevant image; ``mean-precision@k``, the mean of precision@1..k, which the CT-liver paper calls MAP.
 
 Reference
 ---------
 Interpretability-guided content-based medical image retrieval (MICCAI 2020), equation 3.
+
+Differs from the authors' code
+------------------------------
+X-MIR's code takes k no further than the rank of the last relevant image. It counts the query as one, at the end of its
+own list, so that this changes nothing unless k exceeds the number of images; there it divides by that number.
 """
 
 import numpy as np
@@ -21,6 +25,8 @@ from numpy.typing import ArrayLike
 from cbir_cli.metrics.ranking._check import binary, catalogues, cutoff
 
 RELEVANCE = "binary"
+
+ALIASES = ("p",)
 
 
 def score(relevance: ArrayLike, k: int) -> "np.ma.MaskedArray":

@@ -15,58 +15,9 @@ N. F. Haq, M. Moradi, Z. J. Wang. Deep learning feature based medical image retr
 3. "73% of the retrieved images' disease labels matched exactly with the query image."
 """
 
-from numpy.ma import MaskedArray
-from numpy.typing import ArrayLike
+from cbir_cli.metrics.ranking._gain import expected
+from cbir_cli.metrics.ranking._gain import share as score
 
-from cbir_cli.metrics.ranking import _gain
-from cbir_cli.metrics.ranking._check import binary
+__all__ = ["RELEVANCE", "expected", "score"]
 
 RELEVANCE = "exact"
-
-
-def score(relevance: ArrayLike, k: int) -> MaskedArray:
-    """precision-exact@k of each query.
-
-    Parameters
-    ----------
-    relevance : array (Q, K) of float64, 0 or 1
-        Relevance of the results, best result first.
-    k : int
-        Results that count.
-
-    Returns
-    -------
-    masked array (Q,) of float64
-        From 0 to 1, nothing masked.
-
-    Raises
-    ------
-    ShapeError
-        If ``relevance`` is not 2-D or holds anything but 0 and 1, or k is no positive integer.
-    """
-    return _gain.mean(binary(relevance), k)
-
-
-def expected(total: ArrayLike, size: ArrayLike, k: int) -> MaskedArray:
-    """Exact mean of precision-exact@k over all orders of the catalogue: ``min(k, N) / k * total / N``.
-
-    Parameters
-    ----------
-    total : array (Q,) of float64
-        Sum of the relevance of all images in the catalogue of each query.
-    size : array (Q,) of int
-        Images in the catalogue of each query, N.
-    k : int
-        Results that count.
-
-    Returns
-    -------
-    masked array (Q,) of float64
-        From 0 to 1, nothing masked; 0 for an empty catalogue.
-
-    Raises
-    ------
-    ShapeError
-        If a total is below 0 or above the size of its catalogue, or k is no positive integer.
-    """
-    return _gain.expected(total, size, k)

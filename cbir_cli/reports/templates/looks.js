@@ -81,7 +81,7 @@
   // What is said below a picture of the explainer that is shown.
   function saidOf(button) {
     const box = button.closest(".tile, figure");
-    const parts = [...box.querySelectorAll(".verdict, .id, .said")].filter((part) => part.checkVisibility({ visibilityProperty: true }));
+    const parts = [...box.querySelectorAll(".verdict, .dispute, .id, .said")].filter((part) => part.checkVisibility({ visibilityProperty: true }));
     return parts.map((part) => part.cloneNode(true));
   }
 
@@ -149,29 +149,31 @@
   function enlarge(button) {
     opened = button;
     const svg = pictureOf(button), query = queryFor(button), mapped = svg.querySelector(".overlay");
-    const pictures = node("div", { class: "pictures" });
-    if (query) pictures.append(captioned("Query", query));
-    pictures.append(captioned(query ? "Result" : "Image", without(svg)));
-    if (mapped) pictures.append(captioned(query ? "Result with map" : "Image with map", svg.cloneNode(true)));
+    const drawings = query ? [captioned("Query", query)] : [];
+    drawings.push(captioned(query ? "Result" : "Image", without(svg)));
+    if (mapped) drawings.push(captioned(query ? "Result with map" : "Image with map", svg.cloneNode(true)));
     const press = (label, words, action) => {
       const made = node("button", { type: "button", "aria-label": label }, words);
       made.addEventListener("click", action);
       return made;
     };
-    const bar = node("header", {}, node("h2", { id: "large-name" }, svg.getAttribute("aria-label")));
+    const bar = [node("h2", { id: "large-name" }, svg.getAttribute("aria-label"))];
     const now = explainers.find((radio) => radio.checked);
-    if (now && mapped) bar.append(press("Maps by the next explainer", `Maps by ${now.parentElement.textContent.trim()}`, () => next(explainers)));
+    if (now && mapped) bar.push(press("Maps by the next explainer", `Maps by ${now.parentElement.textContent.trim()}`, () => next(explainers)));
     const kind = kinds.find((radio) => radio.checked);
-    if (kind && mapped) bar.append(press("Next kind of map", `Showing ${kind.parentElement.textContent.trim()}`, () => next(kinds)));
-    bar.append(press("Previous picture", "\u2190", () => step(-1)), press("Next picture", "\u2192", () => step(1)),
+    if (kind && mapped) bar.push(press("Next kind of map", `Showing ${kind.parentElement.textContent.trim()}`, () => next(kinds)));
+    bar.push(press("Previous picture", "\u2190", () => step(-1)), press("Next picture", "\u2192", () => step(1)),
       press("Close", "Close", () => large.close()));
-    const beside = node("div", { class: "beside" }), words = saidOf(button), plots = curvesOf(button);
-    if (words.length) beside.append(node("div", {}, ...words));
-    if (plots) beside.append(plots);
-    const focused = [...large.querySelectorAll("button")].indexOf(document.activeElement);
-    large.replaceChildren(bar, pictures, beside);
-    if (focused >= 0) (large.querySelectorAll("button")[focused] || large).focus();
-    if (!large.open) { away(); large.showModal(); }
+    drawings.forEach(loadPictures);
+    const words = saidOf(button), plots = curvesOf(button), head = large.querySelector("header");
+    const focused = [...head.querySelectorAll("button")].indexOf(document.activeElement);
+    head.replaceChildren(...bar);
+    large.querySelector(".pictures").replaceChildren(...drawings);
+    large.querySelector(".beside").replaceChildren(...(words.length ? [node("div", {}, ...words)] : []), ...(plots ? [plots] : []));
+    if (focused >= 0) (head.querySelectorAll("button")[focused] || large).focus();
+    const first = !large.open;
+    if (first) { away(); large.showModal(); }
+    large.dispatchEvent(new CustomEvent("drawn", { detail: first }));
   }
   function step(by) {
     const all = [...opened.closest(".case").querySelectorAll(".zoom")].filter((button) => button.checkVisibility());
@@ -186,11 +188,12 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("select")) return;
+    const arrow = large.open && !event.shiftKey && !event.target.matches("input");
     if (event.key === "Escape" && !large.open) away();
     else if (event.key.toLowerCase() === "m") next(explainers, event.shiftKey ? -1 : 1);
     else if (event.key.toLowerCase() === "u") next(kinds);
-    else if (large.open && event.key === "ArrowRight") step(1);
-    else if (large.open && event.key === "ArrowLeft") step(-1);
+    else if (arrow && event.key === "ArrowRight") step(1);
+    else if (arrow && event.key === "ArrowLeft") step(-1);
     else if (/^[1-9]$/.test(event.key) && explainers[event.key - 1] && !document.querySelector("#methods, #columns")) {
       explainers[event.key - 1].checked = true;
       shown();

@@ -1,5 +1,14 @@
 
 "use strict";
+// On a page of very many pictures each gets its data when something that shows it is shown.
+function loadPictures(part) {
+  for (const use of part.querySelectorAll("use")) {
+    const image = document.getElementById(use.getAttribute("href").slice(1));
+    if (!image || !image.dataset.href) continue;
+    image.setAttribute("href", image.dataset.href);
+    delete image.dataset.href;
+  }
+}
 (() => {
   const controls = document.getElementById("controls");
   if (!controls) return;
@@ -9,12 +18,16 @@
   const given = [...document.querySelectorAll(".case")].sort(place("given"));
   const boxesOf = (id) => [...document.querySelectorAll(`#${id} input`)];
   const boxes = boxesOf("methods").length ? boxesOf("methods") : boxesOf("columns");  // what the digits choose from
+  const waiting = document.querySelector(".store [data-href]");
   let order = given, current = 0;
 
   // One query at a time, or all of them below each other.
   function show() {
     const all = get("all") && get("all").checked;
-    given.forEach((section) => { section.hidden = !all && section !== order[current]; });
+    const seen = new Set(all ? order : [order[current]]);
+    if (waiting) seen.forEach(loadPictures);
+    given.forEach((section) => { section.hidden = !seen.has(section); });
+    document.dispatchEvent(new Event("shown"));
     if (given.length < 2) return;
     get("choose").selectedIndex = current;
     get("position").textContent = `${current + 1} of ${order.length}`;
@@ -33,13 +46,28 @@
     else if (above) get("cases").scrollIntoView();
   }
 
+  // Cases all of whose results have the query's label, and those with others.
+  const outcomes = {
+    "": () => true,
+    right: (section) => Number(section.dataset.judged) > 0 && section.dataset.failures === "0",
+    wrong: (section) => Number(section.dataset.failures) > 0,
+  };
+  if (get("outcome")) {
+    for (const option of get("outcome").options) {
+      const count = given.filter(outcomes[option.value]).length;
+      option.textContent += ` (${count})`;
+      option.disabled = count === 0;
+    }
+  }
+
   function arrange() {
     const kept = order[current];
     const worst = get("order").value === "failures";
-    order = worst ? [...given].sort(place("worst")) : given;
-    get("cases").append(...order);
+    const sorted = worst ? [...given].sort(place("worst")) : given;
+    get("cases").append(...sorted);
+    order = sorted.filter(outcomes[get("outcome") ? get("outcome").value : ""]);
     get("choose").replaceChildren(...order.map((section) => new Option(section.dataset.name)));
-    current = worst ? 0 : order.indexOf(kept);
+    current = worst ? 0 : Math.max(0, order.indexOf(kept));
     show();
   }
 
@@ -61,17 +89,24 @@
 
   function maps() { root.classList.toggle("plain", !get("overlay").checked); }
 
+  function help() { if (!get("help").open) get("help").showModal(); }
+  get("help").addEventListener("click", (event) => {
+    if (event.target === get("help") || event.target.matches(".close")) get("help").close();
+  });
+
   const on = (id, event, action) => { if (get(id)) get(id).addEventListener(event, action); };
   on("previous", "click", () => go(current - 1));
   on("next", "click", () => go(current + 1));
   on("choose", "change", () => go(get("choose").selectedIndex));
   on("order", "change", arrange);
+  on("outcome", "change", arrange);
   on("all", "change", show);
   on("overlay", "change", maps);
   on("opacity", "input", opacity);
   on("size", "input", () => root.style.setProperty("--zoom", get("size").value / 100));
   on("methods", "change", methods);
   on("columns", "change", columns);
+  on("keys", "click", help);
 
   const keys = {
     f() {
@@ -79,11 +114,20 @@
       get("order").value = get("order").value === "failures" ? "given" : "failures";
       arrange();
     },
+    a() { if (get("all")) get("all").click(); },
+    c() {
+      if (!get("outcome")) return;
+      const ways = [...get("outcome").options].filter((option) => !option.disabled);
+      ways[(ways.findIndex((option) => option.selected) + 1) % ways.length].selected = true;
+      arrange();
+    },
+    "?"() { help(); },
     o() { if (get("overlay")) get("overlay").click(); },
     "+"() { if (get("opacity")) { get("opacity").stepUp(2); opacity(); } },
     "-"() { if (get("opacity")) { get("opacity").stepDown(2); opacity(); } },
   };
-  keys["="] = keys["+"];  // the same key without shift
+  keys["="] = keys["]"] = keys["+"];  // the same key without shift; in the large view + and - zoom
+  keys["["] = keys["-"];
   if (given.length > 1) {
     keys.ArrowLeft = () => go(current - 1);
     keys.ArrowRight = () => go(current + 1);
@@ -92,7 +136,7 @@
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.target.matches("select")) return;  // typing chooses an option there
     if (event.target.matches("input[type=range], input[type=radio], .scroll") && event.key.startsWith("Arrow")) return;
-    if (document.querySelector("dialog[open]") && !"oO+-=".includes(event.key)) return;
+    if (document.querySelector("dialog[open]") && !"oO[]?".includes(event.key)) return;
     const digit = /^[0-9]$/.test(event.key) ? Number(event.key) : -1;
     if (boxes.length && digit >= 0 && digit <= boxes.length) {
       boxes.forEach((box, i) => { box.checked = digit === 0 || i === digit - 1; });
@@ -111,9 +155,12 @@
   };
   addEventListener("resize", sticky);
   sticky();
+  if (waiting && document.getElementById("maps")) loadPictures(document.getElementById("maps"));
   if (given.length > 1) {
     arrange();
     const linked = order.findIndex((section) => `#${section.id}` === location.hash);
     if (linked > 0) { current = linked; show(); }
+  } else if (waiting && given.length) {
+    loadPictures(given[0]);
   }
 })();
