@@ -10,23 +10,22 @@
     Severity is 0 none, 1 mild, 2 moderate, 3 severe; a label is 1 present, 0 absent, -1 uncertain; an empty cell is
     not given. ``seconds`` is empty unless the study records times. As people open such files in spreadsheets, comma,
     semicolon or tab separate.
-rank table
-    As ``artifacts.ranks`` reads it: ``query rater rank id seed set query_severity severity query_labels labels``.
+
+Both together make a rank table (see ``ranks``).
 """
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cbir_cli.artifacts import _text
+from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.errors import ArtifactError, SourceError
 
 KEY = ("study", "label", "case", "seed", "set", "role", "code", "id")
 EXPORT = tuple("study rater case finished rank image query_severity severity query_label label seconds".split())
-RANKS = ("query", "rater", "rank", "id", "seed", "set", "query_severity", "severity", "query_labels", "labels")
 SEVERITIES = ("none", "mild", "moderate", "severe")
 """What the severities 0 to 3 mean."""
 LABELS = {"present": 1, "absent": 0, "uncertain": -1}
@@ -244,21 +243,23 @@ def _rating(name: str, rows: Sequence[tuple[int, Mapping[str, str]]], case: Case
     )
 
 
-def ranks_csv(key: Key, ratings: Iterable[Rating]) -> Iterator[str]:
-    """Write ratings as a rank table, line by line: by case as the key has them, and by rater."""
-    yield _line(RANKS)
+def ranks_of(key: Key, ratings: Iterable[Rating]) -> Iterator[RankRow]:
+    """Return ratings as rows of a rank table: by case as the key has them, and by rater."""
     places = {code: place for place, code in enumerate(key.cases)}
     for rating in sorted(ratings, key=lambda rating: (places[rating.case], rating.rater)):
         case = key.cases[rating.case]
         code, query = case.query
+        labels = {one: {key.label: answer} for one, answer in rating.label.items()}
         for rank, image in enumerate(rating.order, start=1):
-            cells = (query, rating.rater, rank, case.images[image], case.seed, case.set)
-            severities = (rating.severity.get(one, "") for one in (code, image))
-            labels = (f"{key.label}={rating.label[one]}" if one in rating.label else "" for one in (code, image))
-            yield _line([*cells, *severities, *labels])
-
-
-def _line(cells: Sequence[object]) -> str:
-    with io.StringIO() as text:
-        csv.writer(text, lineterminator="\n").writerow(cells)
-        return text.getvalue()
+            yield RankRow(
+                query=query,
+                rater=rating.rater,
+                rank=rank,
+                id=case.images[image],
+                seed=case.seed,
+                set=case.set,
+                query_severity=rating.severity.get(code),
+                severity=rating.severity.get(image),
+                query_labels=labels.get(code, {}),
+                labels=labels.get(image, {}),
+            )

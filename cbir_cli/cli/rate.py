@@ -89,7 +89,7 @@ def run(
     from contextlib import ExitStack
 
     from cbir_cli import windows
-    from cbir_cli.artifacts import embeddings, files, pseudonyms, ratings
+    from cbir_cli.artifacts import embeddings, files, pseudonyms, ranks, ratings
     from cbir_cli.artifacts import index as indexes
     from cbir_cli.artifacts import split as split_tables
     from cbir_cli.cli import asking, sources
@@ -106,7 +106,7 @@ def run(
         asking.check_one_stdin(*inputs)
         key = ratings.read_key(f"{decode.rstrip('/')}/key.tsv")
         found = rating.joined(key, [ratings.read_export(path, key) for path in inputs])
-        files.write_text(target, "".join(ratings.ranks_csv(key, found)))
+        files.write_text(target, "".join(ranks.csv_lines(ratings.ranks_of(key, found))))
         return
     if len(inputs) != 2:
         raise UsageError(f"expected IDX and QUERY, found {len(inputs)} arguments; --decode STUDY reads what was saved")

@@ -1,10 +1,8 @@
 """Files of a reading study: the key, what raters send back, and the rank table that comes of it."""
 
-import csv
-
 import pytest
 
-from cbir_cli.artifacts import ratings
+from cbir_cli.artifacts import ranks, ratings
 from cbir_cli.artifacts.ratings import Case, Key
 from cbir_cli.errors import ArtifactError, SourceError
 
@@ -134,14 +132,16 @@ def test_no_label_where_none_is_asked_for(read):
         read(ROWS, key=Key(KEY.study, "", KEY.cases))
 
 
-def test_the_rank_table(read):
+def test_the_rank_table(read, tmp_path):
     found = [rating for rating in read(ROWS) if rating.finished]
     other = read([row.replace("R1", "R0") for row in ROWS[:3]])
-    rows = list(csv.DictReader("".join(ratings.ranks_csv(KEY, [*found, *other])).splitlines()))
-    assert list(rows[0]) == "query rater rank id seed set query_severity severity query_labels labels".split()
-    assert [row["rater"] for row in rows] == ["R0"] * 3 + ["R1"] * 3
-    assert [tuple(row.values()) for row in rows[3:]] == [
-        ("query one", "R1", "1", "plain", "1", "2", "2", "3", "Effusion=1", "Effusion=1"),
-        ("query one", "R1", "2", "id, with a comma", "1", "2", "2", "", "Effusion=1", "Effusion=-1"),
-        ("query one", "R1", "3", 'a "quoted" id', "1", "2", "2", "0", "Effusion=1", ""),
+    path = tmp_path / "ranks.csv"
+    path.write_text("".join(ranks.csv_lines(ratings.ranks_of(KEY, [*found, *other]))))
+    rows = ranks.read_ranks(path)
+    assert [row.rater for row in rows] == ["R0"] * 3 + ["R1"] * 3
+    yes, no = {"Effusion": 1}, {}
+    assert rows[3:] == [
+        ranks.RankRow("query one", "R1", 1, "plain", 1, 2, 2, 3, yes, yes),
+        ranks.RankRow("query one", "R1", 2, "id, with a comma", 1, 2, 2, None, yes, {"Effusion": -1}),
+        ranks.RankRow("query one", "R1", 3, 'a "quoted" id', 1, 2, 2, 0, yes, no),
     ]
