@@ -14,6 +14,7 @@ Scores come from the metric's own ``score``, so a new metric needs nothing here.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -71,19 +72,26 @@ class Distribution:
 
 def levels(module: ModuleType, case: Case) -> Levels | None:
     """Return what a query's catalogue holds, as far as a metric tells its images apart; None if that is not known."""
-    if module.RELEVANCE == "classes":
-        if case.class_sizes is None or case.size is None:
+    if case.size is None:
+        return None
+    kind = module.RELEVANCE
+    if kind == "binary":
+        if case.relevant is None:
+            return None
+        return _positive(Levels(np.array([0.0, 1.0]), np.array([case.size - case.relevant, case.relevant])))
+    if kind == "classes":
+        if case.class_sizes is None:
             return None
         counts = np.append(case.class_sizes, case.size - case.class_sizes.sum())
         return _positive(Levels(np.append(np.arange(len(counts) - 1), -1), counts))
-    if case.levels is not None:
-        values, place = np.unique(case.levels[0].round(12), return_inverse=True)
-        return _positive(Levels(values, np.bincount(place, case.levels[1]).astype(np.int64)))
-    if case.ideal is not None and case.size is not None:
+    if kind == "graded" and case.levels is None:
+        if case.ideal is None or len(case.ideal) != case.size:
+            return None
         return Levels(*np.unique(case.ideal, return_counts=True))
-    if case.relevant is not None and case.size is not None:
-        return _positive(Levels(np.array([0.0, 1.0]), np.array([case.size - case.relevant, case.relevant])))
-    return None
+    if case.levels is None:
+        return None
+    values, place = np.unique(case.levels[0].round(12), return_inverse=True)
+    return _positive(Levels(values, np.bincount(place, case.levels[1]).astype(np.int64)))
 
 
 def _positive(found: Levels) -> Levels:
@@ -109,7 +117,6 @@ class Orders:
 
     def __init__(self, module: ModuleType, k: int | None, case: Case, held: Levels) -> None:
         self._module, self._k, self._case, self._held = module, k, case, held
-        self._asked = inspect.signature(module.score).parameters
         if k is not None:
             self._depth = min(k, held.size)
         elif module.__name__.rpartition(".")[2] in _FIRST_R and case.relevant is not None:
@@ -120,7 +127,7 @@ class Orders:
     @property
     def cells(self) -> int:
         """Numbers that rating one order takes."""
-        return max(1, self._held.size if "ideal" in self._asked else self._depth)
+        return max(1, self._held.size if "ideal" in _asked(self._module.score) else self._depth)
 
     def distribution(self, cells: int, rng: np.random.Generator) -> Distribution:
         """Return the distribution of scores.
@@ -146,11 +153,11 @@ class Orders:
 
     def _call(self, function: Callable[..., Any], lists: NDArray[Any]) -> NDArray[np.float64]:
         given: dict[str, Any] = {"k": self._k, "relevance": lists, "classes": lists}
-        for name in inspect.signature(function).parameters:
+        for name in _asked(function):
             if name not in given:
                 given[name] = np.repeat(np.asarray(getattr(self._case, name))[None], len(lists), axis=0)
-        asked = {name: given[name] for name in inspect.signature(function).parameters}
-        return np.asarray(np.ma.filled(function(**asked), np.nan), np.float64)
+        values = function(**{name: given[name] for name in _asked(function)})
+        return np.asarray(np.ma.filled(values, np.nan), np.float64)
 
     def _counted(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Scores and probabilities by the number of relevant images, if their order does not matter."""
@@ -205,6 +212,11 @@ class Orders:
         shares = np.maximum(0.0, 1 + (exact - values.mean()) * (values - values.mean()) / spread)
         values, ends = np.sort(values), np.cumsum(shares[np.argsort(values)])
         return values[np.searchsorted(ends, (np.arange(len(values)) + 0.5) / len(values) * ends[-1])]
+
+
+@cache
+def _asked(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
 
 
 def _hypergeometric(rest: int, relevant: int, drawn: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -1,6 +1,7 @@
 """How often random rankings do as well: counted out, by the hypergeometric distribution, and by plain shuffling."""
 
 import time
+from dataclasses import replace
 from itertools import combinations, permutations, product
 from math import comb, factorial
 
@@ -236,6 +237,15 @@ def test_an_unknown_catalogue_or_no_query_has_none():
     assert p_random("p@5", [unknown], [0.4]) is None
     assert p_random("p@5", [*binary((3, 9)), Case((None, None, "x"), NOTHING, NOTHING)], [0.4, 0.4]) is None
     assert RandomRankings(*metric("p@5"), binary((3, 9))).p_random({}) is None
+
+
+def test_each_kind_of_metric_looks_at_its_own_catalogue():
+    """Grades of qrels: an ideal that does not cover the catalogue, and relevant images besides."""
+    case = Case((None, None, "q"), NOTHING, NOTHING, ideal=np.array([2.0, 1.0, 0.0]), relevant=2, size=3)
+    assert p_random("p@1", [case], [1.0]) == pytest.approx(2 / 3)
+    assert p_random("ndcg@1", [case], [1.0]) == pytest.approx(1 / 3)
+    assert p_random("ndcg@1", [replace(case, size=4)], [1.0]) is None
+    assert p_random("acg@1", [case], [1.0]) is None and p_random("knn-accuracy@1", [case], [1.0]) is None
 
 
 def test_votes_of_classes_are_drawn_from_the_catalogue():
