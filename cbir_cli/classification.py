@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cbir_cli import registry, relevance
+from cbir_cli import metric_settings, relevance, resampling
 from cbir_cli.errors import ShapeError, SourceError, UsageError
 from cbir_cli.metric_names import CLASSIFICATION, CLASSIFICATION_DEFAULTS, WHAT, parse_metrics
 from cbir_cli.scores import Score
@@ -23,6 +23,7 @@ def classification(
     method: str = "",
     label: str = "",
     keep: ArrayLike | None = None,
+    patients: Sequence[str] | None = None,
 ) -> list[Score]:
     """Score a classifier from the logits of one class; an image is called positive if its probability is above 0.5.
 
@@ -38,6 +39,8 @@ def classification(
         Names for the result.
     keep : array (N,) of bool, optional
         False for images to leave out: those of patients that a network was trained or selected on.
+    patients : sequence of str, (N,), optional
+        Patient of each image; with them scores have intervals.
 
     Returns
     -------
@@ -73,14 +76,20 @@ def classification(
     for metric in parse_metrics(metrics):
         if metric.folder != CLASSIFICATION:
             raise UsageError(f"metric {metric} scores {metric.what}, not {WHAT[CLASSIFICATION]}")
-        # Logits rank as probabilities do, without the sigmoid's ties at its ends; a logit of 0 is a probability of .5.
-        settings = {"threshold": 0.0} if "threshold" in registry.parameters(metric.module.score) else {}
-        mean = metric.module.score(codes[chosen], values[chosen], **settings)
-        random = metric.module.expected(codes[chosen], values[chosen], **settings)
+        score, given = metric_settings.bound(metric.module, "score", metric.setting), values[chosen]
+        if getattr(metric.module, "TAKES", "") == "probability":
+            given = metric_settings.sigmoid(given)
+        mean = score(codes[chosen], given)
+        random = metric_settings.bound(metric.module, "expected", metric.setting)(codes[chosen], given)
         if mean is None:
             _LOG.warning("%s is not defined: %s", metric, _classes(codes[chosen]))
         n = int(chosen.sum())
-        scores.append(Score(method, str(metric), f"label {label}", n, len(codes) - n, mean, random=random))
+        ends = None
+        if patients is not None and getattr(metric.module, "BOOTSTRAP", True):
+            ends = resampling.interval(score, codes[chosen], given, np.asarray(patients)[chosen])
+        low, high = ends or (None, None)
+        against = f"label {label}"
+        scores.append(Score(method, str(metric), against, n, len(codes) - n, mean, random=random, low=low, high=high))
     return scores
 
 

@@ -2,18 +2,20 @@
 
 import inspect
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
-from cbir_cli import registry, shared_labels
+from cbir_cli import metric_settings, registry, shared_labels
 from cbir_cli.errors import UsageError
 
 RANKING, CLASSIFICATION, EXPLANATION = "metrics/ranking", "metrics/classification", "metrics/explanation"
+ANOMALY = "metrics/anomaly"
 GRADED_DEFAULTS = ("ndcg@4", "ndcg@7", "ndcg@10")
 BINARY_DEFAULTS = ("r-precision", "precision@5")
 CLASSIFICATION_DEFAULTS = ("f1", "auroc")
 EXPLANATION_DEFAULTS = ("relevance-rank", "pointing-game")
 WHAT = {RANKING: "a run", CLASSIFICATION: "an embedding's logits", EXPLANATION: "saliency maps"}
+WHAT[ANOMALY] = "an embedding against an index (--items)"
 """What the metrics of each folder score, in words."""
 
 
@@ -24,18 +26,24 @@ class Metric:
     Attributes
     ----------
     folder : str
-        ``RANKING`` (scores a run), ``CLASSIFICATION`` (an embedding's logits) or ``EXPLANATION`` (saliency maps).
+        ``RANKING`` (scores a run), ``CLASSIFICATION`` (an embedding's logits), ``ANOMALY`` (an embedding against an
+        index) or ``EXPLANATION`` (saliency maps).
     name : str
         Name of the method, short forms spelt out.
     k : int or None
         Cut-off, for metrics that have one.
+    setting : tuple of str and float, or None
+        The parameter that is spelt with its name, such as ``("specificity", 0.95)``, and its value.
     """
 
     folder: str
     name: str
     k: int | None = None
+    setting: metric_settings.Setting | None = None
 
     def __str__(self) -> str:
+        if self.setting:
+            return f"{self.name}@{metric_settings.spelt(self.setting)}"
         return self.name if self.k is None else f"{self.name}@{self.k}"
 
     @property
@@ -55,7 +63,7 @@ class Metric:
 
 
 def parse_metrics(names: Iterable[str]) -> list[Metric]:
-    """Read metrics as the command line spells them: ``ndcg@4``, ``p@5`` or ``precision@5``, ``f1``, ``pointing-game``.
+    """Read metrics as the command line spells them: ``ndcg@4``, ``p@5``, ``f1``, ``sensitivity@95specificity``.
 
     Raises
     ------
@@ -71,7 +79,9 @@ def parse_metrics(names: Iterable[str]) -> list[Metric]:
         if name not in folders:
             raise registry.unknown("metric", name, folders)
         metric = Metric(folders[name], name)
-        if "k" not in inspect.signature(metric.module.score).parameters:
+        if hasattr(metric.module, "SPELT"):
+            metric = replace(metric, setting=metric_settings.parse(name, metric.module, k if at else None))
+        elif "k" not in inspect.signature(metric.module.score).parameters:
             if at:
                 raise UsageError(f"metric {text!r}: {name} takes no cut-off")
         elif not (k.isascii() and k.isdigit() and int(k) > 0):

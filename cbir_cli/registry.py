@@ -42,6 +42,7 @@ FUNCTIONS = {
     "metrics/ranking": "score",
     "metrics/explanation": "score",
     "metrics/classification": "score",
+    "metrics/anomaly": "score",
     "phantom": "build",
 }
 """Every method folder, and the function that each of its modules has, if the module is not a family."""

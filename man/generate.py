@@ -49,6 +49,7 @@ FOLDERS = {
     "fusion": "Fusion of ranked lists",
     "metrics/ranking": "Metrics of ranked lists",
     "metrics/classification": "Metrics of classifiers",
+    "metrics/anomaly": "Metrics of anomalies",
     "metrics/explanation": "Metrics of saliency maps",
     "phantom": "Phantoms",
 }
@@ -63,7 +64,7 @@ CHOICES = {
     "index": ("index",),
     "query": ("fusion",),
     "phantom": ("phantom",),
-    "evaluate": ("metrics/ranking", "metrics/classification", "metrics/explanation"),
+    "evaluate": ("metrics/ranking", "metrics/classification", "metrics/anomaly", "metrics/explanation"),
 }
 """Folders whose methods a command chooses from."""
 

@@ -5,13 +5,15 @@ three spellings, told apart by their first line when read:
 
 tsv
     Header ``query rank id distance query_labels labels``, tab-separated, with ``seed set`` at the end if the catalogues
-    come from a split table. ``rank`` is 1, 2, ... for each query (of each seed and set), and an id occurs once in its
-    list. Smaller ``distance`` is nearer; it is finite and has nine digits, all that float32 holds. Label cells are
-    ``name=code|name=code`` with the labels that the data set states: 1 positive, 0 negative, -1 uncertain; a missing
-    one is left out. Ids and label names hold no tab or line break, and label names no ``=`` or ``|``: such a row is
-    refused when written. ``json`` takes them.
+    come from a split table, and ``probability`` before these if that was asked for: how likely the result is of the
+    query's class, by a calibrated index. ``rank`` is 1, 2, ... for each query (of each seed and set), and an id occurs
+    once in its list. Smaller ``distance`` is nearer; it is finite and has nine digits, all that float32 holds. Label
+    cells are ``name=code|name=code`` with the labels that the data set states: 1 positive, 0 negative, -1 uncertain; a
+    missing one is left out. Ids and label names hold no tab or line break, and label names no ``=`` or ``|``: such a
+    row is refused when written. ``json`` takes them.
 json
     One object a line with the same keys; label cells are objects, ``seed`` and ``set`` are there only if they apply.
+    With ``probability`` comes ``unlike``: whether the query is unlike anything in the catalogue.
 trec
     Six columns ``query Q0 id rank score cbir`` without header, for trec_eval and its kin; ``score = -distance``. With a
     split table the query is ``seed:set:query``. Blanks separate columns, so blanks and percent signs in names are
@@ -34,6 +36,7 @@ from cbir_cli.ranked_lists import Key, RankedLists
 from cbir_cli.records import NEGATIVE, POSITIVE, UNCERTAIN
 
 COLUMNS = ("query", "rank", "id", "distance", "query_labels", "labels")
+PROBABILITY = "probability"
 _CODES = (POSITIVE, NEGATIVE, UNCERTAIN)
 
 
@@ -53,6 +56,10 @@ class RunRow:
         Raw codes of the labels that are stated for the query and for the result.
     seed, set : int or None
         The query's place in a split table.
+    probability : float or None
+        That the result is of the query's class, if asked for.
+    unlike : bool
+        Whether the query is unlike anything in the catalogue; known only together with a probability.
     """
 
     query: str
@@ -63,6 +70,8 @@ class RunRow:
     labels: Mapping[str, int] = field(default_factory=dict)
     seed: int | None = None
     set: int | None = None
+    probability: float | None = None
+    unlike: bool = False
 
     @property
     def key(self) -> Key:
@@ -71,7 +80,7 @@ class RunRow:
 
 
 def tsv(rows: Iterable[RunRow]) -> Iterator[str]:
-    """Write a run as TSV, line by line; the first row decides whether there are ``seed`` and ``set`` columns.
+    """Write a run as TSV, line by line; the first row decides which of the columns there are that may be left out.
 
     Raises
     ------
@@ -81,12 +90,13 @@ def tsv(rows: Iterable[RunRow]) -> Iterator[str]:
     sets: bool | None = None
     for row in rows:
         if sets is None:
-            sets = row.seed is not None
-            yield "\t".join(COLUMNS + _text.SET_COLUMNS * sets) + "\n"
+            sets, likely = row.seed is not None, row.probability is not None
+            yield "\t".join(COLUMNS + (PROBABILITY,) * likely + _text.SET_COLUMNS * sets) + "\n"
         if not sets == (row.seed is not None) == (row.set is not None):
             raise ArtifactError(f"query {row.query!r}: seed and set are known for some rows of the run only")
         cells = [_text.plain(row.query), str(row.rank), _text.plain(row.id), _text.number(row.distance)]
         cells += [_labels_text(row.query_labels), _labels_text(row.labels)]
+        cells += [] if row.probability is None else [f"{row.probability:.4f}"]
         yield "\t".join(cells + [str(row.seed), str(row.set)] * sets) + "\n"
     if sets is None:
         yield "\t".join(COLUMNS) + "\n"
@@ -119,6 +129,8 @@ def json_lines(rows: Iterable[RunRow]) -> Iterator[str]:
         cells: dict[str, Any] = {"query": row.query, "rank": row.rank, "id": row.id}
         cells["distance"] = float(_text.number(row.distance))
         cells |= {"query_labels": dict(row.query_labels), "labels": dict(row.labels)}
+        if row.probability is not None:
+            cells |= {PROBABILITY: round(row.probability, 4), "unlike": row.unlike}
         yield json.dumps(cells if row.seed is None else cells | {"seed": row.seed, "set": row.set}) + "\n"
 
 
@@ -180,7 +192,7 @@ def _rows(name: str, lines: list[str]) -> list[RunRow]:
     if lines[0].startswith("{"):
         numbered = _parsed(name, ended, 1, _from_json)
     elif set(first) & set(COLUMNS):
-        columns = _text.header(name, first, COLUMNS, _text.SET_COLUMNS)
+        columns = _text.header(name, first, COLUMNS + (PROBABILITY,) * (PROBABILITY in first), _text.SET_COLUMNS)
         known: dict[str, dict[str, int]] = {}
         numbered = _parsed(name, _text.whole(name, lines), 2, lambda text: _from_tsv(text, columns, known))
     elif len(lines[0].split()) == 6:
@@ -215,6 +227,7 @@ def _from_tsv(text: str, columns: list[str], known: dict[str, dict[str, int]]) -
         known[row["query_labels"]],
         known[row["labels"]],
         *_text.sets(row),
+        _probability(float(row[PROBABILITY])) if PROBABILITY in row else None,
     )
 
 
@@ -224,20 +237,33 @@ def _from_json(text: str) -> RunRow:
     except (ValueError, RecursionError):
         raise ValueError(f"expected a JSON object, found {text[:60]!r}") from None
     keys = set(row) if isinstance(row, dict) else set()
+    if {PROBABILITY, "unlike"} <= keys:
+        keys -= {PROBABILITY, "unlike"}
     if keys not in ({*COLUMNS}, {*COLUMNS, *_text.SET_COLUMNS}):
         raise ValueError(f"expected an object with {' '.join(COLUMNS)} (and seed set), found {text[:60]!r}")
     for column, value in row.items():
         if column in ("query", "id"):
             fits = isinstance(value, str) and value != ""
-        elif column == "distance":
+        elif column in ("distance", PROBABILITY):
             fits = type(value) in (int, float)
+        elif column == "unlike":
+            fits = isinstance(value, bool)
         elif column in ("rank", *_text.SET_COLUMNS):
             fits = type(value) is int and value >= (column == "rank")
         else:
             fits = isinstance(value, dict) and all(type(code) is int and code in _CODES for code in value.values())
         if not fits:
             raise ValueError(f"{column}: found {value!r}, which does not fit")
-    return RunRow(**{**row, "distance": _text.finite(row["distance"], "distance")})
+    numbers = {"distance": _text.finite(row["distance"], "distance")}
+    if PROBABILITY in row:
+        numbers[PROBABILITY] = _probability(row[PROBABILITY])
+    return RunRow(**{**row, **numbers})
+
+
+def _probability(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"probability: expected a number from 0 to 1, found {value}")
+    return value
 
 
 def _from_trec(text: str) -> RunRow:

@@ -142,6 +142,11 @@ def run(
     p_random is how often random rankings of the same catalogues do as well. --compare tests the difference of two
     methods by a paired permutation test over patients, with Holm's correction.
 
+    A classifier's scores are f1, auroc, auprc, sensitivity@95specificity, false-positive-rate@95sensitivity, and of its
+    probabilities ece, ece-mass, ece@10bins and brier; their 95 % intervals draw patients. With --items IDX and --label,
+    anomaly-auroc, anomaly-auprc and anomaly-fpr95 say how well the distance from the rest of IDX tells images with the
+    label: from the nearest class centre, or with --set score=nearest from the nearest image.
+
     With --items no run is scored whose queries show patients that the network was trained on, or are answered with
     their own patient (--allow-leaks).
     """

@@ -32,6 +32,12 @@ def run(
     compact: Annotated[
         bool, typer.Option("--compact", help="Build anew what --add and --remove only amend, with --kind and --set.")
     ] = False,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate", metavar="LABEL,...", help="Measure what distances say of these labels; for cbir query."
+        ),
+    ] = None,
     uri: options.Uri = None,
     collection: options.Collection = None,
     settings: options.Set = None,
@@ -56,6 +62,10 @@ def run(
     missed. Distances are true in any case. They are built for the recall@10 that is wanted; what was reached, on a
     sample of the images, is in the index (cbir info).
 
+    With --calibrate images that are known ask for each other, across patients: how likely a result is of the query's
+    class, and from which distance on a query is unlike anything, go into the index (cbir query --probability and
+    --abstain). EMB may be an index here, too. It is measured again when the index changes.
+
     With --kind milvus or pgvector the vectors go into a collection of the engine at --uri instead of a file. A load
     that was interrupted goes on with the same command; cbir query refuses the collection until it is complete.
     """
@@ -68,10 +78,13 @@ def run(
     from cbir_cli.stages import growing, indexing
 
     changes = growing.Changes(tuple(add or ()), remove, compact)
-    build = indexing.Build(kind, recall, seed, threads, tuple(settings or ()))
+    labels = tuple(dict.fromkeys(name.strip() for name in calibrate.split(","))) if calibrate is not None else ()
+    build = indexing.Build(kind, recall, seed, threads, tuple(settings or ()), labels)
     if kind and registry.canonical(kind) in registry.names("stores"):
-        if changes or recall is not None or seed is not None:
-            raise UsageError(f"--add, --remove, --compact, --recall and --seed do not go with --kind {kind}")
+        if changes or recall is not None or seed is not None or labels:
+            raise UsageError(
+                f"--add, --remove, --compact, --calibrate, --recall and --seed do not go with --kind {kind}"
+            )
         stores.load(embedding, kind, uri, collection, output=output, settings=settings, allow_leaks=allow_leaks)
         return 0
     if uri or collection:
@@ -81,7 +94,7 @@ def run(
     files.check_output(output, *changes.add, remove)
     with ExitStack() as stack:
         kinds = (embeddings.KIND, index.KIND)
-        base = stack.enter_context(files.open_artifact(embedding, *(kinds if changes else kinds[:1])))
+        base = stack.enter_context(files.open_artifact(embedding, *(kinds if changes or labels else kinds[:1])))
         if base.kind == embeddings.KIND:
             files.check_output(output, embedding)
         added = [stack.enter_context(files.open_artifact(name, *kinds)) for name in changes.add]

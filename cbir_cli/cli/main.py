@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "turn artifacts into one HTML page",
     "split": "draw patient-safe queries, catalogues and training sets",
     "merge": "join the shards of one artifact",
+    "convert": "carry embeddings and results to other programs and back",
     "phantom": "write a synthetic labelled data set with known severity",
     "info": "describe an artifact",
     "verify": "prove an artifact whole",

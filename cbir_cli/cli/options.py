@@ -3,7 +3,7 @@
 ==================  ====================================================================
 spelling            commands
 ==================  ====================================================================
-``-o --output``     train saliency finetune-ig embed index merge explain report
+``-o --output``     train saliency finetune-ig embed index merge convert explain report
 ``-m --model``      saliency finetune-ig embed query explain split
 ``-k``              query explain report
 ``--task``          train embed split
@@ -30,14 +30,15 @@ spelling            commands
 ``--resume``        train saliency finetune-ig embed
 ``--patient``       train saliency embed query explain split
 ``--frame``         train saliency embed query explain split
-``--keep-ids``      train saliency embed query explain split
+``--keep-ids``      train saliency embed query explain split convert
 ``-0 --null``       train saliency embed query explain split
-``--root``          explain report
+``--root``          explain report convert
 ``--raters``        evaluate report phantom
 ``--rater``         evaluate report
 ``--label``         evaluate report split
 ``--by``            evaluate split
 ``--allow-leaks``   train index evaluate split
+``--items``         evaluate convert
 ``--uri``           index query
 ``--collection``    index query
 ``-q -v --debug``   all (see ``common``)

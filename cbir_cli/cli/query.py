@@ -46,6 +46,13 @@ def run(
     unlike: Annotated[
         list[str] | None, typer.Option("--unlike", metavar="ID,...", help="Move the query away from these images.")
     ] = None,
+    probability: Annotated[
+        bool,
+        typer.Option("--probability", help="Tell how likely a result is of the query's class; IDX is calibrated."),
+    ] = False,
+    abstain: Annotated[
+        bool, typer.Option("--abstain", help="List nothing for a query unlike anything in a calibrated IDX.")
+    ] = False,
     settings: options.Set = None,
     format: Annotated[
         options.RunFormat | None, typer.Option("--format", help="How to print; a table on a terminal, TSV elsewhere.")
@@ -76,13 +83,19 @@ def run(
     --like and --unlike move the query as Rocchio did; --set alpha=1, beta=.75 and gamma=.15 are his weights. The
     images that are named are left out.
 
+    Of an index that cbir index --calibrate has made, queries unlike anything in it are named: their nearest image is
+    farther than that of 95 % of its own images (--set quantile=.95). With --abstain they get no results. --probability
+    adds how likely a result is of the query's class, by its distance.
+
     With --uri the catalogue is a collection of an engine, and QUERY the only argument. Filters and guards are evaluated
-    there; --split, --diverse, --with, --like and --unlike need a file.
+    there; --split, --diverse, --with, --like, --unlike, --probability and --abstain need a file.
 
     With --set compat=silva2020 the maps of an interpretability-guided model are fed 255 times smaller for a query than
     they were for the catalogue, as the script of the 2020 paper does by a slip.
     """
     from contextlib import ExitStack
+    from dataclasses import replace
+    from functools import partial
 
     from cbir_cli import registry
     from cbir_cli.artifacts import files
@@ -91,7 +104,7 @@ def run(
     from cbir_cli.artifacts import split as split_tables
     from cbir_cli.cli import asking, sources, stores, terminal
     from cbir_cli.stages import asked as spaces
-    from cbir_cli.stages import feedback, fusion
+    from cbir_cli.stages import confidence, feedback, fusion
     from cbir_cli.stages import query as retrieval
     from cbir_cli.stages.diversity import Diversity
 
@@ -114,8 +127,14 @@ def run(
                 ("with", bool(others)),
                 ("like", bool(like)),
                 ("unlike", bool(unlike)),
+                ("probability", probability),
+                ("abstain", abstain),
             )
         ),
+        ("--probability", probability, "--with", bool(others)),
+        ("--abstain", abstain, "--with", bool(others)),
+        ("--probability", probability, "--like and --unlike, which move the query", bool(like or unlike)),
+        ("--probability", probability, "--format trec, which has no place for it", printed == "trec"),
         ("--fuse", fuse is not None, "one index: name another --with IDX", not others),
     )
     known = {
@@ -123,6 +142,7 @@ def run(
         **(registry.parameters(feedback.Feedback) if like or unlike else {}),
         **({"pool": Diversity.pool} if diverse is not None else {}),
         **(fusion.defaults(fuse or "rrf", 1 + len(others)) if others else {}),
+        **({} if others or uri else {"quantile": confidence.Confidence.quantile}),
     }
     values = known | registry.settings(settings or [], known, "cbir query")
     wanted = asking.wanted(
@@ -136,9 +156,11 @@ def run(
     )
     judged = feedback.chosen(like or (), unlike or (), values)
     how = fusion.chosen(fuse or "rrf", 1 + len(others), values) if others else None
+    sure = confidence.Confidence(probability, abstain, values.get("quantile", confidence.Confidence.quantile))
     table = split_tables.read_split(split) if split else None
     most = k or (None if table else 10)
     ask = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value)
+    strange: dict[int, float] = {}
     with ExitStack() as stack, asking.Asked(query) as asked:
         if uri:
             found, queries, unreadable = stores.query(uri, collection, asked, ask, k or 10, wanted, values["compat"])
@@ -148,6 +170,7 @@ def run(
                 artifact = stack.enter_context(files.open_artifact(path, indexes.KIND))
                 opened.append(spaces.asked_as(indexes.read(artifact), compat=values["compat"]))
                 wanted.filters.check(opened[-1].embedding.items)
+            sure.check(opened[0])
             rows = feedback.rows_of(opened, judged)
             queries, unreadable = asked.queries(opened[0], index, ask)
             every = [queries]
@@ -158,9 +181,14 @@ def run(
                 found = fusion.search_all(parts, how, most, wanted, table)
             else:
                 found = retrieval.search_part(parts[0], most, wanted, table)
+                plain = confidence.is_plain(wanted, moved=bool(judged or table))
+                strange = confidence.unlike(opened[0], queries, found.answers, plain=plain, quantile=sure.quantile)
+                if abstain:
+                    found = replace(found, answers=confidence.abstained(found.answers, strange))
         if printed == "tsv":
             runs.check_names(retrieval.names(found.items, queries, found.answers))
-        lines = retrieval.run_rows(found.items, found.targets, queries, found.answers)
+        likely = partial(confidence.probability, opened[0]) if probability else None
+        lines = retrieval.run_rows(found.items, found.targets, queries, found.answers, likely, strange)
         if printed == "table":
             terminal.show_run(lines)
         else:

@@ -30,13 +30,18 @@ def show_run(rows: Iterable[RunRow]) -> None:
     from rich.text import Text
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name, right in (("query", False), ("rank", True), ("distance", True), ("id", False), ("labels", False)):
+    rows = list(rows)
+    likely = any(row.probability is not None for row in rows)
+    numbers = [("rank", True), ("distance", True), *[("probability", True)] * likely]
+    for name, right in (("query", False), *numbers, ("id", False), ("labels", False)):
         grid.add_column(name, justify="right" if right else "left", overflow="fold")
     last = None
     for row in rows:
         first = row.key != last
         asked = f"{row.query} ({_positive(row.query_labels)})" if row.query_labels else row.query
-        cells = (asked if first else "", str(row.rank), f"{row.distance:.4g}", row.id, _positive(row.labels))
+        chance = [] if row.probability is None else [f"{row.probability:.2f}"]
+        far = f"{row.distance:.4g}"
+        cells = (asked if first else "", str(row.rank), far, *chance, row.id, _positive(row.labels))
         if first and last is not None:
             grid.add_section()
         grid.add_row(*map(Text, cells))

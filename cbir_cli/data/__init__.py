@@ -144,6 +144,36 @@ def read_source(
     return replace(source, records=kept)
 
 
+def read_table(path: Path, *, flow: Flow, hide: names.Hide | None = None) -> list[Record]:
+    """Records of a manifest in the order of its rows, for vectors that were made elsewhere; no file need be there.
+
+    Parameters
+    ----------
+    path : Path
+        See ``manifest``.
+    flow : Flow
+        Counted into; its notes name the label columns, and those that are not used.
+    hide : callable, optional
+        As ``read_source`` has it.
+
+    Raises
+    ------
+    SourceError
+        If the table is wrong, or states an id twice.
+    """
+    if hide:
+        flow.shown = Shown(hide, None)
+    listed, _ = _without_absolute_paths(list(_read("manifest", path, None, flow)), path.parent)
+    if hide:
+        listed = list(hidden_names(listed, Shown(hide, None), dicom_files=dicom_files(listed)))
+    seen: set[str] = set()
+    for record in listed:
+        if record.id in seen:
+            raise SourceError(f"{path}: id {record.id!r} occurs twice")
+        seen.add(record.id)
+    return listed
+
+
 def _without_absolute_paths(records: list[Record], root: Path) -> tuple[list[Record], Path]:
     """Return the records relative to the deepest folder that holds them all, if their paths climb to the file system's.
 

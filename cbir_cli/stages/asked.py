@@ -70,6 +70,11 @@ def find_encoder(
         if built_in.space.fingerprint != space.fingerprint:
             raise ArtifactError(f"{index_path}: {space.model_name} had other weights when the index was made")
         return built_in
+    if not space.model_fingerprint:
+        raise ArtifactError(
+            f"{index_path}: its vectors were made elsewhere, by {space.model_name}: make those of the query there, "
+            "too, and bring them with cbir convert"
+        )
     named = chosen or (os.environ.get("CBIR_MODEL") if environment else None)
     beside = os.path.join(os.path.dirname(index_path), space.model_name)
     places = [named] if named else list(dict.fromkeys([beside, space.model_name, "model.h5"]))

@@ -55,6 +55,7 @@ def evaluate(name: str, path: str, *, label: str | None, metrics: Sequence[str],
                 method=name,
                 label=f"{target}{policy}",
                 keep=keep,
+                patients=stored.items["patient"].tolist(),
             )
         return scores
 

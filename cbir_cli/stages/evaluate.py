@@ -12,9 +12,17 @@ from cbir_cli.artifacts.run import read_lists
 from cbir_cli.artifacts.split import read_split
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.label_policy import Policy
-from cbir_cli.metric_names import CLASSIFICATION, CLASSIFICATION_DEFAULTS, EXPLANATION, RANKING, Metric, parse_metrics
+from cbir_cli.metric_names import (
+    ANOMALY,
+    CLASSIFICATION,
+    CLASSIFICATION_DEFAULTS,
+    EXPLANATION,
+    RANKING,
+    Metric,
+    parse_metrics,
+)
 from cbir_cli.scores import Score
-from cbir_cli.stages import classifiers, leaks, localisation
+from cbir_cli.stages import anomalies, classifiers, leaks, localisation
 from cbir_cli.stages.known_items import known_items
 from cbir_cli.stages.runs import Asked, qrels_of_run, scores_of_run
 
@@ -66,7 +74,7 @@ def evaluate(
         ``KEY=VALUE``: parameters of the metrics of saliency maps with ``masks``, else ``uncertain=POLICY`` and
         ``blank=POLICY`` for labels that are uncertain or not stated; both are ignored by default. ``labels=``: those
         that metrics of sets of labels look at, or that make the classes, names between commas or ``chexpert-5``,
-        ``-13``, ``-14``; all by default.
+        ``-13``, ``-14``; all by default. ``score=centre`` or ``nearest``: what anomalies are far from.
     allow_leaks : bool
         Score runs whose queries a network was trained on, or that show the query's own patient.
     paths : mapping of str to str, optional
@@ -108,7 +116,8 @@ def evaluate(
         raise UsageError(f"metric {of_maps[0]} scores saliency maps: give masks of what they should show (--masks DIR)")
     of_run = [m for m in parsed if m.folder == RANKING]
     of_classifier = [str(m) for m in parsed if m.folder == CLASSIFICATION]
-    asked = _asked(of_run, label, by, ties, settings, raters, rater, split)
+    of_anomaly = [m for m in parsed if m.folder == ANOMALY]
+    asked, origin = _asked(of_run, label, by, ties, settings, raters, rater, split)
     if qrels is not None:
         if given := [option for option, value in (("--raters", raters), ("--label", label)) if value is not None]:
             raise UsageError(f"{given[0]} does not go with --qrels, which say what is relevant")
@@ -119,6 +128,11 @@ def evaluate(
             path = (paths or {}).get(name, name)
             try:
                 if path != files.STDIO and files.is_artifact(Path(path)):
+                    if of_anomaly:
+                        anomaly = anomalies.Wanted(label or "", of_anomaly, origin)
+                        scores += anomalies.evaluate(name, path, items, anomaly, asked.policy)
+                        if not of_classifier:
+                            continue
                     if metrics and not of_classifier:
                         raise UsageError(f"an embedding is scored by {', '.join(CLASSIFICATION_DEFAULTS)}")
                     wanted = of_classifier or CLASSIFICATION_DEFAULTS
@@ -165,7 +179,7 @@ def qrels_lines(
     path = (paths or {}).get(names[0], names[0])
     if path != files.STDIO and files.is_artifact(Path(path)):
         raise UsageError(f"{names[0]}: --format qrels: expected a run, found an artifact")
-    asked = _asked([], label, None, None, settings, raters, rater, split)
+    asked, _ = _asked([], label, None, None, settings, raters, rater, split)
     with known_items(items) as known:
         yield from lines(qrels_of_run(read_lists(path, names[0]), asked, known))
 
@@ -179,13 +193,14 @@ def _asked(
     raters: str | None,
     rater: str | None,
     split: str | None,
-) -> Asked:
-    chosen = registry.settings(settings, {**asdict(Policy()), "labels": ""}, "evaluate")
-    label_set = chosen.pop("labels", "")
+) -> tuple[Asked, str]:
+    """Return what is asked of runs, and what anomalies are far from."""
+    chosen = registry.settings(settings, {**asdict(Policy()), "labels": "", "score": anomalies.FROM[0]}, "evaluate")
+    label_set, origin = chosen.pop("labels", ""), chosen.pop("score", anomalies.FROM[0])
     asked = Asked(metrics, label, label_set, Policy(**chosen), groups.parse(by), ties or "rank")
     asked.ranks, asked.rater = read_ranks(raters) if raters else [], rater
     asked.split = read_split(split) if split else None
-    return asked
+    return asked, origin
 
 
 def _public(scores: Sequence[Score], names: Sequence[str]) -> list[Score]:

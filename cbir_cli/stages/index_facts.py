@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cbir_cli import hubness
+from cbir_cli import hubness, neighbour_calibration
 from cbir_cli.allowed import Allowed
 from cbir_cli.artifacts import files
 from cbir_cli.artifacts.index import Index
@@ -43,6 +43,12 @@ def facts(artifact: files.Artifact, stored: Index) -> dict[str, Any]:
     if ROWS in stored.payload:
         tail, gone = tail_and_gone(np.asarray(stored.payload[ROWS]), count)
         known["since-built"] = {"added": tail, "gone": gone}
+    if stored.calibration:
+        known["calibration"] = {
+            "labels": ", ".join(stored.calibration.labels),
+            **stored.calibration.facts,
+            "unlike-beyond": round(neighbour_calibration.farthest(stored.calibration.nearest), 4),
+        }
     if found := hubness_of(stored):
         known["hubness"] = found
     return known

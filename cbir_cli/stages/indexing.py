@@ -8,7 +8,7 @@ from cbir_cli import registry
 from cbir_cli.artifacts import embeddings, files, history, index
 from cbir_cli.engines import cpu_threads
 from cbir_cli.errors import ArtifactError, UsageError
-from cbir_cli.stages import growing, leaks, searchers
+from cbir_cli.stages import calibrating, growing, leaks, searchers
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Build:
     seed: int | None
     threads: int | None
     settings: tuple[str, ...]
+    calibrate: tuple[str, ...] = ()
 
 
 def write(
@@ -69,16 +70,20 @@ def write(
         absent = growing.missing(catalogue, ids, changes.remove or "")
         grown = growing.grow(catalogue, stored[1:], ids)
         catalogue, done = grown.embedding, grown.counts
-        if old and not changes.compact:
-            with files.reading(base.name):  # what is damaged is not handed on
-                searchers.searcher(old)
-                getattr(backend, "measured", dict)(old.payload)
-            kept = growing.payload(old, grown)
+    if old and not changes.compact:
+        with files.reading(base.name):  # what is damaged is not handed on
+            searchers.searcher(old)
+            getattr(backend, "measured", dict)(old.payload)
+        kept = growing.payload(old, grown) if changes else old.payload
+    labels = build.calibrate or tuple(old.calibration.labels if old and old.calibration else ())
+    if build.calibrate:
+        calibrating.check(catalogue, labels)
     leaks.of_catalogue(catalogue.items, catalogue.space.model_name, allow=allow_leaks)
     roles = ["index" if old else "embedding", *(f"added-{number}" for number in range(1, len(opened)))]
+    calibrated = {"calibrate": list(labels)} if labels else {}
     entry = history.entry(
         "index",
-        {"kind": kind, **parameters, **done, **({"compact": True} if changes.compact else {})},
+        {"kind": kind, **parameters, **done, **({"compact": True} if changes.compact else {}), **calibrated},
         inputs={role: artifact.fingerprint for role, artifact in zip(roles, opened, strict=True)},
     )
     index.write(
@@ -90,6 +95,7 @@ def write(
         history=history.join(*(artifact.history for artifact in opened), [entry]),
         measured=getattr(backend, "measured", None),
         changes=base if old else None,
+        calibrate=(lambda made: calibrating.calibrate(made, labels, again=not build.calibrate)) if labels else None,
     )
     return 3 if absent else 0
 

@@ -1,7 +1,7 @@
 """Who is near whom: the library behind ``cbir query`` and ``cbir explain``."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -183,7 +183,14 @@ def names(items: Items, queries: Queries, answers: Sequence[Answer]) -> set[str]
     return asked | set(items.cells("_index", found).tolist())
 
 
-def run_rows(items: Items, targets: Sequence[str], queries: Queries, answers: Sequence[Answer]) -> Iterator[RunRow]:
+def run_rows(
+    items: Items,
+    targets: Sequence[str],
+    queries: Queries,
+    answers: Sequence[Answer],
+    probability: Callable[[np.ndarray], np.ndarray] | None = None,
+    unlike: Collection[int] = (),
+) -> Iterator[RunRow]:
     """Yield the ranked list as rows of a run table, with the labels that the task is about, or all if it has none.
 
     Parameters
@@ -194,14 +201,19 @@ def run_rows(items: Items, targets: Sequence[str], queries: Queries, answers: Se
         Labels that the task is about.
     queries : Queries
     answers : sequence of Answer
+    probability : callable, optional
+        Tells how likely results at some distances are of the query's class.
+    unlike : collection of int
+        Rows of the queries that are unlike anything in the catalogue.
     """
     names = targets or items.label_names
     of_query = [name for name in names if name in queries.items.label_names]
     for answer in answers:
         query_labels = queries.items.stated(answer.query, of_query)
         ids = items.cells("_index", answer.rows).tolist()
-        found = zip(ids, answer.rows, answer.distances, strict=True)
-        for rank, (key, row, distance) in enumerate(found, start=1):
+        likely = probability(answer.distances).tolist() if probability else [None] * len(ids)
+        found = zip(ids, answer.rows, answer.distances, likely, strict=True)
+        for rank, (key, row, distance, chance) in enumerate(found, start=1):
             yield RunRow(
                 query=str(queries.items.ids[answer.query]),
                 rank=rank,
@@ -211,6 +223,8 @@ def run_rows(items: Items, targets: Sequence[str], queries: Queries, answers: Se
                 labels=items.stated(int(row), names),
                 seed=answer.seed,
                 set=answer.set,
+                probability=chance,
+                unlike=answer.query in unlike,
             )
 
 

@@ -13,9 +13,11 @@ from cbir_cli.artifacts.explanation import Measures
 from cbir_cli.errors import ShapeError, UsageError
 
 RANKING, CLASSIFICATION, EXPLANATION = "metrics/ranking", "metrics/classification", "metrics/explanation"
+ANOMALY = "metrics/anomaly"
 FOLDERS = {
     RANKING: ("Empty:", "Beyond the list:"),
     CLASSIFICATION: ("Not defined:",),
+    ANOMALY: ("Not defined:",),
     EXPLANATION: (),
 }
 NEEDS = {
@@ -33,7 +35,9 @@ GRADES["classes"] = [0, 2, 2, 1, -1]
 GRADES |= {kind: [1.0, 0.25, 1.0, 1.0, 0.5] for kind in shared_labels.WORDS if kind not in GRADES}
 
 ranking = pytest.mark.parametrize("name", registry.names(RANKING))
-classification = pytest.mark.parametrize("name", registry.names(CLASSIFICATION))
+classification = pytest.mark.parametrize(
+    ("folder", "name"), [(folder, name) for folder in (CLASSIFICATION, ANOMALY) for name in registry.names(folder)]
+)
 NEEDED = {name: getattr(registry.load(EXPLANATION, name), "NEEDS", "") for name in registry.names(EXPLANATION)}
 explanation = pytest.mark.parametrize("name", [name for name, needs in NEEDED.items() if needs == "masks"])
 of_maps = pytest.mark.parametrize("name", [name for name, needs in NEEDED.items() if needs == "maps"])
@@ -135,8 +139,8 @@ def test_catalogue_without_relevant_images_gives_no_nan(name):
 
 
 @classification
-def test_classification_metric_gives_a_float_or_none(name):
-    module = registry.load(CLASSIFICATION, name)
+def test_classification_metric_gives_a_float_or_none(folder, name):
+    module = registry.load(folder, name)
     truth, probability = np.array([0, 1, 1, 0]), np.array([0.2, 0.9, 0.4, 0.6])
     copies = truth.copy(), probability.copy()
     value, chance = module.score(truth, probability), module.expected(truth, probability)
@@ -144,17 +148,19 @@ def test_classification_metric_gives_a_float_or_none(name):
     assert type(chance) is float and 0 <= chance <= 1
     assert value == module.score(truth[::-1], probability[::-1])
     assert (truth == copies[0]).all() and (probability == copies[1]).all()
-    assert module.score(truth, truth.astype(float)) == 1.0
-    for empty in ([], [0, 0]):
+    assert module.score(truth, truth.astype(float)) == getattr(module, "BEST", 1.0)
+    needs_both = getattr(module, "TAKES", "") != "probability"
+    for empty in ([], [0, 0])[: 1 + needs_both]:
         assert module.score(empty, [0.5] * len(empty)) is module.expected(empty, [0.5] * len(empty)) is None
 
 
 @classification
-def test_chance_is_the_mean_over_all_ways_to_deal_predictions_out(name):
-    module = registry.load(CLASSIFICATION, name)
-    truth, probability = [0, 1, 1, 0], [0.2, 0.9, 0.4, 0.6]
-    values = [module.score(truth, dealt) for dealt in itertools.permutations(probability)]
-    assert module.expected(truth, probability) == pytest.approx(np.mean(values))
+def test_chance_is_the_mean_over_all_ways_to_deal_predictions_out(folder, name):
+    module = registry.load(folder, name)
+    for probability in ([0.2, 0.9, 0.4, 0.6], [0.2, 0.9, 0.9, 0.6], [0.3, 0.3, 0.3, 0.3]):
+        truth = [0, 1, 1, 0]
+        values = [module.score(truth, dealt) for dealt in itertools.permutations(probability)]
+        assert module.expected(truth, probability) == pytest.approx(np.mean(values))
 
 
 def explain_score(name):

@@ -13,6 +13,7 @@ J. Hanley, B. McNeil. The meaning and use of the area under a receiver operating
 143, 1982.
 """
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from cbir_cli.metrics.classification._check import pairs
@@ -38,12 +39,14 @@ def score(truth: ArrayLike, probability: ArrayLike) -> float | None:
     ShapeError
         If the lengths differ, truth is not 0 or 1, or a prediction is not finite.
     """
-    from sklearn.metrics import roc_auc_score
-
     true, predicted = pairs(truth, probability)
-    if true.all() or not true.any():
+    positive = np.sort(predicted[true == 1])
+    negative = predicted[true == 0]
+    if not len(positive) or not len(negative):
         return None
-    return float(roc_auc_score(true, predicted))
+    # Counted twice: the positive images below each negative one; once: those equal to it.
+    not_above = sum(np.searchsorted(positive, negative, side).sum() for side in ("left", "right"))
+    return float(1 - not_above / (2 * len(positive) * len(negative)))
 
 
 def expected(truth: ArrayLike, probability: ArrayLike) -> float | None:

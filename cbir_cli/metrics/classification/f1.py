@@ -12,7 +12,6 @@ Reference
 Silva et al., Scientific Reports 2022, equation 5 (its threshold is not given there; 0.5 is ours).
 """
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from cbir_cli.metrics.classification._check import pairs
@@ -40,12 +39,11 @@ def score(truth: ArrayLike, probability: ArrayLike, *, threshold: float = 0.5) -
     ShapeError
         If the lengths differ, truth is not 0 or 1, or a probability is not finite.
     """
-    from sklearn.metrics import f1_score
-
     true, predicted = pairs(truth, probability)
     if not true.any():
         return None
-    return float(f1_score(true, (predicted > threshold).astype(np.int64), zero_division=0.0))
+    called = predicted > threshold
+    return float(2 * true[called].sum() / (true.sum() + called.sum()))
 
 
 def expected(truth: ArrayLike, probability: ArrayLike, *, threshold: float = 0.5) -> float | None:
