@@ -84,7 +84,7 @@ def levels(module: ModuleType, case: Case) -> Levels | None:
             return None
         counts = np.append(case.class_sizes, case.size - case.class_sizes.sum())
         return _positive(Levels(np.append(np.arange(len(counts) - 1), -1), counts))
-    if kind == "graded":
+    if kind == "graded" and case.levels is None:
         if case.ideal is None or len(case.ideal) != case.size:
             return None
         return Levels(*np.unique(case.ideal, return_counts=True))

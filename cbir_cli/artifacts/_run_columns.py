@@ -62,9 +62,8 @@ class _Table:
         )
         lengths, first = np.diff(found.starts)[query], found.starts[:-1][query]
         pairs = np.sort(found.owners * len(names) + found.results)
-        if (
-            (rank < 1).any()
-            or (rank > lengths).any()
+        if (  # a rank of 0 takes the last place of the query before
+            (rank > lengths).any()
             or (np.bincount(first + rank - 1, minlength=len(rank)) != 1).any()
             or (pairs[1:] == pairs[:-1]).any()
             or (asked != found.query_cells[query]).any()
