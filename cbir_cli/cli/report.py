@@ -11,7 +11,7 @@ def run(
         typer.Argument(
             metavar="FILE...",
             help="Explanations (a row each; those of the same pairs one row with a switch), maps (a column each), "
-            "score tables (.tsv, .json), models (curves); standard input by default.",
+            "score tables (.tsv, .json), models (curves), embeddings and indexes (a map); standard input by default.",
             show_default=False,
         ),
     ] = None,
@@ -70,7 +70,11 @@ def run(
     the reference labels an image otherwise than the data set does. Maps of several explainers on the same results are
     switched, with uncertainty and with insertion and deletion curves where they were measured; the measures are summed
     up below, with randomised networks and averages of classes. Then come the maps of saliency files side by side, score
-    tables (of explanations, too), box plots and training curves. It opens from disk without a server or a network.
+    tables (of explanations, too), box plots, training curves by method, maps of embeddings and calibration. It opens
+    from disk without a server or a network.
+
+    --figures writes every figure as SVG and as PNG of 300 dots an inch, and contact sheets of the first -k queries.
+    --hounsfield shows a slice of CT through windows, and how many voxels of an organ have which Hounsfield units.
     """
     from cbir_cli.artifacts import files as artifacts
     from cbir_cli.cli import asking

@@ -26,7 +26,7 @@ from cbir_cli.stages import (
 )
 
 _NUMBERS = ("mean", "low", "high", "min", "max", "sd", "random", "p_random")
-_SMALLER_IS_BETTER = ("ece", "fpr", "brier", "anomaly-fpr")
+_SMALLER_IS_BETTER = ("ece", "brier", "fpr", "false-positive-rate")
 """Metrics begin with one of these."""
 
 

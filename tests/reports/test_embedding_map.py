@@ -12,7 +12,7 @@ POINTS = np.random.default_rng(0).normal(size=(12, 2))
 
 
 def test_classes_are_where_their_points_are_and_told_apart_without_colour() -> None:
-    groups = [Group("covid", np.array([0, 2, 4]), [2]), Group("normal", np.array([1, 3, 5, 7]), [3])]
+    groups = [Group("covid", np.array([0, 2, 4]), [2, 0]), Group("normal", np.array([1, 3, 5, 7]), [3])]
     axes = embedding_map.embedding_map(POINTS, groups).figure().axes[0]
     rest, covid, normal, *stars = axes.collections
     np.testing.assert_allclose(covid.get_offsets(), POINTS[[0, 2, 4]])

@@ -81,7 +81,7 @@ def test_right_and_wrong_queries_by_method() -> None:
         return case(number, Row("CNN", [*near, found(90, 9, not agrees[0], far=True)]))
 
     cases = [answered(10, [True] * 3), answered(20, [False] * 3), answered(30, [True, False, True]),
-             answered(40, [True, None, True]), answered(50, [True, True, True])]  # fmt: skip
+             answered(40, [True, None, True]), answered(50, [True, True])]  # fmt: skip
     said, drawing = report_sheets.figures_of(cases, 0)[0]
     assert said == "Right and wrong results by CNN"
     assert [cell for cell in cells(drawing) if cell[1] == QUERY] == [(10, QUERY, ""), (50, QUERY, ""), (20, QUERY, "")]
