@@ -167,7 +167,7 @@ class Orders:
         found, shares = _hypergeometric(rest, relevant, self._depth)
         places = np.arange(self._depth)
         first, last = places < found[:, None], places >= self._depth - found[:, None]
-        values = self._rate(np.concatenate([first, last]).astype(np.float64)).reshape(2, -1)
+        values = self._rate(self._held.values[np.concatenate([first, last]).astype(np.int64)]).reshape(2, -1)
         return (values[0], shares) if np.abs(np.ptp(values, axis=0)).max() < _SAME else None
 
     def _enumerated(self, most: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:

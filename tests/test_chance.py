@@ -254,6 +254,12 @@ def test_votes_of_classes_are_drawn_from_the_catalogue():
     module, k = metric("knn-accuracy@1")
     assert RandomRankings(module, k, [case]).p_random({case.key: 1.0}) == pytest.approx(3 / 6)
     assert RandomRankings(module, k, [case]).p_random({case.key: 0.0}) == 1
+    every = replace(case, size=5)  # two classes, all stated
+    for votes in (1, 2, 3, 4):
+        module, k = metric(f"knn-accuracy@{votes}")
+        found = RandomRankings(module, k, [every]).p_random({every.key: 1.0})
+        (exact,) = module.expected(class_sizes=[sizes], query_class=[0], size=[5], k=k)
+        assert found == pytest.approx(exact)
 
 
 def test_relevance_of_label_sets_comes_from_its_levels():
