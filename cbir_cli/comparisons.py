@@ -21,7 +21,7 @@ from cbir_cli import bootstrap, sign_flips
 from cbir_cli.errors import UsageError
 from cbir_cli.intervals import holm
 from cbir_cli.registry import unknown
-from cbir_cli.scores import Score, metric_names, spell_p, weights
+from cbir_cli.scores import RATER, Score, metric_names, spell_p, weights
 from cbir_cli.uncertainty import clusters
 
 COLUMNS = ("a", "b", "metric", "group", "n", "difference", "low", "high", "p", "p_holm")
@@ -76,7 +76,7 @@ def compare(scores: Sequence[Score], method: str = ALL) -> list[Comparison]:
         Of several methods, as ``uncertainty.filled`` returns them.
     method : str
         The one that is compared with each other one: a method, or the last part of its name with or without its ending.
-        ``all`` for every pair.
+        ``all`` for every pair. Raters take no part, unless one is named: he is compared with each method.
 
     Returns
     -------
@@ -94,9 +94,15 @@ def compare(scores: Sequence[Score], method: str = ALL) -> list[Comparison]:
     if not methods:
         raise UsageError("--compare: these scores have no values of single queries or images that could be paired")
     first = None if method == ALL else _named(method, methods)
+    if first is None or not first.startswith(RATER):  # more tests for Holm's correction, and not what is asked
+        methods = [name for name in methods if not name.startswith(RATER)]
     if len(methods) < 2:
         raise UsageError(f"--compare: expected several methods, found {methods[0]} alone")
-    pairs = list(combinations(methods, 2)) if first is None else [(first, m) for m in methods if m != first]
+    pairs = (
+        list(combinations(methods, 2))
+        if first is None
+        else [(first, m) for m in methods if not m.startswith(RATER) and m != first]
+    )
     rows: dict[tuple[str, str, str], dict[str, Score]] = defaultdict(dict)
     for score in valued:
         rows[score.metric, score.against, score.group][score.method] = score

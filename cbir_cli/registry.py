@@ -43,6 +43,7 @@ FUNCTIONS = {
     "metrics/explanation": "score",
     "metrics/classification": "score",
     "metrics/anomaly": "score",
+    "metrics/agreement": "score",
     "phantom": "build",
 }
 """Every method folder, and the function that each of its modules has, if the module is not a family."""

@@ -25,8 +25,9 @@ def from_ranks(ranks: ArrayLike, size: int) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    ranks : array of int, any shape
-        Ranks, 1 for the most similar image.
+    ranks : array of float, any shape
+        Ranks, 1 for the most similar image. Images that are tied have the mean of their places, so their relevance is
+        the mean of what these would have.
     size : int
         Length of the expert's full ranking. It is not the number of images retrieved.
 
@@ -38,12 +39,12 @@ def from_ranks(ranks: ArrayLike, size: int) -> NDArray[np.float64]:
     Raises
     ------
     ShapeError
-        If a rank is no integer from 1 to ``size``.
+        If a rank is no number from 1 to ``size``.
     """
     given = np.asarray(ranks)
-    if given.size and not np.issubdtype(given.dtype, np.integer):
-        raise ShapeError(f"ranks: expected integers, found {given.dtype}")
-    if given.size and (given.min() < 1 or given.max() > size):
+    if given.size and not np.issubdtype(given.dtype, np.number):
+        raise ShapeError(f"ranks: expected numbers, found {given.dtype}")
+    if given.size and not (given.min() >= 1 and given.max() <= size):
         raise ShapeError(f"ranks: expected 1 to {size}, found {given.min()} to {given.max()}")
     return ((size + 1) - given.astype(np.float64)) / 2 + 0.5
 

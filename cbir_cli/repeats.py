@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from cbir_cli.errors import UsageError
-from cbir_cli.scores import Score
+from cbir_cli.raters import with_range
+from cbir_cli.scores import RATER, Score
 from cbir_cli.uncertainty import with_interval
 
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
@@ -42,7 +43,7 @@ def over_files(scores: Sequence[Score]) -> list[Score]:
     """
     files: dict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(score.method for score in scores):
-        files[method(name)].append(name)
+        files[name if name.startswith(RATER) else method(name)].append(name)  # R2 does not repeat R1
     names = {name: (of if len(several) > 1 else name) for of, several in files.items() for name in several}
     if all(name == of for name, of in names.items()):
         raise UsageError("--over-files: no two names differ only in their last number, as cnn-1.tsv and cnn-2.tsv do")
@@ -52,7 +53,8 @@ def over_files(scores: Sequence[Score]) -> list[Score]:
     for of, several in files.items():
         if len(several) > 1:
             _LOG.info("%s: over %d files: %s", of, len(several), ", ".join(several))
-    return [_pooled(of, several) if of != several[0].method else several[0] for (of, *_), several in rows.items()]
+    pooled = [_pooled(of, several) if of != several[0].method else several[0] for (of, *_), several in rows.items()]
+    return with_range(pooled)
 
 
 def method(name: str) -> str:

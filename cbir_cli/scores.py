@@ -4,15 +4,44 @@ import json
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cbir_cli.artifacts.run import Key
 
 COLUMNS = ("file", "metric", "group", "n", "mean", "low", "high", "min", "max", "sd", "random", "p_random")
 
+RATER = "rater "
+"""What the names of raters begin with, among those of methods."""
+
 Tail = Callable[[Mapping[Key, float]], float | None]
 """From values of queries to how often random rankings have a mean at least as high."""
+
+
+@dataclass(frozen=True)
+class RaterRange:
+    """Where the mean of a method lies between those of raters, scored in the same way on the same queries.
+
+    Attributes
+    ----------
+    low, high : float
+        The smallest and the largest of the raters' means.
+    mean : float
+        That of the method on these queries.
+    n : int
+        Queries that the method and all raters have.
+    raters : int
+        How many raters; the reference is none of them.
+    verdict : str
+        ``below``, ``within`` or ``above``. Of means alone: no test.
+    """
+
+    low: float
+    high: float
+    mean: float
+    n: int
+    raters: int
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +77,8 @@ class Score:
         Ends of the 95 % interval of the mean; None where there are too few values for one.
     p_random : float or None
         How often random rankings have a mean at least as high; None where not known.
+    raters : RaterRange or None
+        Of a method, where raters were scored as well.
     tail : callable or None
         Gives ``p_random`` for the values of all or some of the queries. Never written.
     patients : mapping of Key to str
@@ -71,6 +102,7 @@ class Score:
     low: float | None = None
     high: float | None = None
     p_random: float | None = None
+    raters: RaterRange | None = None
     tail: "Tail | None" = field(default=None, compare=False, repr=False)
     patients: Mapping[Key, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -181,6 +213,8 @@ def json_lines(scores: Iterable[Score]) -> Iterator[str]:
         row |= {"group": score.group, "n": score.n, "left_out": score.left_out, "mean": score.mean}
         row |= {"low": score.low, "high": score.high, "min": score.minimum, "max": score.maximum, "sd": score.sd}
         row |= {"random": score.random, "p_random": score.p_random}
+        if score.raters is not None:
+            row["raters"] = asdict(score.raters)
         pairs = [(key, {"value": value, "random": score.chance.get(key)}) for key, value in score.values.items()]
         if score.unit == "image":
             row["images"] = [{"image": key[2], **pair} for key, pair in pairs]

@@ -137,9 +137,9 @@ class Truth:
         return self.asked_rater or default
 
     @cached_property
-    def orders(self) -> dict[Key, dict[str, int]]:
+    def orders(self) -> dict[Key, dict[str, float]]:
         """Image to rank, for every query of the run that the rater ranked."""
-        given: dict[Key, dict[str, int]] = defaultdict(dict)
+        given: dict[Key, dict[str, float]] = defaultdict(dict)
         for row in self.ranks:
             if row.rater == self.rater:
                 given[row.key][row.id] = row.rank

@@ -51,6 +51,7 @@ FOLDERS = {
     "metrics/classification": "Metrics of classifiers",
     "metrics/anomaly": "Metrics of anomalies",
     "metrics/explanation": "Metrics of saliency maps",
+    "metrics/agreement": "Agreement of raters",
     "phantom": "Phantoms",
 }
 """Every method folder, and what its modules are called."""
@@ -64,7 +65,13 @@ CHOICES = {
     "index": ("index",),
     "query": ("fusion",),
     "phantom": ("phantom",),
-    "evaluate": ("metrics/ranking", "metrics/classification", "metrics/anomaly", "metrics/explanation"),
+    "evaluate": (
+        "metrics/ranking",
+        "metrics/classification",
+        "metrics/anomaly",
+        "metrics/explanation",
+        "metrics/agreement",
+    ),
 }
 """Folders whose methods a command chooses from."""
 

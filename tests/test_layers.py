@@ -74,6 +74,7 @@ ENGINES = (  # run, open and train networks
     "whole_batch_norm",
 )
 JUDGING = (  # scores, splits and leaks; whether maps are true
+    "agreement",
     "bootstrap",
     "catalogues",
     "chance",
@@ -85,6 +86,7 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "groups",
     "hubness",
     "intervals",
+    "jackknife",
     "label_truth",
     "leaks",
     "metric_names",
@@ -94,6 +96,7 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "qrel_truth",
     "random_orders",
     "randomisation",
+    "raters",
     "repeats",
     "resampling",
     "run_labels",

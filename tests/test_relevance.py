@@ -30,10 +30,15 @@ def test_nothing_ranked_is_nothing():
     assert relevance.from_ranks([], 10).shape == (0,)
 
 
-@pytest.mark.parametrize("ranks", [[0], [11], [-1], [1.5], [True]])
+@pytest.mark.parametrize("ranks", [[0], [11], [-1], [0.5], [10.5], [np.nan], ["1"], [True]])
 def test_ranks_outside_the_ranking_are_refused(ranks):
     with pytest.raises(ShapeError, match="ranks: expected"):
         relevance.from_ranks(ranks, 10)
+
+
+def test_tied_images_share_the_relevance_of_their_places():
+    places = relevance.from_ranks([2, 3], 10)
+    assert relevance.from_ranks([2.5, 2.5], 10).tolist() == [places.mean()] * 2
 
 
 def test_agreement_is_the_same_stated_label():

@@ -95,7 +95,7 @@ def tsv(rows: Iterable[RunRow]) -> Iterator[str]:
         if not sets == (row.seed is not None) == (row.set is not None):
             raise ArtifactError(f"query {row.query!r}: seed and set are known for some rows of the run only")
         cells = [_text.plain(row.query), str(row.rank), _text.plain(row.id), _text.number(row.distance)]
-        cells += [_labels_text(row.query_labels), _labels_text(row.labels)]
+        cells += [labels_text(row.query_labels), labels_text(row.labels)]
         cells += [] if row.probability is None else [f"{row.probability:.4f}"]
         yield "\t".join(cells + [str(row.seed), str(row.set)] * sets) + "\n"
     if sets is None:
@@ -180,7 +180,7 @@ def read_lists(path: Path | str, name: str = "") -> RankedLists:
     columns = first.split("\t")
     found = None
     if sorted(columns) in (sorted(COLUMNS), sorted(COLUMNS + _text.SET_COLUMNS)):
-        found = _run_columns.tsv(text, columns, _labels)
+        found = _run_columns.tsv(text, columns, labels_of)
     elif not first.startswith("{") and len(first.split()) == 6:
         found = _run_columns.trec(text, _trec.key, unquote)
     return RankedLists.of(_rows(name, _text.split(text))) if found is None else found
@@ -218,7 +218,7 @@ def _from_tsv(text: str, columns: list[str], known: dict[str, dict[str, int]]) -
     row = _text.cells(text.split("\t"), columns)
     for column in ("query_labels", "labels"):
         if row[column] not in known:  # millions of rows share a few label cells
-            known[row[column]] = _labels(row[column])
+            known[row[column]] = labels_of(row[column])
     return RunRow(
         _text.name(row, "query"),
         _text.integer(row, "rank", least=1),
@@ -295,17 +295,31 @@ def _check(name: str, numbered: list[tuple[int, RunRow]]) -> None:
             )
 
 
-def _labels(text: str) -> dict[str, int]:
+def labels_of(text: str, column: str = "labels") -> dict[str, int]:
+    """Read a label cell, ``name=code|name=code``; empty where nothing is stated.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
     labels: dict[str, int] = {}
     for part in text.split("|") if text else ():
         label, equals, code = part.partition("=")
         if not label or not equals or code not in map(str, _CODES) or label in labels:
-            raise ValueError(f"labels: expected name=code joined by |, with codes 1, 0 or -1, found {text!r}")
+            raise ValueError(f"{column}: expected name=code joined by |, with codes 1, 0 or -1, found {text!r}")
         labels[label] = int(code)
     return labels
 
 
-def _labels_text(labels: Mapping[str, int]) -> str:
+def labels_text(labels: Mapping[str, int]) -> str:
+    """Write a label cell.
+
+    Raises
+    ------
+    ArtifactError
+        If a name or code cannot be written.
+    """
     for label, code in labels.items():
         if set(label) & {"=", "|"} or code not in _CODES:
             raise ArtifactError(f"label {label!r} with code {code} cannot be written as name=code")

@@ -26,12 +26,14 @@ class ScoreFormat(StrEnum):
 
 def run(
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="FILE...",
-            help="Runs (TSV, JSON lines, TREC), embedding artifacts, explanations; with --masks maps artifacts.",
+            help="Runs (TSV, JSON lines, TREC), embedding artifacts, explanations; with --masks maps artifacts. With "
+            "--raters there may be none.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     items: Annotated[
         str | None,
         typer.Option(
@@ -42,8 +44,15 @@ def run(
         str | None, typer.Option("--raters", metavar="RANKS", help="Expert ranks: CSV with query,rater,rank,id.")
     ] = None,
     rater: Annotated[
-        str | None, typer.Option("--rater", help="Reference rater; R1, else the first, by default.")
+        str | None,
+        typer.Option("--rater", help="Reference rater, or panel: all of them; R1, else the first, by default."),
     ] = None,
+    agreement: Annotated[
+        bool, typer.Option("--agreement", help="Instead, how far raters agree with each other and runs with them.")
+    ] = False,
+    conflicts: Annotated[
+        bool, typer.Option("--conflicts", help="Instead, the images that raters label otherwise than the data set.")
+    ] = False,
     split: options.SplitFile = None,
     label: Annotated[
         str | None,
@@ -147,22 +156,44 @@ def run(
     anomaly-auroc, anomaly-auprc and anomaly-fpr95 say how well the distance from the rest of IDX tells images with the
     label: from the nearest class centre, or with --set score=nearest from the nearest image.
 
+    With --raters the other raters are scored as runs are, and standard error says where the mean of each run lies
+    between theirs. --rater panel takes the order of all raters' mean ranks for the reference; a rater is compared with
+    that of the others. --agreement prints Kendall's tau and W, Spearman's rho, and of severities weighted kappa and
+    intraclass correlation, with 95 % intervals over queries; --metrics chooses among them. --conflicts lists the images
+    of which a rater and the data set (the runs, or --items) say opposite things.
+
     With --items no run is scored whose queries show patients that the network was trained on, or are answered with
     their own patient (--allow-leaks).
     """
     from cbir_cli import comparisons, repeats, scores
     from cbir_cli.artifacts.files import spooled
-    from cbir_cli.cli import asking, group_tables, terminal
+    from cbir_cli.cli import asking, group_tables, rater_tables, terminal
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import evaluate as evaluating
     from cbir_cli.stages import explanation_tables, explanations
 
+    files = files or []
     asking.check_one_stdin(*files, items or "", raters or "", split or "", qrels or "")
     chosen = format.value if format else options.table_format(None)
     named = metrics.split(",") if metrics else None
     if spread and (compare or chosen != "table"):
         raise UsageError("--spread: a table of scores alone (--format table) chooses; the rest holds all")
     with spooled(files) as paths:
+        if agreement or conflicts:
+            shown = "--agreement" if agreement else "--conflicts"
+            apart: dict[str, object] = {"--masks": masks, "--split": split, "--set": settings}
+            apart |= (
+                {"--label": label, "--rater": rater, "--conflicts": conflicts} if agreement else {"--metrics": metrics}
+            )
+            if wrong := [option for option, value in apart.items() if value]:
+                raise UsageError(f"{wrong[0]} does not go with {shown}")
+            if raters is None:
+                raise UsageError(f"{shown}: give the raters' table (--raters RANKS)")
+            if agreement:
+                rater_tables.agreement(files, paths, raters, items=items, statistics=named or [], format=chosen)
+            else:
+                rater_tables.conflicts(files, paths, raters, items=items, rater=rater, label=label, format=chosen)
+            return
         if explanations.are_explanations(files, paths):
             others = {
                 "--items": items,

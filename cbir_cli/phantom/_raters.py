@@ -3,7 +3,7 @@
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_cli.errors import SourceError, UsageError
+from cbir_cli.phantom._layouts import NIH, OBSERVATIONS
 
 DISAGREEMENT = 0.5
 """What it costs to differ in whether there is an effusion at all: half of the range of one side's severity."""
@@ -19,8 +20,15 @@ UNSEEN = 0.1
 """A reader who perceives less than this on a side reports no fluid there."""
 
 
+LEVELS = (0.0, 1 / 3, 2 / 3)
+"""Above the first it is mild, above the second moderate, above the third severe."""
+
+_TABLES = {"Data_Entry_2017*.csv": NIH, "train.csv": OBSERVATIONS, "*chexpert.csv*": OBSERVATIONS}
+"""Files that tell a set's layout, and what findings are called there."""
+
+
 class Rank(NamedTuple):
-    """One row of a rank table: ``rank`` 1 is the most similar."""
+    """One row of a rank table: ``rank`` 1 is the most similar; severities are 0 to 3, labels ``name=code`` or empty."""
 
     query: str
     rater: str
@@ -28,6 +36,10 @@ class Rank(NamedTuple):
     id: str
     seed: str
     set: str
+    query_severity: int
+    severity: int
+    query_labels: str
+    labels: str
 
 
 def rank(directory: Path, split: Path | TextIO, *, raters: int = 3, seed: int = 1) -> Iterator[Rank]:
@@ -36,7 +48,8 @@ def rank(directory: Path, split: Path | TextIO, *, raters: int = 3, seed: int = 
     The dissimilarity of two images is the difference of their severities, summed over the right and the left side, plus
     ``DISAGREEMENT`` where one has an effusion and the other has none. Rater ``R1`` knows the severities. The others
     perceive each image once, with an error that grows with the amount of fluid, a habit of their own of over- or
-    understating, and blindness below ``UNSEEN``. Equal dissimilarities are ordered by id.
+    understating, and blindness below ``UNSEEN``. Equal dissimilarities are ordered by id. As a reader perceives the
+    worse side, so he grades and labels the image; labels are given where the set has one finding.
 
     Parameters
     ----------
@@ -64,7 +77,8 @@ def rank(directory: Path, split: Path | TextIO, *, raters: int = 3, seed: int = 
     """
     if raters < 1:
         raise UsageError(f"expected at least 1 rater, found {raters}")
-    images, truth = _severities(directory / "severity.csv")
+    images, truth, kinds = _severities(directory / "severity.csv")
+    label = _label(directory, kinds)
     views = [truth, *(_perceive(truth, np.random.default_rng([seed, r])) for r in range(2, raters + 1))]
     for (split_seed, name), roles in _groups(split).items():
         catalogue = sorted(roles["catalogue"])
@@ -73,8 +87,11 @@ def rank(directory: Path, split: Path | TextIO, *, raters: int = 3, seed: int = 
             row = _find(images, query)
             for number, seen in enumerate(views, 1):
                 order = np.argsort(dissimilarity(seen[row], seen[columns]), kind="stable")
+                asked, levels = level(seen[row]), level(seen[columns])
                 for place, c in enumerate(order, 1):
-                    yield Rank(query, f"R{number}", place, catalogue[c], split_seed, name)
+                    found = int(levels[c])
+                    said = [f"{label}={int(grade > 0)}" if label else "" for grade in (asked, found)]
+                    yield Rank(query, f"R{number}", place, catalogue[c], split_seed, name, int(asked), found, *said)
 
 
 def dissimilarity(query: NDArray[np.float64], catalogue: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -84,6 +101,11 @@ def dissimilarity(query: NDArray[np.float64], catalogue: NDArray[np.float64]) ->
     return np.round(np.abs(catalogue - query).sum(axis=1) + DISAGREEMENT * differs, 6)
 
 
+def level(severities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return 0 (none) to 3 (severe) for severities (..., 2) of both sides: that of the worse one."""
+    return (severities.max(axis=-1)[..., None] > LEVELS).sum(axis=-1)
+
+
 def _perceive(truth: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return severities as one reader sees them; Kendall's tau to the truth is 0.7 to 0.9."""
     habit, blur = np.exp(rng.normal(0, 0.15)), rng.uniform(0.25, 0.35)
@@ -91,8 +113,14 @@ def _perceive(truth: NDArray[np.float64], rng: np.random.Generator) -> NDArray[n
     return np.where(seen < UNSEEN, 0.0, np.minimum(seen, 1.0))
 
 
-def _severities(path: Path) -> tuple[dict[str, int], NDArray[np.float64]]:
-    """Return image stem -> row, and (right, left) severities (N, 2)."""
+def _label(directory: Path, kinds: Sequence[str]) -> str:
+    """Return what the data set calls its finding; empty if it has several, or another layout."""
+    called = next((names for pattern, names in _TABLES.items() if list(directory.glob(pattern))), {})
+    return called[kinds[0]][-1] if len(kinds) == 1 and kinds[0] in called else ""
+
+
+def _severities(path: Path) -> tuple[dict[str, int], NDArray[np.float64], list[str]]:
+    """Return image stem -> row, (right, left) severities (N, 2), and the findings of the set."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -102,7 +130,8 @@ def _severities(path: Path) -> tuple[dict[str, int], NDArray[np.float64]]:
             stems = Counter(Path(name).stem for name in names)
             found = {Path(name).stem: i for i, name in enumerate(names) if stems[Path(name).stem] == 1}
             found |= {os.path.splitext(name)[0]: i for i, name in enumerate(names)}
-            return found, np.array(values).reshape(-1, 2)
+            kinds = [kind for kind in NIH if rows and f"mask_{kind}" in rows[0]] or ["effusion"]
+            return found, np.array(values).reshape(-1, 2), kinds
     except OSError as error:
         raise SourceError(f"{path}: expected the severities of a phantom set: {error.strerror}") from error
     except (KeyError, TypeError, ValueError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from cbir_cli import groups, registry, uncertainty
 from cbir_cli.artifacts import files, history
 from cbir_cli.artifacts.qrels import lines, read_qrels
-from cbir_cli.artifacts.ranks import read_ranks
+from cbir_cli.artifacts.ranks import RankRow, read_ranks
 from cbir_cli.artifacts.run import read_lists
 from cbir_cli.artifacts.split import read_split
 from cbir_cli.errors import SourceError, UsageError
@@ -21,8 +21,9 @@ from cbir_cli.metric_names import (
     Metric,
     parse_metrics,
 )
+from cbir_cli.ranked_lists import RankedLists
 from cbir_cli.scores import Score
-from cbir_cli.stages import anomalies, classifiers, leaks, localisation
+from cbir_cli.stages import anomalies, classifiers, leaks, localisation, rated
 from cbir_cli.stages.known_items import known_items
 from cbir_cli.stages.runs import Asked, qrels_of_run, scores_of_run
 
@@ -49,11 +50,13 @@ def evaluate(
     Parameters
     ----------
     names : sequence of str
-        Runs and embedding artifacts, or with ``masks`` maps artifacts; ``-`` is standard input.
+        Runs and embedding artifacts, or with ``masks`` maps artifacts; ``-`` is standard input. With ``raters`` there
+        may be none.
     items : str, optional
         Index or embedding that knows the catalogue.
     raters, rater : str, optional
-        Rank table, and who in it is the reference.
+        Rank table, and who in it is the reference: R1, else the first, by default; ``panel`` for all of them, and for
+        each rater the others. The raters are scored as runs are.
     split : str, optional
         Split table of a run with sets.
     label : str, optional
@@ -117,12 +120,16 @@ def evaluate(
     of_run = [m for m in parsed if m.folder == RANKING]
     of_classifier = [str(m) for m in parsed if m.folder == CLASSIFICATION]
     of_anomaly = [m for m in parsed if m.folder == ANOMALY]
-    asked, origin = _asked(of_run, label, by, ties, settings, raters, rater, split)
+    ranks = read_ranks(raters) if raters else []
+    asked, origin = _asked(of_run, label, by, ties, settings, ranks, rater, split)
     if qrels is not None:
         if given := [option for option, value in (("--raters", raters), ("--label", label)) if value is not None]:
             raise UsageError(f"{given[0]} does not go with --qrels, which say what is relevant")
         asked.qrels, asked.qrels_name = read_qrels(qrels), history.public_path(qrels)
+    if not names and not ranks:
+        raise UsageError("expected a FILE to score, or --raters RANKS to score raters alone")
     scores: list[Score] = []
+    runs: dict[str, RankedLists] = {}
     with known_items(items) as known:
         for name in names:
             path = (paths or {}).get(name, name)
@@ -143,9 +150,12 @@ def evaluate(
                     lists = read_lists(path, name)
                     if known:
                         leaks.guard(leaks.of_run(lists, known.patients, known.seen), allow=allow_leaks)
+                    runs[name] = lists
                     scores += scores_of_run(name, lists, asked, known)
             except (SourceError, UsageError) as error:  # of one file among several
                 raise type(error)(f"{name}: {error}") from error
+        if ranks and (runs or not names):
+            scores = rated.with_raters(scores, runs, ranks, asked, known)
         return uncertainty.filled(_public(scores, names), known.patients if known else {})
 
 
@@ -179,7 +189,7 @@ def qrels_lines(
     path = (paths or {}).get(names[0], names[0])
     if path != files.STDIO and files.is_artifact(Path(path)):
         raise UsageError(f"{names[0]}: --format qrels: expected a run, found an artifact")
-    asked, _ = _asked([], label, None, None, settings, raters, rater, split)
+    asked, _ = _asked([], label, None, None, settings, read_ranks(raters) if raters else [], rater, split)
     with known_items(items) as known:
         yield from lines(qrels_of_run(read_lists(path, names[0]), asked, known))
 
@@ -190,7 +200,7 @@ def _asked(
     by: str | None,
     ties: str | None,
     settings: Sequence[str],
-    raters: str | None,
+    ranks: list[RankRow],
     rater: str | None,
     split: str | None,
 ) -> tuple[Asked, str]:
@@ -198,7 +208,7 @@ def _asked(
     chosen = registry.settings(settings, {**asdict(Policy()), "labels": "", "score": anomalies.FROM[0]}, "evaluate")
     label_set, origin = chosen.pop("labels", ""), chosen.pop("score", anomalies.FROM[0])
     asked = Asked(metrics, label, label_set, Policy(**chosen), groups.parse(by), ties or "rank")
-    asked.ranks, asked.rater = read_ranks(raters) if raters else [], rater
+    asked.ranks, asked.rater = rated.reference(ranks, rater)
     asked.split = read_split(split) if split else None
     return asked, origin
 

@@ -160,7 +160,7 @@ def _orders(rows: Sequence[RankRow], rater: str | None) -> dict[Key, dict[str, i
     orders: dict[Key, dict[str, int]] = {}
     for row in rows:
         if row.rater == chosen:
-            orders.setdefault(row.key, {})[row.id] = row.rank
+            orders.setdefault(row.key, {})[row.id] = int(row.rank)
     return orders
 
 
