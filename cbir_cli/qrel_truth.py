@@ -120,7 +120,9 @@ def qrels_of(
     if truth.ranks:
         for key, order in truth.orders.items():
             for image, rank in order.items():
-                yield key, image, round(len(order) + 2 - rank)
+                if rank != int(rank):
+                    raise UsageError("qrels hold whole grades, which ties of a panel are not: choose a rater (--rater)")
+                yield key, image, len(order) + 2 - int(rank)
         return
     if catalogues is None or codes is None:
         raise Lacking("which images of the catalogue are relevant is not to be had from the run: give --items INDEX")

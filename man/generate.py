@@ -65,8 +65,12 @@ CHOICES = {
     "index": ("index",),
     "query": ("fusion",),
     "phantom": ("phantom",),
-    "evaluate": tuple(
-        f"metrics/{kind}" for kind in ("ranking", "classification", "anomaly", "explanation", "agreement")
+    "evaluate": (
+        "metrics/ranking",
+        "metrics/classification",
+        "metrics/anomaly",
+        "metrics/explanation",
+        "metrics/agreement",
     ),
 }
 """Folders whose methods a command chooses from."""
