@@ -61,7 +61,7 @@ def grouped(made: Sequence[tuple[str, Model]]) -> dict[str, list[Model]]:
     for name, model in made:
         together.setdefault(_recipe(model), []).append((name, model))
     groups = list(together.values())
-    names = [_common([Path(name).stem for name, _ in group]) for group in groups]
+    names = [_common([_called(Path(name)) for name, _ in group]) for group in groups]
     names = report_names.distinct(names, [group[0][0] for group in groups])
     return {name: [model for _, model in group] for name, group in zip(names, groups, strict=True)}
 
@@ -75,9 +75,14 @@ def _recipe(model: Model) -> str:
     return json.dumps([entry.get("command", ""), model.architecture, model.objective, parameters], sort_keys=True)
 
 
+def _called(path: Path) -> str:
+    """Return a file's name, or its folder's where the name is but a number: ``ig`` of ``ig/1.h5``."""
+    return path.parent.name if path.stem.isdecimal() and path.parent.name else path.stem
+
+
 def _common(stems: Sequence[str]) -> str:
     """Return what all names begin with, without what parts it from the number: ``ig`` of ``ig-1`` and ``ig-2``."""
-    if len(stems) == 1:
+    if len(set(stems)) == 1:
         return stems[0]
     alike = sum(1 for _ in takewhile(lambda letters: len(set(letters)) == 1, zip(*stems, strict=False)))
     return stems[0][:alike].rstrip("-_. ").removesuffix("seed").rstrip("-_. ") or stems[0]

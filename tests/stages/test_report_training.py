@@ -29,6 +29,12 @@ def test_models_of_one_recipe_are_one_method_whatever_seed_threads_and_first_mod
     assert {name: len(models) for name, models in groups.items()} == {"two": 2, "std-1": 1, "ig": 2, "other": 1}
 
 
+def test_files_that_are_but_numbers_are_called_as_their_folder() -> None:
+    made = [(f"{name}/{seed}.h5", model(seed, epochs(0.5), rate=rate))
+            for name, rate in (("one", 1), ("two", 2)) for seed in (1, 2)]  # fmt: skip
+    assert {name: len(models) for name, models in report_training.grouped(made).items()} == {"one": 2, "two": 2}
+
+
 def test_the_figure_has_mean_over_seeds_and_models_alone_have_their_own() -> None:
     made = [("a-1.h5", model(1, epochs(0.2, 0.4))), ("a-2.h5", model(2, epochs(0.4, 0.8))),
             ("b.h5", model(1, epochs(0.1, 0.3), lr=0.2))]  # fmt: skip
