@@ -69,7 +69,7 @@ class Drawing(str):
             canvas.print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
             text = buffer.getvalue()
         # Without the XML declaration and its document type, which a page cannot hold.
-        drawn = super().__new__(cls, text[text.index("<svg") :])
+        drawn = super().__new__(cls, _counted(text[text.index("<svg") :]))
         drawn._draw, drawn._inches = draw, inches
         return drawn
 
@@ -90,6 +90,12 @@ class Drawing(str):
             FigureCanvasAgg(figure)
             figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
             return buffer.getvalue()
+
+
+def _counted(svg: str) -> str:
+    """Number the ids of clips: matplotlib's are of positions whose last bit differs from one run to the next."""
+    numbers: dict[str, int] = {}
+    return re.sub(r"\bp[0-9a-f]{10}\b", lambda found: f"p{numbers.setdefault(found[0], len(numbers))}", svg)
 
 
 def _figure(draw: Callable[[Any], None], inches: tuple[float, float]) -> "Figure":

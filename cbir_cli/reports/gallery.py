@@ -169,6 +169,12 @@ class Case:
     rows: Sequence[Row]
 
     @property
+    def expert(self) -> str:
+        """Who gave the expert ranks, where there are several raters, whose rows have ranks of their own; else empty."""
+        raters = [row for row in self.rows if row.rater]
+        return next((row.method for row in raters if row.reference), "") if len(raters) > 1 else ""
+
+    @property
     def failures(self) -> int:
         """How many neighbours have another label than the query, over all rows but the raters'."""
         return sum(n.agrees is False for n in self._found)

@@ -32,7 +32,7 @@ from cbir_cli.windows import PRESETS
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLES = ("page.css", "looks.css", "paper.css")
-_WAITING = 1000  # pictures; of more, each gets its data when it is shown, or a browser decodes for seconds
+_WAITING = 1000  # pictures or tiles; of more, queries wait in templates until shown, or a browser works for seconds
 _LINE = 6  # images in a line of a row, at most
 _SCRIPTS = ("page.js", "greys.js", "looks.js", "view.js")
 
@@ -139,7 +139,7 @@ def page(
         failures_first=failures_first,
         board=side_by_side,
         pictures=encoded,
-        waiting=len(encoded) > _WAITING,
+        waiting=max(len(encoded), sum(len(row.neighbours) for case in cases for row in case.rows)) > _WAITING,
         lossless=pictures.lossless,
         part=pictures.part,
         window=window if units else None,
@@ -185,6 +185,7 @@ def _case(case: Case, pictures: Pictures, layers: Layers) -> dict[str, Any]:
         "id": case.query.id,
         "label": case.query_label or case.query.label,
         "disputed": case.query.disputed,
+        "expert": case.expert,
         "picture": image,
         "failures": case.failures,
         "judged": case.judged,

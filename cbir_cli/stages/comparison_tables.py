@@ -40,7 +40,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
         lines.append(
             (*words, str(row.get("n", NONE)), spell(difference, low, high), probability(p), probability(holm), verdict)
         )
-    columns: tuple[str, ...] = ("metric", "a", "b", "group", "n", "a \N{MINUS SIGN} b", "p", "p (Holm)", "")
+    columns: tuple[str, ...] = ("metric", "a", "b", "group", "n", "a \N{MINUS SIGN} b", "p", "p (Holm)", "verdict")
     if not any(line[3] for line in lines):
         columns, lines = columns[:3] + columns[4:], [line[:3] + line[4:] for line in lines]
     note = (

@@ -6,9 +6,11 @@ from typing import Any
 
 from cbir_cli.agreement import Agreement
 from cbir_cli.reports.tables import Table
-from cbir_cli.stages import agreement_tables
+from cbir_cli.stages import agreement_tables, report_names
 
 _WORDS = ("first", "second", "statistic")
+_RUNS = (".tsv", ".json", ".jsonl", ".trec", ".run")
+"""What a file's name ends with; other names are raters'."""
 _NUMBERS = {"value": "value", "low": "low", "high": "high", "min": "minimum", "max": "maximum", "random": "random"}
 
 
@@ -25,6 +27,7 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     KeyError, ValueError, TypeError
         If a row is none.
     """
+    runs = report_names.of_files([str(row["first"]) for row in rows if str(row["first"]).endswith(_RUNS)])
     made = []
     for row in rows:
         numbers: dict[str, Any] = {
@@ -34,6 +37,8 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
             raise ValueError("no finite number")
         images = None if row.get("images") in ("", None) else int(row["images"])
         first, second, statistic = (str(row[name]) for name in _WORDS)
-        made.append(Agreement(first, second, statistic, int(row["n"]), int(row["left_out"]), images, **numbers))
+        made.append(
+            Agreement(runs.get(first, first), second, statistic, int(row["n"]), int(row["left_out"]), images, **numbers)
+        )
     found = agreement_tables.tables(made)
-    return [Table(f"Agreement: {t.title.lower()}", t.columns, t.rows, t.note) for t in found]
+    return [Table(f"Agreement: {t.title.lower()}", ("between", *t.columns[1:]), t.rows, t.note) for t in found]

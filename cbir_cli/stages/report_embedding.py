@@ -92,7 +92,7 @@ def _figure(name: str, one: Embedding, label: str | None, root: str | None, proj
     labels = classes.labels_of(table, one.space.targets, label)
     groups = _with_pictures(_groups(vectors, _classes(table, labels), classes.names(labels)), name, one, rows, root)
     some = f" of {len(rows):,} of {count:,} images, drawn by lot" if len(rows) < count else f" of {count:,} images"
-    how = f"perplexity {perplexity(len(rows)):g}, " if projection == "tsne" else ""
+    how = f"perplexity {perplexity(len(rows)):.3g}, " if projection == "tsne" else ""
     far = f", by {', '.join(labels)}" if labels else ""
     said = f"Map of {Path(files.spelt(name)).stem}: {_NAMES.get(projection, projection)}{some}{far} ({how}seed {_SEED})"
     figure = embedding_map.embedding_map(project(vectors, projection), groups, axes_name=_NAMES[projection])

@@ -1,5 +1,6 @@
 """What a page calls things of several files: names that tell them apart and show no folder."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,13 @@ def last_name(path: str) -> str:
 def network(encoder: str) -> str:
     """Return the name of a way to compare images as the papers have it."""
     return _METHODS.get(encoder, encoder)
+
+
+def place(name: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Return what to sort methods by: files as they came, then raters by name, R2 before R10."""
+    rater = name.startswith(RATER)
+    parts = re.findall(r"\d+|\D+", name) if rater else []
+    return rater, [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def of_files(names: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,6 @@ from cbir_cli.reports.look import Look
 _FRAMES = {True: SAME, False: OTHER, None: UNKNOWN}
 _RANKED = 5
 """Images of an expert's order that a sheet of many queries shows."""
-_RANKS = "Numbers above images are the expert's ranks."
 _EACH = 3
 """Queries that a sheet shows of those that were answered rightly, and of those that were not."""
 _RESULTS = 3
@@ -53,7 +52,7 @@ def _of_query(case: Case) -> Drawing:
         lines += [_under_maps(case.query, row, name) for name in row.explainers]
     # Two numbers above an image would be taken for each other.
     heads = ["query"] if _ranked(case) else ["query", *map(str, range(1, across + 1))]
-    return contact_sheet.contact_sheet(lines, heads, note=f"Nearest first. {_RANKS}" if _ranked(case) else "")
+    return contact_sheet.contact_sheet(lines, heads, note=f"Nearest first. {_ranks(case)}" if _ranked(case) else "")
 
 
 def _under_maps(query: Tile, row: Row, explainer: str) -> Line:
@@ -92,6 +91,10 @@ def _ranked(case: Case) -> dict[float, Neighbour]:
     return dict(sorted(found.items()))
 
 
+def _ranks(case: Case) -> str:
+    return f"Numbers above images are the ranks by {case.expert or 'the expert'}."
+
+
 def _expert(cases: Sequence[Case], most: int) -> Figures:
     told = [(case, ranked) for case in cases if len(ranked := _ranked(case)) > 1][:most]
     if not told:
@@ -103,7 +106,7 @@ def _expert(cases: Sequence[Case], most: int) -> Figures:
         ends.append(Line(name, [query, _cell(ranked[last]), _cell(ranked[first])]))
         orders.append(Line(name, [query, *(_cell(one) for one in list(ranked.values())[:_RANKED])]))
     ids = ", ".join(case.query.id for case, _ in told)
-    note = f"{_RANKS} Of the images that the files hold."
+    note = f"{_ranks(told[0][0])} Shown are images that the files hold."
     heads = ("query", "least similar", "most similar")
     return [
         (f"Least and most similar images: {ids}", contact_sheet.contact_sheet(ends, heads, note=note)),

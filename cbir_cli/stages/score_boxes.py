@@ -5,6 +5,7 @@ from typing import Any
 
 from cbir_cli.reports import figures
 from cbir_cli.reports.drawing import Drawing
+from cbir_cli.stages import report_names
 from cbir_cli.stages.report_names import RATER
 
 _BOXES = (
@@ -33,7 +34,9 @@ def figures_of(scores: Sequence[Mapping[str, Any]]) -> list[tuple[str, Drawing]]
             panels.setdefault(row["metric"], {})[row["file"]] = [q["value"] for q in row["queries"]]
             if row.get("random") is not None:
                 random[row["metric"]] = row["random"]
-    panels = {metric: dict(sorted(v.items(), key=lambda one: one[0].startswith(RATER))) for metric, v in panels.items()}
+    panels = {
+        metric: dict(sorted(v.items(), key=lambda one: report_names.place(one[0]))) for metric, v in panels.items()
+    }
     graded = {metric: values for metric, values in panels.items() if metric.startswith("ndcg")}
     other = {metric: values for metric, values in panels.items() if metric not in graded}
     made = []

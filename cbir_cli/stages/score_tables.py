@@ -81,7 +81,7 @@ class Scores:
                 self.others += report_agreement.tables(found)
                 return
             if lines:
-                self.rows += [{**_score(row), "table": Path(name).stem} for row in found]
+                self.rows += _unknown([{**_score(row), "table": Path(name).stem} for row in found], self.rows)
                 return
         raise CbirError(f"{name}: expected a score table of cbir evaluate (TSV or JSON lines), or an artifact")
 
@@ -131,10 +131,30 @@ def _score(row: dict[str, Any]) -> dict[str, Any]:
 _Scores = Sequence[Mapping[str, Any]]
 
 
+def _unknown(found: list[dict[str, Any]], known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a table's scores without those read before, as where the same runs were scored once more for groups.
+
+    Other values of the same file and metric are another condition's, whose scores all stay.
+    """
+    places = [{key: row.get(key) for key in ("file", "metric", "against", "group")} for row in found]
+    before = [[one for one in known if place.items() <= one.items()] for place in places]
+    again = [
+        any({**one, "table": row["table"]} == row for one in ones) for row, ones in zip(found, before, strict=True)
+    ]
+    if any(ones and not same for ones, same in zip(before, again, strict=True)):
+        return found
+    return [row for row, same in zip(found, again, strict=True) if not same]
+
+
+def _methods(scores: _Scores) -> list[str]:
+    """Return files in their order, then raters by name: not every rater has every metric."""
+    return sorted(dict.fromkeys(row["file"] for row in scores), key=report_names.place)
+
+
 def _short(scores: _Scores) -> Table:
     """Return a row a metric and a column a method, each score with its range, as the papers print it."""
     metrics = list(dict.fromkeys(row["metric"] for row in scores))
-    methods = list(dict.fromkeys(row["file"] for row in scores))
+    methods = _methods(scores)
     cells = {(row["metric"], row["file"]): spell(row["mean"], row["min"], row["max"], digits=2) for row in scores}
     random = {row["metric"]: row["random"] for row in scores if row["random"] is not None}
     rows = [
@@ -142,14 +162,22 @@ def _short(scores: _Scores) -> Table:
         for metric in metrics
     ]
     columns = ("metric", *methods, "random")
-    return Table("Scores", columns, rows, "mean [smallest, largest]; random is the exact mean by chance")
+    note = "mean [smallest, largest], over seeds where there are seeds, else over queries; random: exact mean by chance"
+    return Table("Scores", columns, rows, note + _against(scores))
+
+
+def _against(scores: _Scores) -> str:
+    """Return whose order methods are scored against, if that of one rater."""
+    found = {str(row.get("against", "")) for row in scores}
+    people = [name for name in found if name.startswith(report_names.RATER)]
+    return f"; expert ranks are those of {people[0]}" if len(people) == 1 else ""
 
 
 def _full(scores: _Scores) -> Table:
     """Return a row for each metric and method with all that is known of it."""
     metrics = list(dict.fromkeys(row["metric"] for row in scores))
-    rows = []
-    for row in sorted(scores, key=lambda row: metrics.index(row["metric"])):
+    methods, rows = _methods(scores), []
+    for row in sorted(scores, key=lambda row: (metrics.index(row["metric"]), methods.index(row["file"]))):
         sd = "" if row["sd"] is None or row["mean"] is None else f" ± {row['sd']:.3f}"
         rows.append(
             (
@@ -166,6 +194,7 @@ def _full(scores: _Scores) -> Table:
     columns = ("metric", "method", "n", "mean ± sd", "95 % interval", "smallest to largest", "random", "p random")
     note = (
         "n: queries or images that were scored; sd and range are over seeds where there are seeds, else over them. "
+        "95 % interval: of the mean, over patients where they are known, else over queries or images. "
         "p random: how often random rankings have a mean at least as high."
     )
     return Table("Scores in full", columns, rows, note)
@@ -177,7 +206,7 @@ def _groups(scores: _Scores) -> list[Table]:
     tables = []
     for kind in dict.fromkeys(row["group"].partition("=")[0] for row in grouped):
         some = [row for row in grouped if row["group"].partition("=")[0] == kind]
-        methods = list(dict.fromkeys(row["file"] for row in some))
+        methods = _methods(some)
         cells = {(row["metric"], row["group"], row["file"]): row for row in some}
         worst = {(metric, method): _worst(some, metric, method) for metric, _, method in cells}
         rows = [

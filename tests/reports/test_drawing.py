@@ -91,3 +91,19 @@ def test_no_text_is_too_small_and_nothing_is_cut_off(name: str, drawn) -> None:
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     assert edge.min() == 255, "something reaches the edge of the figure"
     assert pixels.min() < 100
+
+
+def test_a_position_that_differs_in_its_last_bit_changes_no_byte() -> None:
+    def at(left: float):
+        def draw(figure) -> None:
+            figure.set_layout_engine("none")
+            axes = figure.add_axes((left, 0.1, 0.3, 0.8))
+            axes.plot([0, 1], [0, 1])
+            figure.add_axes((0.6, 0.1, 0.3, 0.8)).plot([0, 1], [1, 0])
+
+        return draw
+
+    one, other = Drawing(at(0.1), (3, 2)), Drawing(at(np.nextafter(0.1, 1)), (3, 2))
+    assert one == other
+    for number in (0, 1):  # each clip is there once, and used
+        assert one.count(f'id="p{number}"') == 1 and one.count(f"url(#p{number})") > 0

@@ -48,6 +48,16 @@ def html() -> str:
     return page(title="Effusion", cases=[case(0), case(1, wrong=True), case(2)])
 
 
+def test_above_images_it_is_said_whose_rank_it_is_where_several_ranked(browser: Browser) -> None:
+    heads = "return [...document.querySelectorAll('.head')].map(h => h.innerText.split(/\\s+/).join(' '))"
+    browser.open(page(title="t", cases=[case(0, raters=2, k=2)]))
+    told = browser.run(heads)
+    assert told[0] == "Expert rank 1" and told[2] == "1 Expert R1: 1"
+    assert told[4] == "1 d 0.0000 Expert R1: 1"
+    browser.open(page(title="t", cases=[case(0, raters=1, k=2)]))
+    assert browser.run(heads)[2] == "1 d 0.0000 Expert rank 1"
+
+
 def test_right_and_wrong_cases_by_list_and_key(browser: Browser, html: str) -> None:
     options = "return [...document.getElementById('outcome').options].map(o => o.textContent)"
     queries = "return [...document.getElementById('choose').options].map(o => o.textContent.slice(0, 12))"
@@ -205,6 +215,7 @@ def test_pictures_of_a_large_page_wait_until_they_are_shown(browser: Browser, mo
         ".filter(u => !document.querySelector(u.getAttribute('href')).getAttribute('href')).length"
     )
     waits = "return document.querySelectorAll('[data-href]').length"
+    assert browser.run("return document.querySelectorAll('.tile').length") == 9  # of the query that is seen alone
     np.testing.assert_allclose(browser.picture(), whole, atol=1)
     first = browser.run(waits)
     assert browser.run(missing) == 0 and first > 10
@@ -213,6 +224,17 @@ def test_pictures_of_a_large_page_wait_until_they_are_shown(browser: Browser, mo
     browser.run("document.querySelectorAll('#case-2 .tile .zoom')[1].click()")
     assert browser.run(missing) == 0
     browser.keys(ESCAPE)
+    browser.keys("2")  # the second method alone; queries that are shown later know it
     browser.keys("a")
     assert browser.run(waits) == browser.run(missing) == 0
+    assert browser.run("return [...document.querySelectorAll('.row')].filter(r => !r.hidden).length") == 4
+    assert browser.complaints() == []
+
+
+def test_one_query_of_many_results_needs_no_switch_to_be_seen(browser: Browser, monkeypatch) -> None:
+    from cbir_cli.reports import page as module
+
+    monkeypatch.setattr(module, "_WAITING", 10)
+    browser.open(page(title="t", cases=[case(0, raters=0, k=5)]))
+    assert browser.run("return document.querySelectorAll('.case .tile').length") == 15
     assert browser.complaints() == []

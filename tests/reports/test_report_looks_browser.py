@@ -177,7 +177,7 @@ def test_the_large_view_shows_the_query_in_view_of_the_result(browser: Browser, 
     for button in buttons[:2]:
         button.click()
         query, result, mapped = browser.run(used)
-        assert [query[0], result[0], mapped[0]] == ["Query", "Result", "Result with map"]
+        assert [query[0], result[0], mapped[0]] == ["Query with map", "Result", "Result with map"]
         assert (len(query[1]), len(result[1]), len(mapped[1])) == (2, 1, 2) and mapped[1][0] == result[1][0]
         maps.append(query[1][1])
         boxes = browser.run(

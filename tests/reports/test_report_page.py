@@ -151,6 +151,15 @@ def test_a_page_of_tables_alone_and_an_empty_page() -> None:
     assert "no images" in page(title="t", cases=[Case(Tile("q", pixels(0)), "", [Row("IG", [])])])
 
 
+def test_what_only_tells_of_images_is_left_out_without_images() -> None:
+    table = tables.Table("Scores", ("metric", "ig"), [("ndcg@4", "0.7")])
+    sections = [module.Section(name, name, tables=[table]) for name in ("one", "two")]
+    assert 'href="#about"' not in page(title="t", cases=[], sections=sections)
+    assert 'id="about"' not in page(title="t", cases=[], tables=[table])
+    html = page(title="t", cases=[], sections=sections, notes=["told"])
+    assert 'id="about"' in html and 'href="#about"' in html
+
+
 def test_figures_keep_apart_and_leave_the_page_alone() -> None:
     svg = figures.box_plot({"Top-4": {"IG": [0.5, 0.6]}})
     elements = Reader(page(title="t", cases=[], figures=[("a", svg), ("b", svg)])).elements

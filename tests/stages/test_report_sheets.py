@@ -1,5 +1,7 @@
 """Contact sheets of queries: which lines they have, and what stands in them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,7 +60,12 @@ def test_a_query_has_a_line_for_each_row_and_explainer() -> None:
     assert [len(axes.images) for axes in drawing.figure().axes] == [1] * 5 + [2] * 3
     words = [text.get_text() for text in drawing.figure().texts]
     assert {"Expert R1", "CNN", "map by relax"} <= set(words)
-    assert any("expert's ranks" in text for text in words)
+    assert any("ranks by the expert." in text for text in words)
+    second = Row("Expert R2", [found(2, 1, False, 2), found(1, 2, True, 1)], rater=True)
+    first = replace(raters, reference=True)
+    drawn = [drawing for said, drawing in report_sheets.figures_of([case(50, first, second, method)], 1)]
+    words = [text.get_text() for drawing in (drawn[0], drawn[-1]) for text in drawing.figure().texts]
+    assert sum("ranks by Expert R1." in text for text in words) == 2
 
 
 def test_columns_are_numbered_where_no_expert_is() -> None:

@@ -71,7 +71,7 @@ def test_groups_have_a_table_of_their_own_and_the_worst_is_marked(read) -> None:
 def test_raters_stand_after_the_methods_and_are_hatched(read) -> None:
     rows = [score("rater Dr. X", 0.9), score("a/ig.tsv", 0.7), score("a/cnn.tsv", 0.6)]
     scores = read(rows)
-    assert scores.tables()[0].columns == ("metric", "rater Dr. X", "ig", "cnn", "random")
+    assert scores.tables()[0].columns == ("metric", "ig", "cnn", "rater Dr. X", "random")
     ((said, drawing),) = scores.boxes()
     (axes,) = drawing.figure().axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["ig", "cnn", "rater Dr. X"]
@@ -90,6 +90,34 @@ def test_two_conditions_are_panels_of_the_same_methods(read) -> None:
     ]
     assert [row[0] for row in scores.tables()[0].rows] == ["ndcg@4 a", "ndcg@4 b"]
     assert all([t.get_text() for t in axes.get_xticklabels()] == ["ig", "cnn"] for axes in drawing.figure().axes)
+
+
+def test_raters_stand_by_name_whatever_they_were_scored_by(read) -> None:
+    rows = [
+        score("ig.tsv", 0.7),
+        score("rater R2", 0.8),
+        score("rater R10", 0.8),
+        score("rater R1", 0.9, "precision@5"),
+    ]
+    scores = read(rows)
+    short, full = scores.tables()
+    assert short.columns == ("metric", "ig", "rater R1", "rater R2", "rater R10", "random")
+    assert [row[1] for row in full.rows] == ["ig", "rater R2", "rater R10", "rater R1"]  # metric by metric
+    assert [label.get_text() for label in scores.boxes()[0][1].figure().axes[0].get_xticklabels()] == [
+        "ig",
+        "rater R2",
+        "rater R10",
+    ]
+
+
+def test_scores_that_a_second_table_repeats_are_shown_once(read) -> None:
+    rows = [score("ig.tsv", 0.7), score("cnn.tsv", 0.6)]
+    short, _, by = read(rows, [*rows, score("ig.tsv", 0.5, group="sex=F")]).tables()
+    assert [row[0] for row in short.rows] == ["ndcg@4"]
+    assert by.rows == [("ndcg@4", "F", "0.500 [0.450, 0.550] (n 3)")]
+    other = read(rows, [score("ig.tsv", 0.7), score("cnn.tsv", 0.5)]).tables()[0]  # one method is alike in both
+    assert [row[0] for row in other.rows] == ["ndcg@4 a", "ndcg@4 b"]
+    assert [row[1] for row in other.rows] == ["0.70 [0.60, 0.80]"] * 2
 
 
 def test_groups_are_not_in_the_boxes_of_all_queries(read) -> None:
@@ -111,7 +139,7 @@ def test_comparisons(tmp_path, ending) -> None:
     scores = Scores()
     scores.read(str(path), path.name)
     (table,) = scores.tables()
-    assert table.columns == ("metric", "a", "b", "n", "a \N{MINUS SIGN} b", "p", "p (Holm)", "")
+    assert table.columns == ("metric", "a", "b", "n", "a \N{MINUS SIGN} b", "p", "p (Holm)", "verdict")
     assert table.rows == [
         ("ndcg@4", "ig", "cnn", "20", "0.120 [0.030, 0.200]", "0.010", "0.030", "differ"),
         ("ndcg@4", "ig", "rater R2", "20", "0.120", "0.040", "0.080", "no difference shown"),
@@ -122,11 +150,13 @@ def test_comparisons(tmp_path, ending) -> None:
 def test_agreement_of_raters(tmp_path) -> None:
     path = tmp_path / "agree.tsv"
     head = "first\tsecond\tstatistic\tn\tleft_out\timages\tvalue\tlow\thigh\tmin\tmax\trandom\n"
-    path.write_text(head + "R1\tR2\tkendall-tau\t20\t0\t\t0.7778\t0.6450\t0.9106\t-0.0667\t0.9556\t0.0000\n")
+    rows = "R1\tDr. X\tkendall-tau\t20\t0\t\t0.7778\t0.6450\t0.9106\t-0.0667\t0.9556\t0.0000\n"
+    path.write_text(head + rows + rows.replace("R1", "runs/ig.tsv"))
     scores = Scores()
     scores.read(str(path), path.name)
     (table,) = scores.tables()
     assert table.title == "Agreement: ranks" and list(table.rows[0])[1:] == ["20", "0.78 [0.65, 0.91]"]
+    assert [row[0] for row in table.rows] == ["R1 – Dr. X", "ig – Dr. X"]  # a run as the other tables have it
 
 
 @pytest.mark.parametrize(

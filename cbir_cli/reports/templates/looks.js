@@ -149,7 +149,7 @@
   function enlarge(button) {
     opened = button;
     const svg = pictureOf(button), query = queryFor(button), mapped = svg.querySelector(".overlay");
-    const drawings = query ? [captioned("Query", query)] : [];
+    const drawings = query ? [captioned(query.querySelector(".overlay") ? "Query with map" : "Query", query)] : [];
     drawings.push(captioned(query ? "Result" : "Image", without(svg)));
     if (mapped) drawings.push(captioned(query ? "Result with map" : "Image with map", svg.cloneNode(true)));
     const press = (label, words, action) => {

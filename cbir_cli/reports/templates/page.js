@@ -1,6 +1,6 @@
 
 "use strict";
-// On a page of very many pictures each gets its data when something that shows it is shown.
+// On a page of very many pictures a query is made of its template, and a picture gets its data, when it is shown first.
 function loadPictures(part) {
   for (const use of part.querySelectorAll("use")) {
     const image = document.getElementById(use.getAttribute("href").slice(1));
@@ -18,14 +18,24 @@ function loadPictures(part) {
   const given = [...document.querySelectorAll(".case")].sort(place("given"));
   const boxesOf = (id) => [...document.querySelectorAll(`#${id} input`)];
   const boxes = boxesOf("methods").length ? boxesOf("methods") : boxesOf("columns");  // what the digits choose from
-  const waiting = document.querySelector(".store [data-href]");
+  const waiting = document.querySelector(".store [data-href], .case > template");
   let order = given, current = 0;
+
+  function fill(sections) {
+    if (!waiting) return;
+    for (const section of sections) {
+      const packed = section.querySelector("template");
+      if (packed) packed.replaceWith(packed.content);
+      loadPictures(section);
+    }
+    if (get("methods")) methods();
+  }
 
   // One query at a time, or all of them below each other.
   function show() {
     const all = get("all") && get("all").checked;
     const seen = new Set(all ? order : [order[current]]);
-    if (waiting) seen.forEach(loadPictures);
+    fill(seen);
     given.forEach((section) => { section.hidden = !seen.has(section); });
     document.dispatchEvent(new Event("shown"));
     if (given.length < 2) return;
@@ -160,7 +170,7 @@ function loadPictures(part) {
     arrange();
     const linked = order.findIndex((section) => `#${section.id}` === location.hash);
     if (linked > 0) { current = linked; show(); }
-  } else if (waiting && given.length) {
-    loadPictures(given[0]);
+  } else {
+    fill(given);
   }
 })();
