@@ -98,7 +98,6 @@ JUDGING = (  # scores, splits and leaks; whether maps are true
     "randomisation",
     "raters",
     "repeats",
-    "resampling",
     "run_labels",
     "scores",
     "sign_flips",

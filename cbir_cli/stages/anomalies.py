@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli import classes, relevance, resampling
+from cbir_cli import bootstrap, classes, relevance
 from cbir_cli.artifacts import embeddings, files
 from cbir_cli.artifacts import index as indexes
 from cbir_cli.artifacts.index import Index
@@ -100,7 +100,7 @@ def evaluate(name: str, path: str, items: str | None, wanted: Wanted, policy: Po
             mean, chance = metric.module.score(anomaly, distance), metric.module.expected(anomaly, distance)
             if mean is None:
                 log.warning("%s is not defined: %d of %d images are anomalies", metric, anomaly.sum(), len(anomaly))
-            low, high = resampling.interval(metric.module.score, anomaly, distance, patients) or (None, None)
+            low, high = bootstrap.of_score(metric.module.score, anomaly, distance, patients) or (None, None)
             left = table.count - len(rows)
             scores.append(Score(name, str(metric), against, len(rows), left, mean, random=chance, low=low, high=high))
         return scores

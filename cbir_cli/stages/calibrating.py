@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cbir_cli import neighbour_calibration, resampling
+from cbir_cli import bootstrap, neighbour_calibration
 from cbir_cli.artifacts._calibration import Calibration
 from cbir_cli.artifacts.embeddings import Embedding
 from cbir_cli.artifacts.index import Index
@@ -76,7 +76,7 @@ def _measured(index: Index, labels: Sequence[str]) -> Calibration:
         raise ShapeError(f"no image has the label {missing[0]}")
     codes = np.stack([items.label(label) for label in labels], axis=1)
     known = ((codes == POSITIVE) | (codes == NEGATIVE)).all(axis=1)
-    patients = resampling.groups(items["patient"])
+    patients = bootstrap.patient_numbers(items["patient"])
     rows, held_out = _asking(index, known, patients)
     if len(np.unique(patients[rows])) < _FEWEST[1]:
         raise ShapeError(f"expected at least {_FEWEST[1]} patients with known labels")
