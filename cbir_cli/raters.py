@@ -68,6 +68,11 @@ def names(ranks: Iterable[RankRow]) -> list[str]:
     return list(dict.fromkeys(row.rater for row in ranks))
 
 
+def usual(known: Sequence[str]) -> str | None:
+    """Return whose ranks count where nobody is asked for: R1, else the first; None if there are no raters."""
+    return FIRST if FIRST in known else next(iter(known), None)
+
+
 def reference(ranks: Sequence[RankRow], asked: str | None = None) -> str:
     """Return whose ranks count: the rater asked for, else R1, else the first; ``PANEL`` if that is asked for.
 
@@ -85,7 +90,7 @@ def reference(ranks: Sequence[RankRow], asked: str | None = None) -> str:
         return PANEL
     if asked is not None and asked not in known:
         raise registry.unknown("rater", asked, known, [*known, PANEL])
-    return asked or (FIRST if FIRST in known else known[0])
+    return asked or usual(known) or ""
 
 
 def as_run(ranks: Iterable[RankRow], rater: str, labels: Mapping[str, Mapping[str, int]] | None = None) -> list[RunRow]:

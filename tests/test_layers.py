@@ -25,6 +25,7 @@ SHARED = (
     "allowed",
     "calibration",
     "errors",
+    "hypergeometric",
     "registry",
     "records",
     "images",

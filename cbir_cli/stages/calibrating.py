@@ -18,7 +18,6 @@ from cbir_cli.stages.guards import Filters, Guard
 log = logging.getLogger("cbir")
 
 NEIGHBOURS = 10
-_HELD_OUT = ("", "test")
 _SAMPLE = 2000
 _WORK = {"l2": 2e12, "cosine": 2e12, "ssim": 8e8}
 """Products that may be spent, in the order of a minute."""
@@ -111,7 +110,7 @@ def _measured(index: Index, labels: Sequence[str]) -> Calibration:
 def _asking(index: Index, known: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the rows of the images that ask, ascending, and whether no network has seen them."""
     items, vectors = index.embedding.items, index.embedding.vectors
-    held_out = known & np.isin(items["seen"], _HELD_OUT)
+    held_out = known & items.held_out
     enough = len(np.unique(patients[held_out])) >= _FEWEST[1]
     if not enough and known.any():
         log.warning(

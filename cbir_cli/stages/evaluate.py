@@ -136,8 +136,8 @@ def evaluate(
             try:
                 if path != files.STDIO and files.is_artifact(Path(path)):
                     if of_anomaly:
-                        anomaly = anomalies.Wanted(label or "", of_anomaly, origin)
-                        scores += anomalies.evaluate(name, path, items, anomaly, asked.policy)
+                        anomaly = anomalies.Wanted(label or "", of_anomaly, origin, asked.policy)
+                        scores += anomalies.evaluate(name, path, items, anomaly)
                         if not of_classifier:
                             continue
                     if metrics and not of_classifier:
