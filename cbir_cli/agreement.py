@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from cbir_cli import bootstrap, jackknife, registry, uncertainty
 from cbir_cli.artifacts.ranks import RankRow
-from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import UsageError
-from cbir_cli.ranked_lists import RankedLists
+from cbir_cli.ranked_lists import Key, RankedLists
 
 FOLDER = "metrics/agreement"
 DEFAULTS = (

@@ -25,8 +25,9 @@ from statistics import fmean
 
 from cbir_cli import registry
 from cbir_cli.artifacts.ranks import RankRow
-from cbir_cli.artifacts.run import Key, RunRow
+from cbir_cli.artifacts.run import RunRow
 from cbir_cli.errors import SourceError, UsageError
+from cbir_cli.ranked_lists import Key
 from cbir_cli.records import NEGATIVE, POSITIVE
 from cbir_cli.scores import RATER, RaterRange, Score
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from cbir_cli import bootstrap
-from cbir_cli.artifacts.run import Key
 from cbir_cli.intervals import FEWEST
+from cbir_cli.ranked_lists import Key
 from cbir_cli.scores import Score, weights
 
 FEW = 20
