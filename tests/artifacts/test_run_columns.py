@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbir_cli.artifacts import _run_columns, _run_rows
+from cbir_cli.artifacts import _run_columns, _run_rows, run
 from cbir_cli.artifacts.run import RunRow, read_lists, read_run
 from cbir_cli.errors import ArtifactError
 from cbir_cli.ranked_lists import RankedLists
