@@ -29,7 +29,7 @@ from cbir_cli.artifacts.run import RunRow
 from cbir_cli.errors import SourceError, UsageError
 from cbir_cli.ranked_lists import Key
 from cbir_cli.records import NEGATIVE, POSITIVE
-from cbir_cli.scores import RATER, RaterRange, Score
+from cbir_cli.scores import RATER, RaterRange, Score, units_of
 
 FIRST = "R1"
 """The reference, where nobody else is asked for."""
@@ -246,9 +246,10 @@ def _range(method: Score, raters: Sequence[Score]) -> RaterRange | None:
     common = {key: found for key, found in places.items() if None not in found}
     if len(raters) < 2 or not common:
         return None
-    mean = _mean({key: method.values[key] for key in common})
+    mean = fmean(units_of({key: method.values[key] for key in common}))
     theirs = [
-        _mean({key: rater.values[found[at] or key] for key, found in common.items()}) for at, rater in enumerate(raters)
+        fmean(units_of({key: rater.values[found[at] or key] for key, found in common.items()}))
+        for at, rater in enumerate(raters)
     ]
     low, high = min(theirs), max(theirs)
     # Equal means may differ in their last bit, where values were summed in another order.
@@ -259,11 +260,3 @@ def _range(method: Score, raters: Sequence[Score]) -> RaterRange | None:
 def _place(key: Key, rater: Score) -> Key | None:
     """Return the key of a rater's value of a query; a rank table need not have the run's seeds and sets."""
     return next((k for k in (key, (None, None, key[2])) if k in rater.values), None)
-
-
-def _mean(values: Mapping[Key, float]) -> float:
-    """Return the mean as scores have it: over the means of seeds, where there are seeds."""
-    seeds: dict[Key | int, list[float]] = defaultdict(list)
-    for key, value in values.items():
-        seeds[key if key[0] is None else key[0]].append(value)
-    return fmean(map(fmean, seeds.values()))
