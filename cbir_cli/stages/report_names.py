@@ -9,7 +9,7 @@ from cbir_cli.artifacts import files, history
 RATER = "rater "
 """What the name begins with of a file that is none: a person's order, scored as that of a method."""
 
-_METHODS = {"ssim": "SSIM", "cnn": "CNN", "cnn(ig)": "CNN(IG)", "ig": "IG"}
+_METHODS = {"ssim": "SSIM", "cnn": "CNN", "att": "ATT", "cnn(ig)": "CNN(IG)", "ig": "IG"}
 
 
 def distinct(names: Sequence[str], paths: Sequence[str]) -> list[str]:
