@@ -4,8 +4,8 @@ Statistics of ranks (``metrics/agreement``) are taken query by query and average
 of all queries together, the queries' own included. Two rankings are compared where they hold the same images; queries
 that only one of the two ranked are left out and counted, and so are those with other images.
 
-Intervals of 95 % are over queries (``jackknife``); queries that show the same patient, as far as known, or the same
-image count as one.
+Intervals of 95 % are over queries, those of means by ``bootstrap``, those of severities by ``jackknife``; queries that
+show the same patient, as far as known, or the same image count as one.
 """
 
 import inspect
@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import jackknife, registry
+from cbir_cli import bootstrap, jackknife, registry, uncertainty
 from cbir_cli.artifacts.ranks import RankRow
-from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import UsageError
-from cbir_cli.ranked_lists import RankedLists
+from cbir_cli.ranked_lists import Key, RankedLists
 
 FOLDER = "metrics/agreement"
 DEFAULTS = (
@@ -194,13 +193,14 @@ def _rows(
         if kind in _OF_RANKS:
             given = {key: score(table) for key, table in ranked.items()}
             values = {key: value for key, value in given.items() if value is not None}
-            value, low, high = _summed(fmean, values, patients)
+            value = fmean(values.values()) if values else None
+            low, high = bootstrap.of_mean(list(values.values()), _whom(values, patients)) or (None, None)
             n, left = len(values), ranked_by_any - len(values)
             ends = min(values.values(), default=None), max(values.values(), default=None)
             yield Agreement(first, second, name, n, left, None, value, low, high, *ends, random, values)
         else:
             images = sum(table.shape[1] for table in graded.values())
-            value, low, high = _summed(partial(_pooled, score), graded, patients)
+            value, low, high = _pooled(score, graded, patients)
             n, left = len(graded), graded_by_any - len(graded)
             yield Agreement(first, second, name, n, left, images, value, low, high, random=random)
 
@@ -217,22 +217,27 @@ def _score(module: Any, kind: tuple[str, ...], table: NDArray[np.float64]) -> fl
     return value
 
 
-def _pooled(score: Callable[[NDArray[np.float64]], float | None], tables: list[NDArray[np.float64]]) -> float | None:
-    return score(np.concatenate(tables, axis=1))
-
-
-def _summed(
-    statistic: Callable[[list[Any]], float | None], items: Mapping[Key, Any], patients: Mapping[str, str]
+def _pooled(
+    score: Callable[[NDArray[np.float64]], float | None],
+    tables: Mapping[Key, NDArray[np.float64]],
+    patients: Mapping[str, str],
 ) -> tuple[float | None, float | None, float | None]:
-    """Return a statistic of what each query has, and the ends of its interval."""
-    if not items:
-        return None, None, None
-    clusters: dict[tuple[str, str], list[Any]] = defaultdict(list)
-    for key, item in items.items():
-        patient = patients.get(key[2])
-        clusters["patient" if patient else "query", patient or key[2]].append(item)
-    low, high = jackknife.interval(statistic, clusters.values()) or (None, None)
-    return statistic(list(items.values())), low, high
+    """Return a statistic of the images of all queries together, and the ends of its interval."""
+
+    def of(several: list[NDArray[np.float64]]) -> float | None:
+        return score(np.concatenate(several, axis=1)) if several else None
+
+    clusters: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    for whom, table in zip(_whom(tables, patients), tables.values(), strict=True):
+        clusters[whom].append(table)
+    low, high = jackknife.interval(of, clusters.values()) or (None, None)
+    return of(list(tables.values())), low, None if high is None else min(1.0, high)
+
+
+def _whom(keys: Iterable[Key], patients: Mapping[str, str]) -> list[str]:
+    """Return whom each query shows: its patient, else the query itself."""
+    keys = list(keys)
+    return uncertainty.clusters(keys, {key: patients.get(key[2], "") for key in keys})
 
 
 def _tables(

@@ -32,8 +32,8 @@ from types import ModuleType
 
 import numpy as np
 
-from cbir_cli.artifacts.run import Key
 from cbir_cli.random_orders import Distribution, Orders, levels
+from cbir_cli.ranked_lists import Key
 from cbir_cli.scores import weights
 from cbir_cli.truth import Case
 

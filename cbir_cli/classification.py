@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cbir_cli import metric_settings, relevance, resampling
+from cbir_cli import bootstrap, metric_settings, relevance
 from cbir_cli.errors import ShapeError, SourceError, UsageError
 from cbir_cli.metric_names import CLASSIFICATION, CLASSIFICATION_DEFAULTS, WHAT, parse_metrics
 from cbir_cli.scores import Score
@@ -86,7 +86,7 @@ def classification(
         n = int(chosen.sum())
         ends = None
         if patients is not None and getattr(metric.module, "BOOTSTRAP", True):
-            ends = resampling.interval(score, codes[chosen], given, np.asarray(patients)[chosen])
+            ends = bootstrap.of_score(score, codes[chosen], given, np.asarray(patients)[chosen])
         low, high = ends or (None, None)
         against = f"label {label}"
         scores.append(Score(method, str(metric), against, n, len(codes) - n, mean, random=random, low=low, high=high))

@@ -161,7 +161,7 @@ def _pair(a: Score, b: Score) -> Comparison:
     away = np.array([a.values[key] - b.values[key] for key in keys])
     each = np.array([share[key] for key in keys])
     whom, place = np.unique(clusters(keys, {**b.patients, **a.patients}), return_inverse=True)
-    low, high = bootstrap.interval(away, place, each) or (None, None)
+    low, high = bootstrap.of_mean(away, place, each) or (None, None)
     return Comparison(
         a=a.method,
         b=b.method,

@@ -1,9 +1,9 @@
 """How far a statistic of several queries may be off: the jackknife.
 
-The statistic is taken again and again without one cluster of queries; from how it changes follow pseudo-values, one a
-cluster, and from their spread Student's interval (``intervals``). For a mean over clusters of equal size it is the
-interval of the clusters' means. It serves statistics that are no means of queries too, such as kappa, and gives the
-same numbers each time.
+For statistics that are no means of queries, such as kappa of the severities of all (``bootstrap`` serves means). The
+statistic is taken again and again without one cluster of queries; from how it changes follow pseudo-values, one a
+cluster, and from their spread Student's interval (``intervals``). That takes as many calls as there are clusters, where
+drawing them would take a thousand. For a mean over clusters of equal size it is the interval of the clusters' means.
 
 Reference
 ---------

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_cli import hypergeometric
 from cbir_cli.truth import Case
 
 ENUMERATED = 45_000
@@ -164,7 +165,7 @@ class Orders:
         if self._held.values.tolist() != [0.0, 1.0] or not self._depth:
             return None
         rest, relevant = self._held.counts.tolist()
-        found, shares = _hypergeometric(rest, relevant, self._depth)
+        found, shares = hypergeometric.shares(rest + relevant, relevant, self._depth)
         places = np.arange(self._depth)
         first, last = places < found[:, None], places >= self._depth - found[:, None]
         values = self._rate(self._held.values[np.concatenate([first, last]).astype(np.int64)]).reshape(2, -1)
@@ -217,23 +218,6 @@ class Orders:
 @cache
 def _asked(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
-
-
-def _hypergeometric(rest: int, relevant: int, drawn: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """How many of the drawn are relevant, and how likely; without what is ten standard deviations off."""
-    from scipy.special import gammaln
-
-    size = rest + relevant
-    mean = drawn * relevant / size
-    away = 10 * np.sqrt(mean * rest / size * (size - drawn) / max(1, size - 1)) + 5
-    low, high = max(0, drawn - rest, int(mean - away)), min(relevant, drawn, int(mean + away) + 1)
-    found = np.arange(low, high + 1)
-
-    def ways(n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
-        return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-
-    shares = np.exp(ways(relevant, found) + ways(rest, drawn - found) - ways(size, np.array(drawn)))
-    return found, shares / shares.sum()
 
 
 def _defined(values: NDArray[np.float64], shares: NDArray[np.float64], drawn: int = 0) -> Distribution:

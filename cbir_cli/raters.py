@@ -25,10 +25,11 @@ from statistics import fmean
 
 from cbir_cli import registry
 from cbir_cli.artifacts.ranks import RankRow
-from cbir_cli.artifacts.run import Key, RunRow
+from cbir_cli.artifacts.run import RunRow
 from cbir_cli.errors import SourceError, UsageError
+from cbir_cli.ranked_lists import Key
 from cbir_cli.records import NEGATIVE, POSITIVE
-from cbir_cli.scores import RATER, RaterRange, Score
+from cbir_cli.scores import RATER, RaterRange, Score, units_of
 
 FIRST = "R1"
 """The reference, where nobody else is asked for."""
@@ -68,6 +69,11 @@ def names(ranks: Iterable[RankRow]) -> list[str]:
     return list(dict.fromkeys(row.rater for row in ranks))
 
 
+def usual(known: Sequence[str]) -> str | None:
+    """Return whose ranks count where nobody is asked for: R1, else the first; None if there are no raters."""
+    return FIRST if FIRST in known else next(iter(known), None)
+
+
 def reference(ranks: Sequence[RankRow], asked: str | None = None) -> str:
     """Return whose ranks count: the rater asked for, else R1, else the first; ``PANEL`` if that is asked for.
 
@@ -85,7 +91,7 @@ def reference(ranks: Sequence[RankRow], asked: str | None = None) -> str:
         return PANEL
     if asked is not None and asked not in known:
         raise registry.unknown("rater", asked, known, [*known, PANEL])
-    return asked or (FIRST if FIRST in known else known[0])
+    return asked or usual(known) or ""
 
 
 def as_run(ranks: Iterable[RankRow], rater: str, labels: Mapping[str, Mapping[str, int]] | None = None) -> list[RunRow]:
@@ -240,9 +246,10 @@ def _range(method: Score, raters: Sequence[Score]) -> RaterRange | None:
     common = {key: found for key, found in places.items() if None not in found}
     if len(raters) < 2 or not common:
         return None
-    mean = _mean({key: method.values[key] for key in common})
+    mean = fmean(units_of({key: method.values[key] for key in common}))
     theirs = [
-        _mean({key: rater.values[found[at] or key] for key, found in common.items()}) for at, rater in enumerate(raters)
+        fmean(units_of({key: rater.values[found[at] or key] for key, found in common.items()}))
+        for at, rater in enumerate(raters)
     ]
     low, high = min(theirs), max(theirs)
     # Equal means may differ in their last bit, where values were summed in another order.
@@ -253,11 +260,3 @@ def _range(method: Score, raters: Sequence[Score]) -> RaterRange | None:
 def _place(key: Key, rater: Score) -> Key | None:
     """Return the key of a rater's value of a query; a rank table need not have the run's seeds and sets."""
     return next((k for k in (key, (None, None, key[2])) if k in rater.values), None)
-
-
-def _mean(values: Mapping[Key, float]) -> float:
-    """Return the mean as scores have it: over the means of seeds, where there are seeds."""
-    seeds: dict[Key | int, list[float]] = defaultdict(list)
-    for key, value in values.items():
-        seeds[key if key[0] is None else key[0]].append(value)
-    return fmean(map(fmean, seeds.values()))

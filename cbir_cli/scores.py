@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from cbir_cli.artifacts.run import Key
+from cbir_cli.ranked_lists import Key
 
 COLUMNS = ("file", "metric", "group", "n", "mean", "low", "high", "min", "max", "sd", "random", "p_random")
 
@@ -133,7 +133,7 @@ def summarise(
     -------
     Score
     """
-    units = _units(values)
+    units = units_of(values)
     known = values.keys() == chance.keys()
     return Score(
         method=method,
@@ -145,7 +145,7 @@ def summarise(
         minimum=min(units, default=None),
         maximum=max(units, default=None),
         sd=statistics.stdev(units) if len(units) > 1 else None,
-        random=statistics.fmean(_units(chance)) if units and known else None,
+        random=statistics.fmean(units_of(chance)) if units and known else None,
         values=dict(values),
         chance=dict(chance),
         unit=unit,
@@ -194,7 +194,7 @@ def spell_p(p: float | None) -> str:
 
 def quartiles(score: Score) -> tuple[float, float, float] | None:
     """Return the first quartile, the median and the third one, as a box plot shows them: of seeds, else of queries."""
-    units = _units(score.values)
+    units = units_of(score.values)
     return tuple(statistics.quantiles(units, n=4, method="inclusive")) if len(units) > 1 else None  # type: ignore[return-value]
 
 
@@ -223,7 +223,8 @@ def json_lines(scores: Iterable[Score]) -> Iterator[str]:
         yield json.dumps(row) + "\n"
 
 
-def _units(values: Mapping[Key, float]) -> list[float]:
+def units_of(values: Mapping[Key, float]) -> list[float]:
+    """Return what a mean and its spread are over: the means of seeds where there are seeds, else all values."""
     if all(seed is None for seed, _, _ in values):
         return list(values.values())
     seeds: dict[int | None, list[float]] = defaultdict(list)

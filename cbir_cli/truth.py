@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_cli import classes, registry, relevance
+from cbir_cli import classes, raters, registry, relevance
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.catalogues import Catalogues
 from cbir_cli.errors import UsageError
@@ -17,8 +17,6 @@ from cbir_cli.ranked_lists import Key, RankedLists
 
 if TYPE_CHECKING:
     from cbir_cli.run_labels import RunLabels
-
-REFERENCE_RATER = "R1"
 
 
 class Lacking(UsageError):
@@ -130,11 +128,10 @@ class Truth:
     @cached_property
     def rater(self) -> str | None:
         """Whose ranks count: the one asked for, else R1, else the first."""
-        raters = list(dict.fromkeys(row.rater for row in self.ranks))
-        if self.asked_rater is not None and self.asked_rater not in raters:
-            raise registry.unknown("rater", self.asked_rater, raters)
-        default = REFERENCE_RATER if REFERENCE_RATER in raters else next(iter(raters), None)
-        return self.asked_rater or default
+        known = raters.names(self.ranks)
+        if self.asked_rater is not None and self.asked_rater not in known:
+            raise registry.unknown("rater", self.asked_rater, known)
+        return self.asked_rater or raters.usual(known)
 
     @cached_property
     def orders(self) -> dict[Key, dict[str, float]]:

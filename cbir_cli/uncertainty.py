@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from cbir_cli import bootstrap
-from cbir_cli.artifacts.run import Key
 from cbir_cli.intervals import FEWEST
+from cbir_cli.ranked_lists import Key
 from cbir_cli.scores import Score, weights
 
 FEW = 20
@@ -77,7 +77,7 @@ def smallest(scores: Sequence[Score]) -> str:
 def with_interval(score: Score, patients: Mapping[Key, str]) -> Score:
     """Return a score with the interval of its values, and whom its queries show."""
     share = weights(score.values)
-    ends = bootstrap.interval(
+    ends = bootstrap.of_mean(
         list(score.values.values()), clusters(score.values, patients), [share[key] for key in score.values]
     )
     low, high = ends or (None, None)

@@ -1,5 +1,6 @@
 import itertools
 import json
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from cbir_cli import agreement, intervals
+from cbir_cli import agreement, bootstrap
 from cbir_cli.agreement import Opinion
 from cbir_cli.artifacts.ranks import RankRow
 from cbir_cli.artifacts.run import RunRow
@@ -64,7 +65,7 @@ def test_statistics_of_ranks_are_means_over_queries():
         row = found[a, b, "kendall-tau"]
         assert (row.n, row.left_out, row.images, row.random) == (8, 0, None, 0)
         assert (row.value, row.minimum, row.maximum) == pytest.approx((fmean(taus), min(taus), max(taus)), abs=1e-12)
-        assert (row.low, row.high) == pytest.approx(intervals.interval(taus), abs=1e-9)
+        assert (row.low, row.high) == bootstrap.of_mean(taus, range(8))
         assert list(row.values.values()) == pytest.approx(taus) and list(row.values) == [
             (None, None, q) for q in QUERIES
         ]
@@ -104,6 +105,15 @@ def test_the_interval_of_kappa_is_the_jackknifes():
     whole = kappa(QUERIES)
     pseudo = [8 * whole - 7 * kappa([q for q in QUERIES if q != out]) for out in QUERIES]
     assert row.high - whole == pytest.approx(stats.t.ppf(0.975, 7) * stats.sem(pseudo), abs=1e-9)
+
+
+def test_no_interval_reaches_past_1():
+    """Two raters who differ in one image of eight queries: Student's interval is symmetric, agreement ends at 1."""
+    rows = study(raters=("R1",))
+    second = [replace(row, rater="R2") for row in rows]
+    second[0] = replace(second[0], severity=(second[0].severity or 0) ^ 1)
+    found = [row for row in compared([*rows, *second]).values() if row.images is not None]
+    assert len(found) >= 4 and all(row.low < row.value < row.high == 1 for row in found)
 
 
 def test_queries_that_one_rater_ranked_are_left_out_and_counted():
@@ -216,8 +226,7 @@ def test_queries_of_one_patient_are_one():
     patients = {f"q{i}": f"p{i // 2}" for i in range(12)}
     tied = compared(rows, patients=patients)["R1", "R2", "kendall-tau"]
     values = list(free.values.values())
-    means = [fmean(values[i : i + 2]) for i in range(0, 12, 2)]
-    assert (tied.value, tied.low, tied.high) == pytest.approx((free.value, *intervals.interval(means)), abs=1e-9)
+    assert (tied.value, tied.low, tied.high) == (free.value, *bootstrap.of_mean(values, [i // 2 for i in range(12)]))
     assert tied.low != pytest.approx(free.low, abs=1e-6)
     few = compared(rows, patients=dict.fromkeys(patients, "p"))["R1", "R2", "kendall-tau"]
     assert (few.low, few.high) == (None, None)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from cbir_cli.bootstrap import interval
+from cbir_cli.bootstrap import of_mean
 from cbir_cli.errors import ShapeError
 
 
@@ -25,7 +25,7 @@ def test_of_one_query_a_patient_it_is_scipys_bca_of_a_wider_level(count, level):
     theirs = stats.bootstrap(
         (values,), np.mean, confidence_level=wider(count, level), n_resamples=40_000, rng=np.random.default_rng(0)
     ).confidence_interval
-    assert interval(values, np.arange(count), level=level) == pytest.approx(tuple(theirs), abs=0.02 * np.ptp(values))
+    assert of_mean(values, np.arange(count), level=level) == pytest.approx(tuple(theirs), abs=0.02 * np.ptp(values))
 
 
 def test_of_patients_it_is_scipys_bca_of_a_ratio():
@@ -41,8 +41,8 @@ def test_of_patients_it_is_scipys_bca_of_a_ratio():
         n_resamples=40_000,
         rng=np.random.default_rng(0),
     ).confidence_interval
-    assert interval(values, patients) == pytest.approx(tuple(theirs), abs=0.006)
-    assert interval(values, np.arange(len(values))) != pytest.approx(tuple(theirs), abs=0.02)  # as if independent
+    assert of_mean(values, patients) == pytest.approx(tuple(theirs), abs=0.006)
+    assert of_mean(values, np.arange(len(values))) != pytest.approx(tuple(theirs), abs=0.02)  # as if independent
 
 
 def twin(values, weights, patients, draws=20_000, level=0.95):
@@ -72,13 +72,13 @@ def test_with_weights_it_is_the_plain_twin():
     patients = rng.integers(0, 12, len(seeds))
     values = rng.beta(2, 1, len(seeds)) * (0.5 + patients / 24)
     weights = 1 / np.bincount(seeds)[seeds]
-    found = interval(values, patients, weights)
+    found = of_mean(values, patients, weights)
     assert found == pytest.approx(twin(values, weights, patients.tolist()), abs=0.01)
     assert found != pytest.approx(twin(values, np.ones(len(seeds)), patients.tolist()), abs=0.01)
 
 
 def holds(draw, mean, count, times):
-    hits = [low <= mean <= high for low, high in (interval(*draw(count), seed=seed) for seed in range(times))]
+    hits = [low <= mean <= high for low, high in (of_mean(*draw(count), seed=seed) for seed in range(times))]
     return np.mean(hits)
 
 
@@ -111,13 +111,13 @@ def test_neither_order_nor_names_matter(values, random):
     patients = [random.randint(0, 9) for _ in values]
     order = random.sample(range(len(values)), len(values))
     names = {number: name for number, name in enumerate(random.sample("abcdefghij", 10))}
-    assert interval(values, patients) == interval([values[i] for i in order], [names[patients[i]] for i in order])
+    assert of_mean(values, patients) == of_mean([values[i] for i in order], [names[patients[i]] for i in order])
 
 
 @settings(max_examples=30, deadline=None)
 @given(VALUES)
 def test_lies_within_the_values_and_around_the_mean(values):
-    found = interval(values, range(len(values)))
+    found = of_mean(values, range(len(values)))
     if found is None:
         assert np.ptp(values) < 1e-9
     else:
@@ -129,33 +129,33 @@ def test_lies_within_the_values_and_around_the_mean(values):
 @settings(max_examples=20, deadline=None)
 @given(VALUES)
 def test_of_one_patient_there_is_none(values):
-    assert interval(values, ["a"] * len(values)) is None
+    assert of_mean(values, ["a"] * len(values)) is None
 
 
 def test_few_patients_and_equal_means_have_none():
-    assert interval(np.arange(50), np.arange(50) % 5) is None
-    assert interval(np.arange(50), np.arange(50) % 6) is not None
-    assert interval([0.25] * 8, range(8)) is None
-    assert interval([0.0, 1.0] * 8, np.repeat(np.arange(8), 2)) is None  # every patient has the mean one half
-    assert interval([0.1, 0.2, 0.3] * 8, np.repeat(np.arange(8), 3)) is None
+    assert of_mean(np.arange(50), np.arange(50) % 5) is None
+    assert of_mean(np.arange(50), np.arange(50) % 6) is not None
+    assert of_mean([0.25] * 8, range(8)) is None
+    assert of_mean([0.0, 1.0] * 8, np.repeat(np.arange(8), 2)) is None  # every patient has the mean one half
+    assert of_mean([0.1, 0.2, 0.3] * 8, np.repeat(np.arange(8), 3)) is None
 
 
 def test_is_the_same_again_and_another_seed_another():
     values = np.random.default_rng(0).random(30)
-    assert interval(values, range(30)) == interval(values, range(30)) != interval(values, range(30), seed=2)
+    assert of_mean(values, range(30)) == of_mean(values, range(30)) != of_mean(values, range(30), seed=2)
 
 
 def test_a_shift_and_a_scale_go_through():
     values = np.random.default_rng(0).random(30)
-    low, high = interval(values, range(30))
-    assert interval(5 + 2 * values, range(30)) == pytest.approx((5 + 2 * low, 5 + 2 * high))
+    low, high = of_mean(values, range(30))
+    assert of_mean(5 + 2 * values, range(30)) == pytest.approx((5 + 2 * low, 5 + 2 * high))
 
 
 def test_of_very_many_it_is_students_and_takes_a_moment():
     values = np.random.default_rng(0).random(10_000)
     half = 1.96 * values.std() / 100
     start = time.perf_counter()
-    low, high = interval(values, np.arange(10_000))
+    low, high = of_mean(values, np.arange(10_000))
     assert time.perf_counter() - start < 5  # .15 s on a quiet machine
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
 
@@ -172,4 +172,4 @@ def test_of_very_many_it_is_students_and_takes_a_moment():
 )
 def test_what_does_not_fit_is_refused(values, clusters, weights):
     with pytest.raises(ShapeError, match="expected"):
-        interval(values, clusters, weights)
+        of_mean(values, clusters, weights)

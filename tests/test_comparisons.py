@@ -43,7 +43,7 @@ def test_a_row_is_the_paired_difference():
     away = [A.values[key] - B.values[key] for key in A.values]
     assert (row.n, row.patients, row.left_out) == (30, 30, 0)
     assert row.difference == pytest.approx(A.mean - B.mean) == pytest.approx(np.mean(away))
-    assert (row.low, row.high) == pytest.approx(bootstrap.interval(away, range(30)))
+    assert (row.low, row.high) == pytest.approx(bootstrap.of_mean(away, range(30)))
     assert row.p == pytest.approx(sign_flips.p_value(away)) == row.p_holm
     theirs = stats.permutation_test((away,), np.mean, permutation_type="samples", n_resamples=20_000, rng=0).pvalue
     assert row.p == pytest.approx(theirs, abs=0.01)
@@ -62,7 +62,7 @@ def test_the_queries_of_a_patient_flip_together():
     away = np.array([A.values[key] - B.values[key] for key in A.values])
     assert row.patients == 6 and row.p == sign_flips.p_value(away.reshape(6, 5).sum(axis=1))
     assert row.p >= 2 / 2**6
-    assert (row.low, row.high) == pytest.approx(bootstrap.interval(away, np.arange(30) // 5))
+    assert (row.low, row.high) == pytest.approx(bootstrap.of_mean(away, np.arange(30) // 5))
 
 
 def test_seeds_weigh_alike_and_a_patient_of_several_is_one():

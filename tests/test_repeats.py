@@ -43,7 +43,7 @@ def test_a_row_over_files():
     assert row.sd == pytest.approx(statistics.stdev(means)) and row.random == 0.25
     averaged = [statistics.fmean(one.values[None, None, query] for one in files) for query in QUERIES]
     assert list(row.values.values()) == pytest.approx(averaged)
-    assert (row.low, row.high) == pytest.approx(bootstrap.interval(averaged, range(12)))
+    assert (row.low, row.high) == pytest.approx(bootstrap.of_mean(averaged, range(12)))
 
 
 def test_methods_metrics_and_single_files_stay_apart():

@@ -32,10 +32,10 @@ def test_the_interval_is_that_of_patients_from_the_index():
     patients = {query: f"P{int(query[1:]) // 3}" for query in QUERIES}
     (found,) = filled([score(values)], patients)
     assert (found.low, found.high) == pytest.approx(
-        bootstrap.interval(list(values.values()), [patients[q] for q in values])
+        bootstrap.of_mean(list(values.values()), [patients[q] for q in values])
     )
     (alone,) = filled([score(values)], {})
-    assert (alone.low, alone.high) == pytest.approx(bootstrap.interval(list(values.values()), range(40)))
+    assert (alone.low, alone.high) == pytest.approx(bootstrap.of_mean(list(values.values()), range(40)))
     assert alone.low != pytest.approx(found.low, abs=0.001)
     assert found.mean == score(values).mean and found.patients[None, None, "q05"] == "P1"
 
@@ -55,7 +55,7 @@ def test_a_query_of_several_seeds_is_one_patient_and_seeds_weigh_alike():
     assert share[1, 0, "q0"] == pytest.approx(1 / 16) and share[2, 0, "q0"] == pytest.approx(1 / 32)
     (found,) = filled([score(values)], {})
     names, each = [key[2] for key in values], [share[key] for key in values]
-    assert (found.low, found.high) == pytest.approx(bootstrap.interval(list(values.values()), names, each))
+    assert (found.low, found.high) == pytest.approx(bootstrap.of_mean(list(values.values()), names, each))
     assert found.mean == pytest.approx(sum(share[key] * value for key, value in values.items()))
     assert found.low < found.mean < found.high
 

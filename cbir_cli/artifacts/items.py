@@ -133,6 +133,11 @@ class Items(Mapping[str, np.ndarray]):
         return self[_LABEL + name]
 
     @property
+    def held_out(self) -> np.ndarray:
+        """Whether no network was trained or chosen on the image's patient, (N,) bool."""
+        return np.isin(self["seen"], ("", "test"))
+
+    @property
     def parts(self) -> np.ndarray:
         """Frame or slice of each file (N,), int32, -1 where it is one image; artifacts of older versions have none."""
         return self["part"] if "part" in self else np.full(self.count, _WHOLE, np.int32)

@@ -28,8 +28,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cbir_cli.artifacts import _text
-from cbir_cli.artifacts.run import Key, labels_of, labels_text
+from cbir_cli.artifacts.run import labels_of, labels_text
 from cbir_cli.errors import ArtifactError, SourceError
+from cbir_cli.ranked_lists import Key
 
 COLUMNS = ("query", "rater", "rank", "id")
 SAID = ("query_severity", "severity", "query_labels", "labels")

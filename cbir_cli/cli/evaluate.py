@@ -1,11 +1,22 @@
 """``cbir evaluate``: score ranked lists, classifiers, saliency maps and explanations."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cbir_cli.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_GO_WITH = {
+    "--agreement": ("--items", "--raters", "--metrics"),
+    "--conflicts": ("--items", "--raters", "--rater", "--label"),
+    "explanations": ("--masks", "--metrics", "--label", "--set"),
+    "--format qrels": ("--items", "--raters", "--rater", "--split", "--label", "--set"),
+}
+"""The options that go with what is asked for in place of scores."""
 
 
 class Ties(StrEnum):
@@ -165,91 +176,50 @@ def run(
     With --items no run is scored whose queries show patients that the network was trained on, or are answered with
     their own patient (--allow-leaks).
     """
-    from cbir_cli import comparisons, repeats, scores
+    from cbir_cli import comparisons, repeats
     from cbir_cli.artifacts.files import spooled
-    from cbir_cli.cli import asking, group_tables, rater_tables, terminal
+    from cbir_cli.cli import asking, rater_tables, score_output
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import evaluate as evaluating
-    from cbir_cli.stages import explanation_tables, explanations
+    from cbir_cli.stages import explanations
 
     files = files or []
     asking.check_one_stdin(*files, items or "", raters or "", split or "", qrels or "")
     chosen = format.value if format else options.table_format(None)
     named = metrics.split(",") if metrics else None
-    if spread and (compare or chosen != "table"):
-        raise UsageError("--spread: a table of scores alone (--format table) chooses; the rest holds all")
+    truth: dict[str, Any] = {"items": items, "raters": raters, "rater": rater, "split": split, "label": label}
+    given = {f"--{name}": value for name, value in truth.items()}
+    given |= {"--masks": masks, "--metrics": metrics, "--set": settings or None, "--by": by, "--ties": ties}
+    given |= {"--qrels": qrels, "--compare": compare, "--over-files": over_files or None, "--spread": spread}
+    given |= {"--agreement": agreement or None, "--conflicts": conflicts or None}
+    given |= {"--format qrels": chosen == "qrels" or None}
     with spooled(files) as paths:
-        if agreement or conflicts:
-            shown = "--agreement" if agreement else "--conflicts"
-            apart: dict[str, object] = {"--masks": masks, "--split": split, "--set": settings}
-            apart |= (
-                {"--label": label, "--rater": rater, "--conflicts": conflicts} if agreement else {"--metrics": metrics}
-            )
-            if wrong := [option for option, value in apart.items() if value]:
-                raise UsageError(f"{wrong[0]} does not go with {shown}")
-            if raters is None:
-                raise UsageError(f"{shown}: give the raters' table (--raters RANKS)")
-            if agreement:
-                rater_tables.agreement(files, paths, raters, items=items, statistics=named or [], format=chosen)
-            else:
-                rater_tables.conflicts(files, paths, raters, items=items, rater=rater, label=label, format=chosen)
+        if agreement:
+            _check("--agreement", given)
+            rater_tables.agreement(files, paths, raters or "", items=items, statistics=named or [], format=chosen)
+            return
+        if conflicts:
+            _check("--conflicts", given)
+            rater_tables.conflicts(files, paths, raters or "", items=items, rater=rater, label=label, format=chosen)
             return
         if explanations.are_explanations(files, paths):
-            others = {
-                "--items": items,
-                "--raters": raters,
-                "--rater": rater,
-                "--split": split,
-                "--by": by,
-                "--ties": ties,
-                "--qrels": qrels,
-                "--format qrels": chosen if chosen == "qrels" else None,
-                "--compare": compare,
-                "--over-files": "" if over_files else None,
-                "--spread": spread,
-            }
-            if given := [option for option, value in others.items() if value is not None]:
-                raise UsageError(f"{given[0]} does not go with explanations")
-            rows = explanations.evaluate(
-                files, masks=masks, metrics=named, label=label, settings=settings or [], paths=paths
+            _check("explanations", given)
+            score_output.explanations(
+                explanations.evaluate(
+                    files, masks=masks, metrics=named, label=label, settings=settings or [], paths=paths
+                ),
+                chosen,
             )
-            if chosen == "table":
-                terminal.show_tables(explanation_tables.tables(rows))
-            else:
-                asking.write_lines({"tsv": explanation_tables.tsv, "json": explanation_tables.json_lines}[chosen](rows))
             return
         if chosen == "qrels":
-            asked: dict[str, object] = {
-                "--metrics": metrics,
-                "--by": by,
-                "--ties": ties,
-                "--masks": masks,
-                "--qrels": qrels,
-                "--compare": compare,
-                "--over-files": "" if over_files else None,
-            }
-            if given := [option for option, value in asked.items() if value is not None]:
-                raise UsageError(f"{given[0]} does not go with --format qrels")
-            asking.write_lines(
-                evaluating.qrels_lines(
-                    files,
-                    items=items,
-                    raters=raters,
-                    rater=rater,
-                    split=split,
-                    label=label,
-                    settings=settings or [],
-                    paths=paths,
-                )
-            )
+            _check("--format qrels", given)
+            asking.write_lines(evaluating.qrels_lines(files, **truth, settings=settings or [], paths=paths))
             return
+        if spread and (compare or chosen != "table"):
+            raise UsageError("--spread: a table of scores alone (--format table) chooses; the rest holds all")
         found = evaluating.evaluate(
             files,
-            items=items,
-            raters=raters,
-            rater=rater,
-            split=split,
-            label=label,
+            **truth,
             masks=masks,
             metrics=named,
             by=by,
@@ -262,14 +232,17 @@ def run(
     if over_files:
         found = repeats.over_files(found)
     if compare:
-        compared = comparisons.compare(found, compare)
-        if chosen == "table":
-            terminal.show_comparisons(compared)
-        else:
-            asking.write_lines({"tsv": comparisons.tsv, "json": comparisons.json_lines}[chosen](compared))
-    elif chosen == "table":
-        terminal.show_scores([score for score in found if not score.group], spread)
-        if by:
-            terminal.show_tables(group_tables.of(found))
+        score_output.comparisons(comparisons.compare(found, compare), chosen)
     else:
-        asking.write_lines({"tsv": scores.tsv, "json": scores.json_lines}[chosen](found))
+        score_output.scores(found, chosen, spread)
+
+
+def _check(what: str, given: "Mapping[str, object]") -> None:
+    """Refuse options that say nothing of what is asked for, and agreement and conflicts without a table of raters."""
+    from cbir_cli.errors import UsageError
+
+    for option, value in given.items():
+        if value is not None and option != what and option not in _GO_WITH[what]:
+            raise UsageError(f"{option} does not go with {what}")
+    if what in ("--agreement", "--conflicts") and given["--raters"] is None:
+        raise UsageError(f"{what}: give the raters' table (--raters RANKS)")

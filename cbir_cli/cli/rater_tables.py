@@ -39,15 +39,15 @@ def conflicts(
     format: str,
 ) -> None:
     """Print the images that raters label otherwise than the data set."""
-    from cbir_cli.stages import rated
+    from cbir_cli.stages import conflicts as stage
     from cbir_cli.stages.known_items import known_items
 
     with known_items(items) as known:
-        found = rated.conflicts(files, raters, known=known, rater=rater, label=label, paths=paths)
+        found = stage.conflicts(files, raters, known=known, rater=rater, label=label, paths=paths)
     if format == "json":
-        asking.write_lines(json.dumps(row) + "\n" for row in rated.conflict_lines(found))
+        asking.write_lines(json.dumps(row) + "\n" for row in stage.facts(found))
         return
-    columns, rows = rated.conflict_cells(found)
+    columns, rows = stage.cells(found)
     if format == "table":
         terminal.show_table(columns, rows)
     else:

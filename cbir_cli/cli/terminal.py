@@ -59,14 +59,11 @@ def show_scores(scores: "Sequence[Score]", spread: str | None = None) -> None:
         What stands behind the mean: ``range`` (smallest and largest), ``sd``, or ``ci`` (95 % interval); ``box`` for
         the median with quartiles. By default the range, with a row of intervals below where there are any.
     """
-    from pathlib import Path
-
     from cbir_cli.reports import tables
     from cbir_cli.scores import metric_names
+    from cbir_cli.stages import report_names
 
-    files = list(dict.fromkeys(score.method for score in scores))
-    stems = [Path(name).stem for name in files]
-    names = dict(zip(files, stems if len(set(stems)) == len(stems) else files, strict=True))
+    files = report_names.of_files([score.method for score in scores])
     rows = []
     called = [
         f"{name}  {' '.join(score.group.split())}".rstrip()
@@ -74,10 +71,8 @@ def show_scores(scores: "Sequence[Score]", spread: str | None = None) -> None:
     ]
     for metric in dict.fromkeys(called):
         of_metric = {s.method: s for s, name in zip(scores, called, strict=True) if name == metric}
-        random = sorted({f"{s.random:.2f}" for s in of_metric.values() if s.random is not None})
         cells = [_spell(of_metric.get(name), spread) for name in files]
-        chance = tables.NONE if not random else random[0] if len(random) == 1 else f"{random[0]} to {random[-1]}"
-        rows.append((metric, *cells, chance))
+        rows.append((metric, *cells, spell_random(of_metric.values())))
         if spread is None and any(score.low is not None for score in of_metric.values()):
             rows.append((_INTERVAL, *(_ends(of_metric.get(name)) for name in files), ""))
     console = _console()
@@ -88,7 +83,20 @@ def show_scores(scores: "Sequence[Score]", spread: str | None = None) -> None:
     note = f"{_SPREADS[shown]}; n = {', '.join(map(str, counts))}; random: exact mean by chance"
     if any(_by_chance(score) for score in scores):
         note += f"; {_DOUBT}: so do random rankings in more than 5 % of cases"
-    tables.show(tables.Table("", ("metric", *names.values(), "random"), rows, note), console)
+    tables.show(tables.Table("", ("metric", *files.values(), "random"), rows, note), console)
+
+
+def spell_random(scores: "Iterable[Score]") -> str:
+    """Return the means by chance of scores of several files, which may differ."""
+    from cbir_cli.reports import tables
+
+    return from_to(sorted({f"{s.random:.2f}" for s in scores if s.random is not None})) or tables.NONE
+
+
+def from_to(texts: Iterable[str]) -> str:
+    """Return the first and the last of some texts, or the only one; nothing where there is none."""
+    every = list(texts)
+    return every[0] if len(every) == 1 else f"{every[0]} to {every[-1]}" if every else ""
 
 
 def show_comparisons(found: "Sequence[Comparison]") -> None:

@@ -12,12 +12,12 @@ trained without COVID-19, or without melanoma; distance to the nearest class cen
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy import ndarray
 
-from cbir_cli import classes, relevance, resampling
+from cbir_cli import bootstrap, classes, relevance
 from cbir_cli.artifacts import embeddings, files
 from cbir_cli.artifacts import index as indexes
 from cbir_cli.artifacts.index import Index
@@ -35,20 +35,34 @@ log = logging.getLogger("cbir")
 
 FROM = ("centre", "nearest")
 _SAID = {"centre": "distance to the nearest class centre", "nearest": "distance to the nearest image"}
-_HELD_OUT = ("", "test")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked: the class of the anomalies, the metrics, and what distances are measured from (``FROM``)."""
+    """What is asked.
+
+    Attributes
+    ----------
+    label : str
+        The class of the anomalies.
+    metrics : sequence of Metric
+    origin : str
+        What distances are measured from: one of ``FROM``.
+    policy : Policy
+        What becomes of labels that are uncertain or not stated, of the index as of the images that are scored. Of
+        these, images whose label is ignored are left out.
+    """
 
     label: str
     metrics: Sequence[Metric]
     origin: str = "centre"
+    policy: Policy = field(default_factory=Policy)
 
 
-def evaluate(name: str, path: str, items: str | None, wanted: Wanted, policy: Policy) -> list[Score]:
+def evaluate(name: str, path: str, items: str | None, wanted: Wanted) -> list[Score]:
     """Score the images of an embedding by their distance from an index, those positive for a label as anomalies.
+
+    Images that a network was trained or chosen on are left out.
 
     Parameters
     ----------
@@ -57,9 +71,6 @@ def evaluate(name: str, path: str, items: str | None, wanted: Wanted, policy: Po
     items : str
         The index.
     wanted : Wanted
-    policy : Policy
-        What becomes of labels that are uncertain or not stated; images whose label is ignored are left out, as those
-        that a network was trained or chosen on.
 
     Raises
     ------
@@ -85,22 +96,22 @@ def evaluate(name: str, path: str, items: str | None, wanted: Wanted, policy: Po
         table = queries.items
         if wanted.label not in table.label_names:
             raise unknown("label", wanted.label, table.label_names)
-        codes = policy.of(table.label(wanted.label))
-        rows = np.flatnonzero(relevance.stated(codes) & np.isin(table["seen"], _HELD_OUT))
+        codes = wanted.policy.of(table.label(wanted.label))
+        rows = np.flatnonzero(relevance.stated(codes) & table.held_out)
         if not len(rows):
             raise SourceError(f"no image to score: of {table.count}, none is held out and has the label {wanted.label}")
         anomaly = (codes[rows] == POSITIVE).astype(np.int64)
-        catalogue = _catalogue(index, wanted.label)
+        catalogue = _catalogue(index, wanted)
         distance = distances(index, queries.take(rows), catalogue, wanted)
         log.info("%d images scored, %d anomalies; %d images of the catalogue", len(rows), anomaly.sum(), len(catalogue))
         patients = table["patient"][rows]
-        against = f"label {wanted.label} ({_SAID[wanted.origin]}){policy}"
+        against = f"label {wanted.label} ({_SAID[wanted.origin]}){wanted.policy}"
         scores = []
         for metric in wanted.metrics:
             mean, chance = metric.module.score(anomaly, distance), metric.module.expected(anomaly, distance)
             if mean is None:
                 log.warning("%s is not defined: %d of %d images are anomalies", metric, anomaly.sum(), len(anomaly))
-            low, high = resampling.interval(metric.module.score, anomaly, distance, patients) or (None, None)
+            low, high = bootstrap.of_score(metric.module.score, anomaly, distance, patients) or (None, None)
             left = table.count - len(rows)
             scores.append(Score(name, str(metric), against, len(rows), left, mean, random=chance, low=low, high=high))
         return scores
@@ -123,15 +134,15 @@ def distances(index: Index, queries: Queries, catalogue: ndarray, wanted: Wanted
         vectors = np.ascontiguousarray(queries.vectors)
         found, _ = searchers.searcher(index).search(vectors, 1, allowed=lambda row: guard.allowed(row, catalogue))
         return _finite(found[:, 0].astype(np.float64))
-    return _from_centres(index, queries, catalogue, wanted.label, guard)
+    return _from_centres(index, queries, catalogue, wanted, guard)
 
 
-def _from_centres(index: Index, queries: Queries, catalogue: ndarray, label: str, guard: Guard) -> ndarray:
+def _from_centres(index: Index, queries: Queries, catalogue: ndarray, wanted: Wanted, guard: Guard) -> ndarray:
     similarity = index.embedding.space.similarity
     if similarity not in ("l2", "cosine"):
         raise UsageError(f"images compared by {similarity} have no centre: --set score=nearest")
     cosine = similarity == "cosine"
-    members = _classes(index, catalogue, label)
+    members = _classes(index, catalogue, wanted)
     vectors = _scaled(index.embedding.vectors, cosine)
     sums = np.stack([vectors[rows].sum(axis=0) for rows in members])
     counts = np.array([len(rows) for rows in members])
@@ -151,12 +162,12 @@ def _from_centres(index: Index, queries: Queries, catalogue: ndarray, label: str
     return _finite(found)
 
 
-def _catalogue(index: Index, label: str) -> ndarray:
+def _catalogue(index: Index, wanted: Wanted) -> ndarray:
     """Return the rows of the images that are not of the anomalies' class."""
-    items = index.embedding.items
+    items, label = index.embedding.items, wanted.label
     if label not in items.label_names:
         return np.arange(items.count)
-    positive = items.label(label) == POSITIVE
+    positive = wanted.policy.of(items.label(label)) == POSITIVE
     if seen := int((positive & (items["seen"] == "train")).sum()):
         log.warning("the network was trained on %d images with %s: they are no anomalies to it", seen, label)
     if positive.any():
@@ -166,11 +177,12 @@ def _catalogue(index: Index, label: str) -> ndarray:
     return np.flatnonzero(~positive)
 
 
-def _classes(index: Index, catalogue: ndarray, label: str) -> list[ndarray]:
+def _classes(index: Index, catalogue: ndarray, wanted: Wanted) -> list[ndarray]:
     """Return the rows of each class of the catalogue; all of them are one where no other class is known."""
     items = index.embedding.items
-    labels = [name for name in classes.labels_of(items, index.embedding.space.targets) if name != label]
-    own = [classes.of(items.stated(int(row), labels), labels) for row in catalogue]
+    labels = [name for name in classes.labels_of(items, index.embedding.space.targets) if name != wanted.label]
+    codes = np.array([wanted.policy.of(items.label(name))[catalogue] for name in labels]).reshape(len(labels), -1)
+    own = [classes.of(dict(zip(labels, its, strict=True)), labels) for its in codes.T.tolist()]
     members = [catalogue[[name in mine for mine in own]] for name in classes.names(labels)]
     members = [rows for rows in members if len(rows)]
     log.info("%d class centres", len(members) or 1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cbir_cli import neighbour_calibration, resampling
+from cbir_cli import bootstrap, neighbour_calibration
 from cbir_cli.artifacts._calibration import Calibration
 from cbir_cli.artifacts.embeddings import Embedding
 from cbir_cli.artifacts.index import Index
@@ -18,7 +18,6 @@ from cbir_cli.stages.guards import Filters, Guard
 log = logging.getLogger("cbir")
 
 NEIGHBOURS = 10
-_HELD_OUT = ("", "test")
 _SAMPLE = 2000
 _WORK = {"l2": 2e12, "cosine": 2e12, "ssim": 8e8}
 """Products that may be spent, in the order of a minute."""
@@ -76,7 +75,7 @@ def _measured(index: Index, labels: Sequence[str]) -> Calibration:
         raise ShapeError(f"no image has the label {missing[0]}")
     codes = np.stack([items.label(label) for label in labels], axis=1)
     known = ((codes == POSITIVE) | (codes == NEGATIVE)).all(axis=1)
-    patients = resampling.groups(items["patient"])
+    patients = bootstrap.patient_numbers(items["patient"])
     rows, held_out = _asking(index, known, patients)
     if len(np.unique(patients[rows])) < _FEWEST[1]:
         raise ShapeError(f"expected at least {_FEWEST[1]} patients with known labels")
@@ -111,7 +110,7 @@ def _measured(index: Index, labels: Sequence[str]) -> Calibration:
 def _asking(index: Index, known: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the rows of the images that ask, ascending, and whether no network has seen them."""
     items, vectors = index.embedding.items, index.embedding.vectors
-    held_out = known & np.isin(items["seen"], _HELD_OUT)
+    held_out = known & items.held_out
     enough = len(np.unique(patients[held_out])) >= _FEWEST[1]
     if not enough and known.any():
         log.warning(

@@ -12,9 +12,6 @@ from cbir_cli.label_policy import Policy
 from cbir_cli.scores import Score
 from cbir_cli.tasks import find_label
 
-HELD_OUT = ("", "test")
-"""Values of ``seen`` of images that neither trained nor selected a network."""
-
 
 def evaluate(name: str, path: str, *, label: str | None, metrics: Sequence[str], policy: Policy) -> list[Score]:
     """Score the logits of an embedding on the images that no training has seen.
@@ -45,7 +42,6 @@ def evaluate(name: str, path: str, *, label: str | None, metrics: Sequence[str],
             raise UsageError("saliency maps are scored against masks of what they should show (--masks DIR)")
         stored = embeddings.read(artifact)
         columns = _columns(stored, label)
-        keep = np.isin(stored.items["seen"], HELD_OUT)
         scores = []
         for column, target in columns.items():
             scores += classification(
@@ -54,7 +50,7 @@ def evaluate(name: str, path: str, *, label: str | None, metrics: Sequence[str],
                 metrics=metrics,
                 method=name,
                 label=f"{target}{policy}",
-                keep=keep,
+                keep=stored.items.held_out,
                 patients=stored.items["patient"].tolist(),
             )
         return scores

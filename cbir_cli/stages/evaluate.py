@@ -109,11 +109,7 @@ def evaluate(
         }
         if given := [option for option, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} does not go with --masks")
-        found = localisation.evaluate(names, masks, metrics, settings, paths)
-        return [
-            replace(score, against=f"masks {history.public_path(masks)}")
-            for score in uncertainty.filled(_public(found, names), {})
-        ]
+        return _against_masks(names, masks, metrics, settings, paths)
     parsed = parse_metrics(metrics or [])
     if of_maps := [m for m in parsed if m.folder == EXPLANATION]:
         raise UsageError(f"metric {of_maps[0]} scores saliency maps: give masks of what they should show (--masks DIR)")
@@ -135,15 +131,14 @@ def evaluate(
             path = (paths or {}).get(name, name)
             try:
                 if path != files.STDIO and files.is_artifact(Path(path)):
-                    if of_anomaly:
-                        anomaly = anomalies.Wanted(label or "", of_anomaly, origin)
-                        scores += anomalies.evaluate(name, path, items, anomaly, asked.policy)
-                        if not of_classifier:
-                            continue
-                    if metrics and not of_classifier:
+                    if metrics and not (of_classifier or of_anomaly):
                         raise UsageError(f"an embedding is scored by {', '.join(CLASSIFICATION_DEFAULTS)}")
-                    wanted = of_classifier or CLASSIFICATION_DEFAULTS
-                    scores += classifiers.evaluate(name, path, label=label, metrics=wanted, policy=asked.policy)
+                    if of_anomaly:
+                        anomaly = anomalies.Wanted(label or "", of_anomaly, origin, asked.policy)
+                        scores += anomalies.evaluate(name, path, items, anomaly)
+                    if of_classifier or not metrics:
+                        wanted = of_classifier or CLASSIFICATION_DEFAULTS
+                        scores += classifiers.evaluate(name, path, label=label, metrics=wanted, policy=asked.policy)
                 else:
                     if metrics and not of_run:
                         raise UsageError("a run is scored by ranking metrics")
@@ -192,6 +187,18 @@ def qrels_lines(
     asked, _ = _asked([], label, None, None, settings, read_ranks(raters) if raters else [], rater, split)
     with known_items(items) as known:
         yield from lines(qrels_of_run(read_lists(path, names[0]), asked, known))
+
+
+def _against_masks(
+    names: Sequence[str],
+    masks: str,
+    metrics: Sequence[str] | None,
+    settings: Sequence[str],
+    paths: Mapping[str, str] | None,
+) -> list[Score]:
+    found = _public(localisation.evaluate(names, masks, metrics, settings, paths), names)
+    against = f"masks {history.public_path(masks)}"
+    return [replace(score, against=against) for score in uncertainty.filled(found, {})]
 
 
 def _asked(

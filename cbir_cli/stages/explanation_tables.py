@@ -88,7 +88,8 @@ def _facts(row: Row) -> dict[str, Any]:
 
 NOTE = (
     "Mean over the results of each query, then over n queries, with its 95 % interval over queries from "
-    f"{FEWEST} queries on. Random map: smooth random values. Random network: the same method on a network with "
+    f"{FEWEST} queries on. Random map: smooth random values for insertion and deletion, "
+    "else the exact mean over all orders of the map's pixels. Random network: the same method on a network with "
     "random weights. Each interval is of its row alone: of twenty differences that are none, one leaves out zero by "
     "chance. The verdicts of cbir report are corrected for that."
 )

@@ -1,8 +1,8 @@
 """What each map of an explanation gets by each metric: the part of ``cbir evaluate`` that scores explanations.
 
-Two baselines stand beside each value, on the same pair. The random map is, for insertion and deletion, one of random
-order; for all else the exact mean over all orders of the map's own pixels. The random network has random weights, and
-its maps are made by the same method: that is X-MIR's own control.
+Two baselines stand beside each value, on the same pair. The random map is, for insertion and deletion, one of smooth
+random values; for all else the exact mean over all orders of the map's own pixels. The random network has random
+weights, and its maps are made by the same method: that is X-MIR's own control.
 
 The average map of uncertainty is no explanation, and is not scored.
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from cbir_cli import registry
 from cbir_cli.artifacts import files, saliency
-from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import UsageError
 from cbir_cli.maps import summed
 from cbir_cli.metric_names import EXPLANATION, EXPLANATION_DEFAULTS, Metric, parse_metrics
+from cbir_cli.ranked_lists import Key
 from cbir_cli.scores import Score, summarise
 from cbir_cli.stages.lesions import Lesions
 

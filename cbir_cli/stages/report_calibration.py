@@ -16,7 +16,6 @@ from cbir_cli.stages import report_names
 from cbir_cli.tasks import find_label
 
 _BINS = 10
-_HELD_OUT = ("", "test")
 _MOST = 4
 """Panels of a figure."""
 
@@ -60,7 +59,7 @@ def _columns(one: Embedding) -> dict[str, int]:
 
 def _panel(one: Embedding, target: str, column: int) -> Reliability | None:
     codes = one.items.label(target)
-    kept = np.isin(one.items["seen"], _HELD_OUT) & np.isin(codes, (NEGATIVE, POSITIVE))
+    kept = one.items.held_out & np.isin(codes, (NEGATIVE, POSITIVE))
     if one.logits is None or not kept.any():
         return None
     logits = np.asarray(one.logits[:, column], np.float64)[kept]

@@ -12,7 +12,7 @@ import numpy as np
 from cbir_cli import classes
 from cbir_cli.artifacts import files
 from cbir_cli.artifacts.explanation import ON_QUERY, ON_RESULT, Explanation
-from cbir_cli.artifacts.run import Key
+from cbir_cli.ranked_lists import Key
 from cbir_cli.records import UNCERTAIN
 from cbir_cli.reports import gallery
 from cbir_cli.reports.look import Look

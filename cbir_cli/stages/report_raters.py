@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from cbir_cli import classes, raters
 from cbir_cli.artifacts.ranks import RankRow
-from cbir_cli.artifacts.run import Key
+from cbir_cli.ranked_lists import Key
 from cbir_cli.reports import gallery
 
 _Orders = Mapping[Key, Mapping[str, Sequence[RankRow]]]

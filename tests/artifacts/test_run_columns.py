@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbir_cli.artifacts import _run_columns, run
+from cbir_cli.artifacts import _run_columns, _run_rows, run
 from cbir_cli.artifacts.run import RunRow, read_lists, read_run
 from cbir_cli.errors import ArtifactError
 from cbir_cli.ranked_lists import RankedLists
@@ -46,7 +46,7 @@ def test_both_ways_to_read_agree(tmp_path, monkeypatch, format, sets, block):
     wanted = RankedLists.of(read_run(path))
     assert len(wanted.keys) == 5 and wanted.owners.tolist() == sorted(wanted.owners.tolist())
     if format != "json":  # otherwise the rows were read one by one
-        monkeypatch.setattr(run, "_rows", lambda *_: pytest.fail("read row by row"))
+        monkeypatch.setattr(_run_rows, "of_lines", lambda *_: pytest.fail("read row by row"))
     same(read_lists(path), wanted)
 
 

@@ -279,6 +279,9 @@ def test_no_conflict_is_an_empty_table(good, study):
         ("--raters ranks.csv --agreement --metrics kappa", 2, "unknown statistic of agreement 'kappa'"),
         ("--raters ranks.csv --agreement --metrics kappa-linear", 2, "kappa-linear needs severities"),
         ("--raters ranks.csv --agreement --rater R1", 2, "--rater does not go with --agreement"),
+        ("--raters ranks.csv --agreement --format qrels", 2, "--format qrels does not go with --agreement"),
+        ("good.tsv --raters ranks.csv --agreement --by class", 2, "--by does not go with --agreement"),
+        ("good.tsv --raters said.csv --conflicts --compare all", 2, "--compare does not go with --conflicts"),
         ("--raters ranks.csv --agreement --conflicts", 2, "--conflicts does not go with --agreement"),
         ("good.tsv --raters said.csv --conflicts --metrics p@1", 2, "--metrics does not go with --conflicts"),
         ("--raters said.csv --conflicts", 2, "--conflicts compares raters with the data set's labels: give a run"),
@@ -298,6 +301,15 @@ def test_what_does_not_go_is_one_line(cbir, study, words, status, error):
     ran = cbir("evaluate", *words.split(), "-q", cwd=study)
     assert (ran.status, ran.out) == (status, "")
     assert ran.error.startswith("cbir evaluate: ") and error in ran.error
+
+
+def test_a_table_says_the_whole_name_of_a_rater(good, study, tmp_path):
+    (tmp_path / "ranks.csv").write_text((study / "ranks.csv").read_text().replace("R2", "Dr. Roe").replace("R3", "R.3"))
+    options = ("--raters", tmp_path / "ranks.csv", "--metrics", "ndcg@4", "--format", "table")
+    for groups in ((), ("--by", "class")):
+        shown = good("evaluate", "good.tsv", *options, *groups, cwd=study).out
+        assert shown.count("rater Dr. Roe") == shown.count("rater R.3") == 1 + bool(groups)
+        assert "good.tsv" not in shown
 
 
 # Raters among methods that are compared or pooled

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from cbir_cli.artifacts.run import Key
 from cbir_cli.errors import CbirError
+from cbir_cli.ranked_lists import Key
 from cbir_cli.reports.tables import MARK
 from cbir_cli.scores import Score, json_lines, tsv
 from cbir_cli.stages.score_tables import Scores

@@ -7,5 +7,5 @@ images: what predictions get that know nothing about them. It is None where ``sc
 Constants where a metric is not as the rest: ``TAKES = "probability"`` where predictions have to be probabilities
 (elsewhere anything that rises with them will do, such as logits), and ``BEST = 0.0`` where less is better. ``SPELT``
 names a parameter that is spelt behind an ``@``: ``sensitivity@95specificity``, ``ece@10bins``; fractions in percent.
-``BOOTSTRAP = False`` where an interval by resampling is wrong (see ``cbir_cli/resampling.py``).
+``BOOTSTRAP = False`` where an interval by the bootstrap is wrong (see ``cbir_cli/bootstrap.py``).
 """

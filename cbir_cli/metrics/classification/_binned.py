@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cbir_cli import calibration
-from cbir_cli.metrics.classification import _dealt
+from cbir_cli import calibration, hypergeometric
 from cbir_cli.metrics.classification._check import pairs
 
 
@@ -24,6 +23,6 @@ def expected(truth: ArrayLike, probability: ArrayLike, bins: int, kind: str) -> 
     total = 0.0
     for count, mean in zip(found.count.tolist(), found.predicted.tolist(), strict=True):
         if count:
-            positive, likely = _dealt.hypergeometric(len(true), int(true.sum()), count)
+            positive, likely = hypergeometric.shares(len(true), int(true.sum()), count)
             total += float((likely * np.abs(positive - count * mean)).sum())
     return total / len(true) if len(true) else None

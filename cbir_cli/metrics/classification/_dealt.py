@@ -6,20 +6,14 @@ of P of N places without replacement.
 
 import numpy as np
 from numpy import ndarray
-from scipy.special import gammaln
+
+from cbir_cli.hypergeometric import log_ways
 
 
 def groups(predicted: ndarray) -> tuple[ndarray, ndarray]:
     """Return how many images each group has, and how many it has with all before it; the highest prediction first."""
     sizes = np.unique(predicted, return_counts=True)[1][::-1]
     return sizes, sizes.cumsum()
-
-
-def hypergeometric(total: int, marked: int, drawn: int) -> tuple[ndarray, ndarray]:
-    """Return how many marked items a draw may hold, and how likely each number is."""
-    count = np.arange(max(0, drawn - (total - marked)), min(drawn, marked) + 1)
-    logs = _ways(marked, count) + _ways(total - marked, drawn - count) - _ways(total, drawn)
-    return count, np.exp(logs)
 
 
 def reached_before(places: ndarray, total: int, marked: int, which: int) -> ndarray:
@@ -35,12 +29,6 @@ def reached_before(places: ndarray, total: int, marked: int, which: int) -> ndar
         From 1 to ``marked``.
     """
     position = np.arange(which, total - marked + which + 1)
-    logs = _ways(position - 1, which - 1) + _ways(total - position, marked - which) - _ways(total, marked)
+    logs = log_ways(position - 1, which - 1) + log_ways(total - position, marked - which) - log_ways(total, marked)
     before = np.concatenate([[0.0], np.exp(logs).cumsum()])
     return 1 - before[np.clip(places - which, 0, len(position))]
-
-
-def _ways(of: ndarray | int, chosen: ndarray | int) -> ndarray:
-    """Return the logarithm of a binomial coefficient."""
-    of, chosen = np.asarray(of, np.float64), np.asarray(chosen, np.float64)
-    return gammaln(of + 1) - gammaln(chosen + 1) - gammaln(of - chosen + 1)

@@ -3,8 +3,9 @@
 From 0 to 1; the mean over queries is the accuracy of a k-nearest-neighbour classifier whose training set is the
 catalogue. Each of the first k results has one vote, whatever its distance.
 
-Ties of votes: the class with the lowest number wins, as in scikit-learn's KNeighborsClassifier. With two classes, 0 and
-1, an even k therefore favours class 0: take an odd one.
+Ties of votes: the class with the lowest number wins, as in scikit-learn's KNeighborsClassifier. Labels are numbered in
+their order, and no label comes last: of one label, an even k therefore favours the images that have it, where
+scikit-learn, given 0 and 1, favours those without. Take an odd one.
 Ties: the order within the first k does not matter; which results are among them does.
 Empty: 0 for an empty list, and where no result has a class; never masked.
 Beyond the list: the results that there are vote. scikit-learn refuses a training set of fewer than k images.
