@@ -17,7 +17,7 @@ from cbir_cli.reports import (
     reliability,
     training_figures,
 )
-from cbir_cli.reports.drawing import DPI, SMALLEST, Drawing
+from cbir_cli.reports.drawing import DPI, SMALLEST, Drawing, wrapped
 
 NAME = "<b>&$x$" + "n" * 60
 
@@ -91,3 +91,17 @@ def test_no_text_is_too_small_and_nothing_is_cut_off(name: str, drawn) -> None:
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     assert edge.min() == 255, "something reaches the edge of the figure"
     assert pixels.min() < 100
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("seborrheic_keratosis", ["seborrheic_", "keratosis"]),
+        ("a_b c", ["a_b c"]),
+        ("a _ b", ["a _ b"]),
+        ("no Effusion at all", ["no Effusion at", "all"]),
+        ("", [""]),
+    ],
+)
+def test_long_names_break_at_spaces_and_underscores_and_lose_nothing(text, lines):
+    assert wrapped(text, 15).split("\n") == lines
