@@ -114,5 +114,9 @@ def plain(text: str, longest: int = LONGEST_NAME) -> str:
 
 
 def wrapped(text: str, width: int) -> str:
-    """Plain text in lines of at most so many characters, for places that are narrower than a name may be."""
-    return "\n".join(textwrap.wrap(plain(text), width)) or ""
+    """Plain text in lines of at most so many characters, for places that are narrower than a name may be.
+
+    Words also end at underscores.
+    """
+    lines = textwrap.wrap(plain(text).replace("_", "_ "), width)
+    return "\n".join(line.replace("_ ", "_") for line in lines)

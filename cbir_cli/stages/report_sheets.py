@@ -139,8 +139,9 @@ def _right_and_wrong(cases: Sequence[Case]) -> Figures:
         ]
         if lines:
             counts = f"{len(right)} of {len(cases)} queries have only results of their own label, {len(wrong)} none"
-            note = f"Among the first {_RESULTS} results: {counts}."
-            heads = ["query", *map(str, range(1, _RESULTS + 1))]
+            shown = max(len(near) for *_, near in (*right, *wrong))
+            note = f"Among the first {shown} results: {counts}." if shown > 1 else f"Of the first result: {counts}."
+            heads = ["query", *map(str, range(1, shown + 1))]
             sheet = contact_sheet.contact_sheet(lines, heads, note=note)
             drawn.append((f"Right and wrong results by {method}", sheet))
     return drawn

@@ -17,7 +17,7 @@ from cbir_cli.reports import (
     reliability,
     training_figures,
 )
-from cbir_cli.reports.drawing import DPI, SMALLEST, Drawing
+from cbir_cli.reports.drawing import DPI, SMALLEST, Drawing, wrapped
 
 NAME = "<b>&$x$" + "n" * 60
 
@@ -107,3 +107,17 @@ def test_a_position_that_differs_in_its_last_bit_changes_no_byte() -> None:
     assert one == other
     for number in (0, 1):  # each clip is there once, and used
         assert one.count(f'id="p{number}"') == 1 and one.count(f"url(#p{number})") > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("seborrheic_keratosis", ["seborrheic_", "keratosis"]),
+        ("a_b c", ["a_b c"]),
+        ("a _ b", ["a _ b"]),
+        ("no Effusion at all", ["no Effusion at", "all"]),
+        ("", [""]),
+    ],
+)
+def test_long_names_break_at_spaces_and_underscores_and_lose_nothing(text, lines):
+    assert wrapped(text, 15).split("\n") == lines

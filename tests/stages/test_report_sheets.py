@@ -98,6 +98,15 @@ def test_right_and_wrong_queries_by_method() -> None:
     )
 
 
+@pytest.mark.parametrize(("results", "words"), [(1, "Of the first result:"), (2, "Among the first 2 results:")])
+def test_where_there_are_fewer_results_the_heads_say_so(results: int, words: str) -> None:
+    cases = [case(i, Row("CNN", [found(i + n, n) for n in range(1, results + 1)])) for i in (10, 20)]
+    (_, drawing), *_ = report_sheets.figures_of(cases, 0)
+    texts = [text.get_text() for text in drawing.figure().texts]
+    assert [text for text in texts if text.isdigit()] == [str(n + 1) for n in range(results)]
+    assert any(text.startswith(words) for text in texts)
+
+
 @pytest.mark.parametrize("most", [0, 1, 5])
 def test_as_many_queries_as_asked_for_have_a_sheet(most: int) -> None:
     cases = [case(i, Row("CNN", [found(1, 1, None)])) for i in (1, 2)]
