@@ -1,6 +1,7 @@
 """All figures: the same bytes, text that can be read in print, and pixels at the resolution that is promised."""
 
 import io
+import re
 
 import matplotlib
 import numpy as np
@@ -91,3 +92,20 @@ def test_no_text_is_too_small_and_nothing_is_cut_off(name: str, drawn) -> None:
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     assert edge.min() == 255, "something reaches the edge of the figure"
     assert pixels.min() < 100
+
+
+def test_the_last_bit_of_a_layout_is_in_no_name() -> None:
+    """Matplotlib's solver goes by memory addresses; what it lays out differs by less than is printed."""
+
+    def panel(left: float) -> Drawing:
+        def draw(figure) -> None:
+            figure.set_layout_engine("none")
+            for place, height in ((0, 0.3), (0.5, 0.4)):
+                axes = figure.add_axes((left, place, 0.4, height))
+                axes.plot([0, 1], [0, 1], clip_on=True)
+                axes.imshow(np.eye(3))
+
+        return Drawing(draw, (3, 3))
+
+    one, other = panel(0.1), panel(np.nextafter(0.1, 1))
+    assert one == other and len(set(re.findall(r"url\(#(\w+)\)", one))) == one.count("<clipPath") == 2
