@@ -33,7 +33,7 @@ def made() -> dict[str, Drawing]:
     bins = reliability.Reliability(edges[:-1], edges[1:], np.arange(10), edges[:-1] + 0.05, edges[:-1], "ECE 0.05")
     return {
         "box_plot": figures.box_plot({NAME: {NAME: [0.1, 0.4], "rater R2": [0.5]}}, {NAME: 0.2}, raters=["rater R2"]),
-        "history": figures.history({NAME: {NAME: [1.0, 0.5]}}, best=1),
+        "history": training_figures.history({NAME: {NAME: [1.0, 0.5]}}, best=1),
         "over_runs": training_figures.over_runs({NAME: {NAME: [[0.1, 0.2], [0.3, 0.2]]}}),
         "embedding_map": embedding_map.embedding_map(rng.normal(size=(10, 2)), groups),
         "contact_sheet": contact_sheet.contact_sheet([contact_sheet.Line(NAME, [*cells, None])], [NAME], note=NAME),
