@@ -14,7 +14,7 @@ import numpy as np
 from cbir_cli.reports import offline
 from cbir_cli.reports.overlay import data_uri
 
-_SCRIPTS = ("rate.js", "rate_page.js", "rate_viewer.js")
+_SCRIPTS = ("rate.js", "rate_page.js", "rate_drag.js", "rate_file.js", "rate_viewer.js")
 QUALITY = 92  # of JPEG: no blocks are seen at several times the size; 512 px of a radiograph take about 50 kB
 
 
