@@ -19,6 +19,8 @@ Cell = tuple[str, str, str]
 def main() -> None:
     """Read the command line, print the table."""
     arguments = [text for text in sys.argv[1:] if text != "--percent"]
+    if len(arguments) < 2:
+        sys.exit("usage: python beside.py [--percent] paper.tsv [NAME=]scores.json ...")
     percent = len(arguments) < len(sys.argv) - 1
     paper = stated(Path(arguments[0]))
     ours: dict[Cell, str] = {}
