@@ -71,7 +71,8 @@ def table(paper: dict[Cell, str], ours: dict[Cell, str], chance: dict[tuple[str,
     """Return lines of text: a row for each set, metric and method, in the order of the paper, then ours."""
     rows = [("set", "metric", "method", "paper", "ours", "random")]
     sets = list(dict.fromkeys(cell[0] for cell in (*paper, *ours)))
-    for cell in sorted(dict.fromkeys((*paper, *ours)), key=lambda cell: sets.index(cell[0])):
+    metrics = list(dict.fromkeys(cell[1] for cell in (*paper, *ours)))
+    for cell in sorted({**paper, **ours}, key=lambda cell: (sets.index(cell[0]), metrics.index(cell[1]))):
         rows.append((*cell, paper.get(cell, "-"), ours.get(cell, "-"), chance.get(cell[:2], "-")))
     if not any(cell[0] for cell in (*paper, *ours)):
         rows = [row[1:] for row in rows]

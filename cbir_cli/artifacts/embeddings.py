@@ -16,7 +16,7 @@ An AnnData file (``encoding-type=anndata``), so ``.h5ad`` viewers open it.
 ``uns/space``
     Fingerprint of weights and preprocessing; a query must come from the same.
 ``uns/encoder``
-    ``ssim``, ``cnn``, ``cnn(ig)`` or ``ig``.
+    ``ssim``, ``cnn``, ``att`` (multi-level dual attention), ``cnn(ig)`` or ``ig``.
 ``uns/compat``
     ``none``; or ``silva2020`` where maps were fed 255 times smaller, as the script of the 2020 paper feeds its query
     and not its catalogue. Such vectors are for asking: their space is that of the catalogue, but no index is made of

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from cbir_cli.opened import Opened
 
 
+_PAPERS_NAME = {"mldam": "att", "mldam-tiny": "att"}
+"""What the papers call networks that are fed images, where that is not the CNN."""
+
+
 class Network:
     """The encoder of a model artifact: a CNN fed with images, or with maps; an IG model's two networks.
 
@@ -56,7 +60,7 @@ class Network:
         self.space = Space(
             similarity=_similarity_of(model.objective),
             fingerprint=space_of(model, saliency or (model.saliency.space() if model.saliency else "")),
-            encoder="ig" if tuned else "cnn(ig)" if guided else "cnn",
+            encoder="ig" if tuned else "cnn(ig)" if guided else _PAPERS_NAME.get(model.architecture, "cnn"),
             outputs=model.outputs,
             model_name=Path(model.name).name,
             model_fingerprint=model.fingerprint,

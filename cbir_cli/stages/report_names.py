@@ -7,7 +7,7 @@ from pathlib import Path
 from cbir_cli.artifacts import files, history
 from cbir_cli.scores import RATER
 
-_METHODS = {"ssim": "SSIM", "cnn": "CNN", "cnn(ig)": "CNN(IG)", "ig": "IG"}
+_METHODS = {"ssim": "SSIM", "cnn": "CNN", "att": "ATT", "cnn(ig)": "CNN(IG)", "ig": "IG"}
 
 
 def distinct(names: Sequence[str], paths: Sequence[str]) -> list[str]:

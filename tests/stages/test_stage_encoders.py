@@ -140,6 +140,7 @@ def test_rules_refuse_attention_in_a_line_and_gradients_work(tmp_path, phantom, 
     assert ran.status == 1 and "this one uses" in ran.err and "Traceback" not in ran.err
     good("saliency", "-m", "att.h5", f"nih:{phantom}", "--method", "gradient", "-o", "maps.h5", cwd=tmp_path)
     assert "it runs on torch" in good("embed", "-m", "att.h5", f"nih:{phantom}", "-o", "e.h5", cwd=tmp_path).err
+    assert "encoder:         att\n" in good("info", "e.h5", cwd=tmp_path).out
 
 
 # --- colour -----------------------------------------------------------------------------------------------------------
