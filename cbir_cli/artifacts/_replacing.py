@@ -46,6 +46,51 @@ def replacing(target: str) -> Iterator[str]:
             os.unlink(temporary)
 
 
+@contextmanager
+def replacing_files(folder: str, *, last: str = "") -> Iterator[Path]:
+    """Yield an empty folder whose files go to a target, over those of the same names, when the block has ended.
+
+    If the target is not there, it appears in one step, whole. Else what it holds besides stays, and each file is
+    replaced in one step once all new ones are on disk.
+
+    Parameters
+    ----------
+    folder : str
+    last : str
+        A file that names the others: it goes first and comes last, so that it never names what does not belong to it.
+
+    Raises
+    ------
+    CbirError
+        If the target is a file or cannot be written, in the block either.
+    """
+    final = Path(os.path.realpath(folder))
+    if final.exists() and not final.is_dir():
+        raise CbirError(f"{folder}: is a file, not a folder")
+    temporary = ""
+    try:
+        temporary = tempfile.mkdtemp(prefix=".cbir-", suffix=".tmp", dir=final.parent)
+        yield Path(temporary)
+        made = sorted(Path(temporary).iterdir(), key=lambda path: (path.name == last, path.name))
+        for path in made:
+            path.chmod(0o666 & ~_umask())
+            _sync(path)
+        if final.exists():
+            if last:
+                (final / last).unlink(missing_ok=True)
+            for path in made:
+                os.replace(path, final / path.name)
+            _sync(final)
+        else:
+            os.chmod(temporary, 0o777 & ~_umask())
+            os.rename(temporary, final)
+            _sync(final.parent)
+    except (OSError, RuntimeError) as error:
+        raise _write_error(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def identity(path: str | Path | None) -> tuple[int, int] | None:
     """Return what tells a regular file from others, whatever name it goes by."""
     try:

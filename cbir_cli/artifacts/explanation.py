@@ -192,31 +192,12 @@ def read(artifact: files.Artifact) -> Explanation:
             table = items.read(file[side], artifact.name)
             tables.append(table.take(np.arange(len(table.ids))))
         queries, results = tables
-        pairs, maps = len(arrays["query"]), len(arrays["maps"])
-        fits = (
-            len({arrays[name].shape[1:3] for name in _DIMENSIONS}) == 1
-            and arrays["query_images"].shape[3:] == arrays["result_images"].shape[3:] in ((), (3,))
-            and all(len(arrays[name]) == pairs for name in ("result", "rank", "distance", "seed", "set"))
-            and all(len(arrays[name]) == maps for name in ("scale", "map_pair", "map_on"))
-            and len(queries.ids) == len(arrays["query_images"])
-            and len(results.ids) == len(arrays["result_images"])
-            and _within(arrays["query"], len(queries.ids))
-            and _within(arrays["result"], len(results.ids))
-            and _within(arrays["map_pair"], pairs)
-        )
-        if not fits:
-            raise ValueError("its tables do not fit together")
-        if not (all(np.isfinite(one).all() for one in arrays["maps"]) and np.isfinite(arrays["scale"]).all()):
-            raise ValueError("a map is not finite")
-        if not np.isfinite(arrays["distance"]).all():
-            raise ValueError("a distance is not finite")
-        if (arrays["scale"] < 0).any() or not np.isin(arrays["map_on"], (ON_QUERY, ON_RESULT)).all():
-            raise ValueError("a map has a negative scale, or lies on neither query nor result")
+        _check(arrays, len(queries.ids), len(results.ids))
         units = [
             _hounsfield(artifact, path, arrays[name].shape)
             for path, name in ((QUERY_HOUNSFIELD, "query_images"), (RESULT_HOUNSFIELD, "result_images"))
         ]
-        what = _what(file, maps)
+        what = _what(file, len(arrays["maps"]))
         importance = int((what == IMPORTANCE).sum())
         return Explanation(
             queries=queries,
@@ -236,6 +217,30 @@ def read(artifact: files.Artifact) -> Explanation:
             result_hounsfield=units[1],
             window=_window(file),
         )
+
+
+def _check(arrays: Mapping[str, np.ndarray], queries: int, results: int) -> None:
+    """Refuse arrays that do not fit together, or to so many images of queries and results."""
+    pairs, maps = len(arrays["query"]), len(arrays["maps"])
+    fits = (
+        len({arrays[name].shape[1:3] for name in _DIMENSIONS}) == 1
+        and arrays["query_images"].shape[3:] == arrays["result_images"].shape[3:] in ((), (3,))
+        and all(len(arrays[name]) == pairs for name in ("result", "rank", "distance", "seed", "set"))
+        and all(len(arrays[name]) == maps for name in ("scale", "map_pair", "map_on"))
+        and queries == len(arrays["query_images"])
+        and results == len(arrays["result_images"])
+        and _within(arrays["query"], queries)
+        and _within(arrays["result"], results)
+        and _within(arrays["map_pair"], pairs)
+    )
+    if not fits:
+        raise ValueError("its tables do not fit together")
+    if not (all(np.isfinite(one).all() for one in arrays["maps"]) and np.isfinite(arrays["scale"]).all()):
+        raise ValueError("a map is not finite")
+    if not np.isfinite(arrays["distance"]).all():
+        raise ValueError("a distance is not finite")
+    if (arrays["scale"] < 0).any() or not np.isin(arrays["map_on"], (ON_QUERY, ON_RESULT)).all():
+        raise ValueError("a map has a negative scale, or lies on neither query nor result")
 
 
 def _what(file: h5py.Group, maps: int) -> np.ndarray:

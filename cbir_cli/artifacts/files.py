@@ -26,6 +26,7 @@ from cbir_cli import __version__
 from cbir_cli.artifacts import _payload, virtual
 from cbir_cli.artifacts._replacing import STDIO as STDIO  # its callers ask files for it
 from cbir_cli.artifacts._replacing import identity, is_device, replacing
+from cbir_cli.artifacts._replacing import replacing_files as replacing_files
 from cbir_cli.artifacts._rows import Rows
 from cbir_cli.artifacts._unfailing import hdf5
 from cbir_cli.errors import ArtifactError, CbirError, UsageError

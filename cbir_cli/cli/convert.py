@@ -42,9 +42,10 @@ def run(
         str | None,
         typer.Option("--space", metavar="NAME", help="What made foreign vectors, such as biomedclip-v1."),
     ] = None,
-    similarity: Annotated[Compared, typer.Option("--similarity", help="How foreign vectors are compared.")] = (
-        Compared.cosine
-    ),
+    similarity: Annotated[
+        Compared | None,
+        typer.Option("--similarity", help="How foreign vectors are compared; cosine by default.", show_default=False),
+    ] = None,
     vectors: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +78,7 @@ def run(
         output,
         table=items,
         space=space,
-        similarity=similarity.value,
+        similarity=similarity.value if similarity else None,
         vectors=vectors,
         root=root,
         keep_ids=keep_ids,

@@ -1,5 +1,6 @@
 """``cbir query``: rank the catalogue for each query image."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -95,16 +96,12 @@ def run(
     they were for the catalogue, as the script of the 2020 paper does by a slip.
     """
     from contextlib import ExitStack
-    from dataclasses import replace
     from functools import partial
 
     from cbir_cli import registry
-    from cbir_cli.artifacts import files
-    from cbir_cli.artifacts import index as indexes
     from cbir_cli.artifacts import run as runs
     from cbir_cli.artifacts import split as split_tables
-    from cbir_cli.cli import asking, sources, stores, terminal
-    from cbir_cli.stages import asked as spaces
+    from cbir_cli.cli import asking, searching, sources, stores, terminal
     from cbir_cli.stages import confidence, feedback, fusion
     from cbir_cli.stages import query as retrieval
     from cbir_cli.stages.diversity import Diversity
@@ -117,26 +114,12 @@ def run(
         ("--include-same", same, "--exclude-same", exclude_same is not None),
         ("--include-same", same, "--split", split is not None),
         ("--exclude-same none", exclude_same == "none", "--split", split is not None),
-        ("--diverse", diverse is not None, "--with", bool(others)),
-        ("--diverse", diverse is not None, "--format trec, which is sorted by distance", printed == "trec"),
-        ("--order position", order == "position", "--format trec, which is sorted by distance", printed == "trec"),
-        *(
-            (f"--{name}", given, "--uri", uri is not None)
-            for name, given in (
-                ("split", split is not None),
-                ("diverse", diverse is not None),
-                ("with", bool(others)),
-                ("like", bool(like)),
-                ("unlike", bool(unlike)),
-                ("probability", probability),
-                ("abstain", abstain),
-            )
-        ),
-        ("--probability", probability, "--with", bool(others)),
-        ("--abstain", abstain, "--with", bool(others)),
-        ("--probability", probability, "--like and --unlike, which move the query", bool(like or unlike)),
-        ("--probability", probability, "--format trec, which has no place for it", printed == "trec"),
         ("--fuse", fuse is not None, "one index: name another --with IDX", not others),
+        ("--order position", order == "position", "--format trec, which is sorted by distance", printed == "trec"),
+        *_conflicts(
+            {"split": split is not None, "diverse": diverse is not None, "with": others, "like": like, "unlike": unlike}
+            | {"probability": probability, "abstain": abstain, "uri": uri is not None, "trec": printed == "trec"}
+        ),
     )
     known = {
         "compat": "none",
@@ -146,53 +129,59 @@ def run(
         **({} if others or uri else {"quantile": confidence.Confidence.quantile}),
     }
     values = known | registry.settings(settings or [], known, "cbir query")
-    wanted = asking.wanted(
-        where,
-        options.ExcludedSame.none if same else exclude_same,
-        only_same,
-        max_distance,
-        diverse,
-        pool=values.get("pool", Diversity.pool),
-        by_position=order == "position",
-    )
-    judged = feedback.chosen(like or (), unlike or (), values)
-    how = fusion.chosen(fuse or "rrf", 1 + len(others), values) if others else None
-    sure = confidence.Confidence(probability, abstain, values.get("quantile", confidence.Confidence.quantile))
+    excluded = options.ExcludedSame.none if same else exclude_same
+    pool, by_position = values.get("pool", Diversity.pool), order == "position"
+    wanted = asking.wanted(where, excluded, only_same, max_distance, diverse, pool=pool, by_position=by_position)
     table = split_tables.read_split(split) if split else None
-    most = k or (None if table else 10)
     terms = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value, ask)
-    strange: dict[int, float] = {}
     with ExitStack() as stack, asking.Asked(query) as asked:
         if uri:
-            found, queries, unreadable = stores.query(uri, collection, asked, terms, k or 10, wanted, values["compat"])
+            answer = searching.Answer(*stores.query(uri, collection, asked, terms, k or 10, wanted, values["compat"]))
         else:
-            opened = []
-            for path in (index, *(path for path, _ in others)):
-                artifact = stack.enter_context(files.open_artifact(path, indexes.KIND))
-                opened.append(spaces.asked_as(indexes.read(artifact), compat=values["compat"]))
-                wanted.filters.check(opened[-1].embedding.items)
-            sure.check(opened[0])
-            rows = feedback.rows_of(opened, judged)
-            queries, unreadable = asked.queries(opened[0], index, terms)
-            table = asking.rows_asked(table, queries, ask)
-            every = [queries]
-            for stored, (path, embedding) in zip(opened[1:], others, strict=True):
-                every.append(fusion.aligned(asked.again(stored, path, terms, embedding), queries, embedding or query))
-            parts = [feedback.refined(*part, judged) for part in zip(opened, every, rows, strict=True)]
-            if how:
-                found = fusion.search_all(parts, how, most, wanted, table)
-            else:
-                found = retrieval.search_part(parts[0], most, wanted, table)
-                plain = confidence.is_plain(wanted, moved=bool(judged or table))
-                strange = confidence.unlike(opened[0], queries, found.answers, plain=plain, quantile=sure.quantile)
-                if abstain:
-                    found = replace(found, answers=confidence.abstained(found.answers, strange))
+            search = searching.Search(
+                wanted,
+                k or (None if table else 10),
+                table,
+                feedback.chosen(like or (), unlike or (), values),
+                fusion.chosen(fuse or "rrf", 1 + len(others), values) if others else None,
+                confidence.Confidence(probability, abstain, values.get("quantile", confidence.Confidence.quantile)),
+                values["compat"],
+            )
+            answer = searching.in_files(asked, [(index, ""), *others], terms, search, stack)
+        found, queries = answer.found, answer.queries
         if printed == "tsv":
             runs.check_names(retrieval.names(found.items, queries, found.answers))
-        likely = partial(confidence.probability, opened[0]) if probability else None
-        lines = retrieval.run_rows(found.items, found.targets, queries, found.answers, likely, strange)
+        likely = partial(confidence.probability, answer.index) if probability and answer.index else None
+        lines = retrieval.run_rows(found.items, found.targets, queries, found.answers, likely, answer.strange)
         if printed == "table":
             terminal.show_run(lines)
         else:
             asking.write_lines({"tsv": runs.tsv, "json": runs.json_lines, "trec": runs.trec}[printed](lines))
-    return sources.status_for(unreadable, on_error.value)
+    return sources.status_for(answer.unreadable, on_error.value)
+
+
+def _conflicts(given: Mapping[str, object]) -> list[tuple[str, bool, str, bool]]:
+    """Return the options that do not go together, as ``asking.check_conflicts`` takes them.
+
+    Parameters
+    ----------
+    given : mapping of str to object
+        Whether each option is given: ``trec`` where that is the format.
+    """
+    trec, uri = bool(given["trec"]), bool(given["uri"])
+    several, probability = bool(given["with"]), bool(given["probability"])
+    need_files = ("split", "diverse", "with", "like", "unlike", "probability", "abstain")
+    return [
+        ("--diverse", bool(given["diverse"]), "--with", several),
+        ("--diverse", bool(given["diverse"]), "--format trec, which is sorted by distance", trec),
+        *((f"--{name}", bool(given[name]), "--uri", uri) for name in need_files),
+        ("--probability", probability, "--with", several),
+        ("--abstain", bool(given["abstain"]), "--with", several),
+        (
+            "--probability",
+            probability,
+            "--like and --unlike, which move the query",
+            bool(given["like"] or given["unlike"]),
+        ),
+        ("--probability", probability, "--format trec, which has no place for it", trec),
+    ]

@@ -1,10 +1,17 @@
 """``cbir rate``: write a page on which radiologists rank images, and read back what they saved."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cbir_cli.cli import options
+
+if TYPE_CHECKING:
+    from cbir_cli.artifacts.index import Index
+    from cbir_cli.splits import SplitRow
+    from cbir_cli.stages.rating_catalogues import Asked
 
 
 def run(
@@ -89,10 +96,10 @@ def run(
     from contextlib import ExitStack
 
     from cbir_cli import windows
-    from cbir_cli.artifacts import embeddings, files, pseudonyms, ranks, ratings
+    from cbir_cli.artifacts import files
     from cbir_cli.artifacts import index as indexes
     from cbir_cli.artifacts import split as split_tables
-    from cbir_cli.cli import asking, sources
+    from cbir_cli.cli import asking
     from cbir_cli.errors import UsageError
     from cbir_cli.stages import rating
     from cbir_cli.stages import rating_catalogues as catalogues
@@ -101,12 +108,7 @@ def run(
         making = {"--catalogue": catalogue, "--split": split, "--label": label, "--where": where, "--root": root}
         making |= {"--raters": raters, "--window": window, "--times": times or None}
         asking.check_conflicts(*((name, value is not None, "--decode", True) for name, value in making.items()))
-        target = output or files.STDIO
-        files.check_output(target, *inputs, text=True)
-        asking.check_one_stdin(*inputs)
-        key = ratings.read_key(f"{decode.rstrip('/')}/key.tsv")
-        found = rating.joined(key, [ratings.read_export(path, key) for path in inputs])
-        files.write_text(target, "".join(ranks.csv_lines(ratings.ranks_of(key, found))))
+        _decode(decode, inputs, output or files.STDIO)
         return
     if len(inputs) != 2:
         raise UsageError(f"expected IDX and QUERY, found {len(inputs)} arguments; --decode STUDY reads what was saved")
@@ -122,15 +124,8 @@ def run(
     with ExitStack() as stack:
         stored = indexes.read(stack.enter_context(files.open_artifact(index, indexes.KIND)))
         asks = catalogues.label_of(stored, label)
-        if sources.is_hdf5(query):
-            kinds = embeddings.KIND, indexes.KIND
-            opened = embeddings.read(stack.enter_context(files.open_artifact(query, *kinds)))
-            asked = catalogues.asked_of_embedding(opened, root, table)
-        else:
-            keep = keep_ids or stored.embedding.items.pseudonyms == "kept"
-            hide = pseudonyms.from_environment(keep=keep)
-            source = sources.read_images(query, patient=patient, frame=frame, null=null, hide=hide)
-            asked = catalogues.asked_of(sources.present(source), hide, source.stored(hide), table)
+        reading = {"patient": patient, "frame": frame, "null": null}
+        asked = stack.enter_context(_asked(query, stored, table, root, keep_ids=keep_ids, **reading))
         drawn = catalogues.draw(
             stored, asked, label=asks, catalogue=catalogue or 10, seed=seed, split=table, where=where
         )
@@ -148,3 +143,34 @@ def run(
             workers=options.cores(None),
         )
         rating.write(folder, drawn, *made)
+
+
+@contextmanager
+def _asked(
+    query: str, stored: "Index", table: "list[SplitRow] | None", root: str | None, *, keep_ids: bool, **reading: Any
+) -> "Iterator[Asked]":
+    """Yield the query images of an embedding, which stays open, or of a source."""
+    from cbir_cli.artifacts import embeddings, files, index, pseudonyms
+    from cbir_cli.cli import sources
+    from cbir_cli.stages import rating_catalogues as catalogues
+
+    if sources.is_hdf5(query):
+        with files.open_artifact(query, embeddings.KIND, index.KIND) as artifact:
+            yield catalogues.asked_of_embedding(embeddings.read(artifact), root, table)
+    else:
+        hide = pseudonyms.from_environment(keep=keep_ids or stored.embedding.items.pseudonyms == "kept")
+        source = sources.read_images(query, hide=hide, **reading)
+        yield catalogues.asked_of(sources.present(source), hide, source.stored(hide), table)
+
+
+def _decode(study: str, exports: list[str], target: str) -> None:
+    """Write the rank table of what raters of a study saved."""
+    from cbir_cli.artifacts import files, ranks, ratings
+    from cbir_cli.cli import asking
+    from cbir_cli.stages import rating
+
+    files.check_output(target, *exports, text=True)
+    asking.check_one_stdin(*exports)
+    key = ratings.read_key(f"{study.rstrip('/')}/key.tsv")
+    found = rating.joined(key, [ratings.read_export(path, key) for path in exports])
+    files.write_text(target, "".join(ranks.csv_lines(ratings.ranks_of(key, found))))

@@ -35,9 +35,7 @@ def run(
     ] = None,
     k: Annotated[
         int,
-        typer.Option(
-            "-k", min=1, help="Images whose maps are shown, those with the label first; queries with a contact sheet."
-        ),
+        typer.Option("-k", min=1, help="Images whose maps are shown, those with the label first."),
     ] = 6,
     failures_first: Annotated[
         bool, typer.Option("--failures-first", help="Open with the queries that found another class, worst first.")
@@ -46,6 +44,9 @@ def run(
         str | None,
         typer.Option("--figures", metavar="DIR", help="Write the figures as SVG and PNG, and contact sheets."),
     ] = None,
+    sheets: Annotated[
+        int, typer.Option("--sheets", min=0, metavar="N", help="Queries that --figures makes a contact sheet of.")
+    ] = 6,
     projection: Annotated[
         str, typer.Option("--projection", metavar="tsne|umap", help="How embeddings are laid out in a plane.")
     ] = "tsne",
@@ -73,7 +74,8 @@ def run(
     tables (of explanations, too), box plots, training curves by method, maps of embeddings and calibration. It opens
     from disk without a server or a network.
 
-    --figures writes every figure as SVG and as PNG of 300 dots an inch, and contact sheets of the first -k queries.
+    --figures writes every figure as SVG and as PNG of 300 dots an inch, and contact sheets of the first --sheets
+    queries.
     --hounsfield shows a slice of CT through windows, and how many voxels of an organ have which Hounsfield units.
     """
     from cbir_cli.artifacts import files as artifacts
@@ -103,7 +105,7 @@ def run(
         k=k,
         failures_first=failures_first,
         projection=projection,
-        sheets=k if figures is not None else 0,
+        sheets=sheets if figures is not None else 0,
         more=more,
     )
     if figures is not None:

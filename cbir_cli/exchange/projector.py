@@ -9,13 +9,14 @@ import numpy as np
 
 from cbir_cli.exchange import Columns
 
-FILES = ("tensors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")
+CONFIG, SPRITE = "projector_config.pbtxt", "sprite.png"
+FILES = ("tensors.tsv", "metadata.tsv", SPRITE, CONFIG)
 SPRITE_SIDE = 8192
 """Pixels that a sprite may have each way: what a browser draws."""
 
 
 def write(folder: Path, vectors: np.ndarray, columns: Columns, thumbnails: np.ndarray | None = None) -> None:
-    """Write a projector folder, which exists; ``projector_config.pbtxt``, which names the other files, comes last.
+    """Write a projector's files into a folder that exists.
 
     Parameters
     ----------
@@ -43,11 +44,11 @@ def write(folder: Path, vectors: np.ndarray, columns: Columns, thumbnails: np.nd
     ]
     if thumbnails is not None:
         side = thumbnails.shape[1]
-        _sprite(folder / "sprite.png", thumbnails)
-        lines += ["sprite {", '  image_path: "sprite.png"']
+        _sprite(folder / SPRITE, thumbnails)
+        lines += ["sprite {", f'  image_path: "{SPRITE}"']
         lines += [f"  single_image_dim: {side}", f"  single_image_dim: {side}", "}"]
     body = "\n".join(f"  {line}" for line in lines)
-    (folder / "projector_config.pbtxt").write_text(f"embeddings {{\n{body}\n}}\n", encoding="ascii")
+    (folder / CONFIG).write_text(f"embeddings {{\n{body}\n}}\n", encoding="ascii")
 
 
 def _sprite(path: Path, thumbnails: np.ndarray) -> None:

@@ -69,7 +69,7 @@ class Drawing(str):
             canvas.print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
             text = buffer.getvalue()
         # Without the XML declaration and its document type, which a page cannot hold.
-        drawn = super().__new__(cls, _counted(text[text.index("<svg") :]))
+        drawn = super().__new__(cls, _numbered(text[text.index("<svg") :]))
         drawn._draw, drawn._inches = draw, inches
         return drawn
 
@@ -92,10 +92,15 @@ class Drawing(str):
             return buffer.getvalue()
 
 
-def _counted(svg: str) -> str:
-    """Number the ids of clips: matplotlib's are of positions whose last bit differs from one run to the next."""
-    numbers: dict[str, int] = {}
-    return re.sub(r"\bp[0-9a-f]{10}\b", lambda found: f"p{numbers.setdefault(found[0], len(numbers))}", svg)
+def _numbered(svg: str) -> str:
+    """Name clips by their order.
+
+    Matplotlib names them by a hash of where they are, and layouts of one figure differ in the last bit: the solver goes
+    by memory addresses.
+    """
+    names = dict.fromkeys(re.findall(r'<clipPath id="(\w+)">', svg))
+    numbers = {name: f"clip{number}" for number, name in enumerate(names, 1)}
+    return re.sub(r'(<clipPath id="|"url\(#)(\w+)', lambda found: found[1] + numbers.get(found[2], found[2]), svg)
 
 
 def _figure(draw: Callable[[Any], None], inches: tuple[float, float]) -> "Figure":

@@ -1,4 +1,4 @@
-"""Box plots of scores, and the training history of one model.
+"""Box plots of scores.
 
 Reference
 ---------
@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.reports.drawing import DASHES, INK, MARKERS, MUTED, SERIES, Drawing, plain
+from cbir_cli.reports.drawing import INK, MUTED, SERIES, Drawing, plain
 
 POINTS = 200
 """Scores of a box that are all drawn; of more, those beyond the whiskers, and at most so many of them."""
-_ACROSS = 4
-"""Panels in a row of training curves."""
 
 
 def box_plot(
@@ -76,57 +74,6 @@ def box_plot(
     titles = {panel: max(len(plain(panel)), 20 if panel in (random or {}) else 0) for panel in values}
     widths = [max(1.3, 0.62 * len(by_method), 0.085 * titles[panel]) for panel, by_method in values.items()]
     return Drawing(draw, (1.0 + sum(widths), 2.9 + (0.045 if longest <= 12 else 0.085) * longest))
-
-
-def history(curves: Mapping[str, Mapping[str, Sequence[float]]], *, best: int | None = None) -> Drawing:
-    """Training curves of one model, a panel for each quantity.
-
-    Parameters
-    ----------
-    curves : mapping
-        ``curves[quantity][set]`` has a value per epoch, from epoch 1 on; for instance ``curves["loss"]["train"]``.
-        A value that is not finite leaves a gap.
-    best : int, optional
-        Epoch that was kept, from 1; marked by a vertical line.
-
-    Returns
-    -------
-    Drawing
-
-    Raises
-    ------
-    ShapeError
-        If there is nothing to draw.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    if not curves:
-        raise ShapeError("training curves need at least one quantity")
-    names = list(dict.fromkeys(name for by_set in curves.values() for name in by_set))
-    across = min(len(curves), _ACROSS)
-    down = -(-len(curves) // across)
-
-    def draw(figure: Any) -> None:
-        keys: dict[str, Any] = {}
-        panels = figure.subplots(down, across, squeeze=False).flat
-        for axes, (quantity, by_set) in zip(panels, curves.items(), strict=False):
-            for name, series in by_set.items():
-                i = names.index(name) % len(SERIES)
-                line = np.asarray(series, dtype=np.float64)
-                line = np.where(np.isfinite(line), line, np.nan)
-                style = {"color": SERIES[i], "linestyle": DASHES[i], "marker": MARKERS[i], "markersize": 3.5}
-                keys[plain(name)] = axes.plot(np.arange(1, len(line) + 1), line, linewidth=1.4, **style)[0]
-            if best is not None:
-                keys[f"epoch {best}, kept"] = axes.axvline(best, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
-            axes.set_title(plain(quantity), fontsize=9)
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.margins(y=0.08)
-        for axes in list(figure.axes)[len(curves) :]:
-            axes.set_axis_off()
-        figure.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=max(1, len(keys)), fontsize=8)
-
-    return Drawing(draw, (max(3.1 * across, 4.4), 0.4 + 2.6 * down))
 
 
 def _boxes(axes: Any, scores: list[list[float]], raters: Sequence[bool], near: float) -> None:

@@ -1,9 +1,8 @@
 """One HTML page that shows what each method retrieved, and why.
 
-The page is a single file that opens from disk: style, script, pictures and figures are inside, its content security
-policy allows nothing from elsewhere and no script but its own, and every string given is escaped. A picture that occurs
-several times is stored once: each distinct image is one SVG ``image`` element, and every place that shows it is a
-``use`` of that element, which also works on paper and, up to a thousand pictures, without JavaScript.
+The page is a single file that opens from disk (see ``offline``). A picture that occurs several times is stored once:
+each distinct image is one SVG ``image`` element, and every place that shows it is a ``use`` of that element, which also
+works on paper and, up to a thousand pictures, without JavaScript.
 
 Reference
 ---------
@@ -13,16 +12,13 @@ B. Hu, B. Vasu, A. Hoogs. X-MIR: EXplainable Medical Image Retrieval. WACV 2022,
 queries whose results are wrong on their own.
 """
 
-import base64
-import hashlib
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from cbir_cli.reports import overlay
+from cbir_cli.reports import offline, overlay
 from cbir_cli.reports.board import Board
 from cbir_cli.reports.gallery import Case, Neighbour, Row, Tile, worst_first
 from cbir_cli.reports.layers import Layers
@@ -30,7 +26,6 @@ from cbir_cli.reports.pictures import Pictures, Place
 from cbir_cli.reports.tables import MARK, Table
 from cbir_cli.windows import PRESETS
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _STYLES = ("page.css", "looks.css", "paper.css")
 _WAITING = 1000  # pictures or tiles; of more, queries wait in templates until shown, or a browser works for seconds
 _LINE = 6  # images in a line of a row, at most
@@ -102,19 +97,7 @@ def page(
     str
         HTML, the same for the same input; holds no lone surrogates, so it encodes as UTF-8.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     pictures = Pictures()
-    style, script = ("\n".join((_TEMPLATES / n).read_text(encoding="utf-8") for n in ns) for ns in (_STYLES, _SCRIPTS))
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["breakable"] = _breakable
     methods = list(dict.fromkeys(row.method for case in cases for row in case.rows))
     layers = Layers(cases, pictures)
     bars = {method: layers.bars(method) for method in methods}
@@ -127,11 +110,12 @@ def page(
     sections = [*sections, Section("scores", "Scores", tables=tables), Section("figures", "Figures", figures=figures)]
     units = pictures.units() if window else {}
     encoded = pictures.encoded()
-    html = environment.get_template("page.html.j2").render(
+    return offline.render(
+        "page.html.j2",
+        styles=_STYLES,
+        scripts=_SCRIPTS,
+        style=_switch(len(layers.names)),
         title=title,
-        style=Markup(style + _switch(len(layers.names))),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         methods=methods,
         layers=layers,
         bars=bars,
@@ -150,7 +134,6 @@ def page(
         mark=MARK,
         notes=notes,
     )
-    return html.encode("utf-8", "backslashreplace").decode("utf-8")  # file names may hold bytes that are no UTF-8
 
 
 def _switch(count: int) -> str:
@@ -269,13 +252,6 @@ def _neighbour(n: Neighbour, method: str, pictures: Pictures, layers: Layers, qu
         "looks": layers.over(method, image, n.tile.looks) if image else [],
         "query": [[kind, look["layer"], place.name] for look in pair for kind, place in look["maps"]],
     }
-
-
-def _breakable(text: str) -> str:
-    """Escape a name and let lines break after its separators, so that a file name is not broken in mid-word."""
-    from markupsafe import Markup, escape
-
-    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[-_./\\|=,;:])", text))
 
 
 def _inline(svg: str, prefix: str) -> str:

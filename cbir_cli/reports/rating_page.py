@@ -1,24 +1,20 @@
 """The page on which a radiologist ranks the catalogue of each query.
 
-A single file that opens from disk and needs no network: its content security policy allows nothing from elsewhere and
-no script but its own. It knows images by opaque codes alone. What is done on it is kept in the browser's storage and
-saved as a small table (see ``artifacts.ratings``).
+A single file that opens from disk and needs no network (see ``offline``). It knows images by opaque codes alone. What
+is done on it is kept in the browser's storage and saved as a small table (see ``artifacts.ratings``).
 """
 
-import base64
-import hashlib
 import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from cbir_cli.reports import offline
 from cbir_cli.reports.overlay import data_uri
 
-_TEMPLATES = Path(__file__).parent / "templates"
-_SCRIPTS = ("rate.js", "rate_page.js", "rate_viewer.js")
+_SCRIPTS = ("rate.js", "rate_page.js", "rate_drag.js", "rate_file.js", "rate_viewer.js")
 QUALITY = 92  # of JPEG: no blocks are seen at several times the size; 512 px of a radiograph take about 50 kB
 
 
@@ -77,18 +73,6 @@ def page(
     str
         HTML, the same for the same input.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    style = (_TEMPLATES / "rate.css").read_text(encoding="utf-8")
-    script = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     used = {code: pictures[code] for code in sorted({code for case in cases for code in (case.query, *case.images)})}
     aspect = statistics.median(picture.aspect for picture in used.values())
     told = {
@@ -100,13 +84,13 @@ def page(
         "aspect": round(min(1.4, max(0.6, aspect)), 3),
         "pictures": {code: picture.address for code, picture in used.items()},
     }
-    html = environment.get_template("rate.html.j2").render(
+    return offline.render(
+        "rate.html.j2",
+        styles=("rate.css",),
+        scripts=_SCRIPTS,
+        title=f"Reading study, rater {rater}",
         told=told,
         rater=rater,
         label=label,
         times=times,
-        style=Markup(style),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    return html.encode("utf-8", "backslashreplace").decode("utf-8")  # labels may hold bytes that are no UTF-8

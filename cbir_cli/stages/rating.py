@@ -9,6 +9,7 @@ import logging
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from cbir_cli import splits
 from cbir_cli.artifacts import files, pseudonyms, ratings
@@ -153,24 +154,33 @@ def study(
     return key, pages
 
 
-def write(folder: str, drawn: Drawn, key: Key, pages: Iterable[tuple[str, str]]) -> None:
+def write(folder: str, drawn: Drawn, key: Key, pages: Sequence[tuple[str, str]]) -> None:
     """Write the split table, the key and a page for each rater into a folder.
+
+    A new folder appears whole. In one that is there pages of other raters stay, and what they sent back.
 
     Raises
     ------
     CbirError
-        If the folder holds another study: its key would be lost, and with it what its raters have done.
+        If the folder cannot be written, or holds another study: its key would be lost, and with it what its raters
+        have done. Or if it holds another split table: queries may be ranked by it.
     """
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, "key.tsv")
-    if os.path.exists(path) and ratings.read_key(path) != key:
-        raise CbirError(f"{folder}: holds another study, whose key would be lost; name another folder with -o")
-    files.write_text(path, "".join(ratings.key_tsv(key)))
-    files.write_text(os.path.join(folder, "split.tsv"), "".join(split_tables.split_tsv(drawn.rows)))
+    path, table = (os.path.join(folder, name) for name in ("key.tsv", "split.tsv"))
+    split = "".join(split_tables.split_tsv(drawn.rows))
+    if os.path.exists(path):
+        if ratings.read_key(path) != key:
+            raise CbirError(f"{folder}: holds another study, whose key would be lost; name another folder with -o")
+    elif os.path.exists(table) and Path(table).read_bytes() != split.encode():
+        raise CbirError(f"{table}: is another split table, which would be lost; name another folder with -o")
+    os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
+    most = max(len(case.images) for case in key.cases.values())
+    with files.replacing_files(folder) as made:
+        (made / "key.tsv").write_text("".join(ratings.key_tsv(key)), "utf-8")
+        (made / "split.tsv").write_text(split, "utf-8")
+        for rater, html in pages:
+            (made / f"{rater}.html").write_text(html, "utf-8")
     for rater, html in pages:
         page = os.path.join(folder, f"{rater}.html")
-        files.write_text(page, html)
-        most = max(len(case.images) for case in key.cases.values())
         log.info("%s: %d queries of up to %s, %.1f MB", page, len(key.cases), images(most), len(html) / 1e6)
     log.info("send each rater one page and nothing else; %s tells what its codes stand for", path)
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,24 @@ class Report:
 
     html: str
     figures: Mapping[str, Drawing]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The content of files by their kind, with the name of each where its place on the page needs one.
+
+    Attributes
+    ----------
+    origins : dict of str to str
+        By the file of an explanation the saliency method of its IG model, where that is known.
+    """
+
+    explained: list[tuple[str, Explanation]] = field(default_factory=list)
+    maps: list[saliency.Maps] = field(default_factory=list)
+    trained: list[tuple[str, models.Model]] = field(default_factory=list)
+    embedded: list[tuple[str, Embedding]] = field(default_factory=list)
+    scores: Scores = field(default_factory=Scores)
+    origins: dict[str, str] = field(default_factory=dict)
 
 
 def report_of(
@@ -99,61 +117,34 @@ def report_of(
         As ``report_maps.board_of``.
     """
     ranks = read_ranks(raters) if raters else []
-    made: list[tuple[str, Explanation]] = []
-    maps: list[saliency.Maps] = []
-    curves: list[tuple[str, models.Model]] = []
-    embedded: list[tuple[str, Embedding]] = []
-    origins: dict[str, str] = {}
-    scores = Scores()
     with ExitStack() as stack:
-        paths = stack.enter_context(files.spooled(names))
-        for name in names:
-            path = paths.get(name, name)
-            if not files.is_artifact(Path(path)):
-                scores.read(path, files.spelt(name))
-                continue
-            kinds = explanation.KIND, models.KIND, saliency.KIND, *report_embedding.KINDS
-            artifact = stack.enter_context(files.open_artifact(path, *kinds, name=name))
-            if artifact.kind == explanation.KIND:
-                made.append((name, explanation.read(artifact)))
-                origins[name] = _origin(artifact.history)
-            elif artifact.kind == saliency.KIND:
-                maps.append(saliency.read(artifact))
-            elif artifact.kind in report_embedding.KINDS:
-                embedded.append((name, report_embedding.read(artifact)))
-            else:
-                curves.append((files.spelt(name), models.read(path)))
-        if not maps and images is not None:
+        given = _read(names, stack)
+        if not given.maps and images is not None:
             raise UsageError("--images is for maps, and no saliency artifact is given")
-        if not maps and not embedded and root is not None:
+        if not (given.maps or given.embedded) and root is not None:
             raise UsageError("--root is for maps and embeddings, and no such artifact is given")
-        board = report_maps.board_of(maps, root=root, images=images, k=k, label=label) if maps else None
-        map_notes = report_maps.notes_of(maps)
-        laid_out = report_embedding.section_of(embedded, label=label, root=root, projection=projection)
-        calibrated = report_calibration.figures_of(embedded, label)
-    rows = report_cases.rows_of(made)
+        board = report_maps.board_of(given.maps, root=root, images=images, k=k, label=label) if given.maps else None
+        map_notes = report_maps.notes_of(given.maps)
+        laid_out = report_embedding.section_of(given.embedded, label=label, root=root, projection=projection)
+        calibrated = report_calibration.figures_of(given.embedded, label)
+    rows = report_cases.rows_of(given.explained)
     labels = report_cases.labels_in(rows, label)
     panel = report_raters.panel_of(ranks, rater, labels, label) if ranks else Panel()
     cases = report_cases.cases_of(rows, panel, labels)
-    sections = [*report_measures.sections_of(rows, label), *([laid_out] if embedded else []), *more]
-    drawn = scores.boxes() + calibrated + report_training.figures_of(curves)
-    if made and not (cases or board or drawn or scores or sections):
-        raise SourceError(f"{files.spelt(made[0][0])}: holds no pairs: no query has a result")
+    sections = [*report_measures.sections_of(rows, label), *([laid_out] if given.embedded else []), *more]
+    drawn = given.scores.boxes() + calibrated + report_training.figures_of(given.trained)
+    if not (cases or board or drawn or given.scores or sections):
+        raise _nothing(given)
     if failures_first and not cases:
         raise UsageError("--failures-first is for queries, and no explanation artifact is given")
-    if not (cases or board or drawn or scores or sections):
-        raise UsageError(
-            "nothing to show: give explanation artifacts, maps, embeddings, score tables or trained models"
-        )
-    heading = title if title is not None else TITLE if cases or not board else "Saliency maps"
     html = page.page(
-        title=heading,
+        title=title if title is not None else TITLE if cases or not board else "Saliency maps",
         cases=cases,
         board=board,
-        tables=scores.tables(),
+        tables=given.scores.tables(),
         figures=drawn,
         sections=sections,
-        notes=[*_raters(panel), *_notes(rows, origins), *map_notes],
+        notes=[*_raters(panel), *_notes(rows, given.origins), *map_notes],
         failures_first=failures_first,
         window=next((each.artifact.window for row in rows for each in row.explained if each.artifact.window), None),
     )
@@ -162,6 +153,35 @@ def report_of(
         shown = [cases[place] for place in worst_first(cases)] if failures_first else cases
         every += report_sheets.figures_of(shown, sheets)
     return Report(html, _named(every))
+
+
+def _read(names: Sequence[str], stack: ExitStack) -> _Given:
+    """Read files, each as what it is; maps and embeddings stay open as long as the stack."""
+    given = _Given()
+    paths = stack.enter_context(files.spooled(names))
+    kinds = explanation.KIND, models.KIND, saliency.KIND, *report_embedding.KINDS
+    for name in names:
+        path = paths.get(name, name)
+        if not files.is_artifact(Path(path)):
+            given.scores.read(path, files.spelt(name))
+            continue
+        artifact = stack.enter_context(files.open_artifact(path, *kinds, name=name))
+        if artifact.kind == explanation.KIND:
+            given.explained.append((name, explanation.read(artifact)))
+            given.origins[name] = _origin(artifact.history)
+        elif artifact.kind == saliency.KIND:
+            given.maps.append(saliency.read(artifact))
+        elif artifact.kind == models.KIND:
+            given.trained.append((files.spelt(name), models.read(path)))
+        else:
+            given.embedded.append((name, report_embedding.read(artifact)))
+    return given
+
+
+def _nothing(given: _Given) -> CbirError:
+    if given.explained:
+        return SourceError(f"{files.spelt(given.explained[0][0])}: holds no pairs: no query has a result")
+    return UsageError("nothing to show: give explanation artifacts, maps, embeddings, score tables or trained models")
 
 
 def write_figures(folder: str, drawn: Mapping[str, Drawing]) -> None:

@@ -9,7 +9,7 @@ time. Of more than ``MOST`` images that many are drawn by lot. Distances between
 import importlib
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ import numpy as np
 from cbir_cli import classes
 from cbir_cli.artifacts import embeddings, files, index
 from cbir_cli.artifacts.embeddings import Embedding
-from cbir_cli.errors import CbirError, SourceError, UsageError
-from cbir_cli.images import InputSpec
+from cbir_cli.errors import CbirError, UsageError
 from cbir_cli.reports import embedding_map
 from cbir_cli.reports.drawing import Drawing
 from cbir_cli.reports.embedding_map import Group
 from cbir_cli.reports.page import Section
-from cbir_cli.stages import pictures
+from cbir_cli.stages import thumbnails
 
 PROJECTIONS = ("tsne", "umap")
 KINDS = (embeddings.KIND, index.KIND)
@@ -188,17 +187,9 @@ def _with_pictures(
     if not len(chosen):
         return list(groups)
     table = one.items.take(chosen)
-    paths = pictures.paths(table.ids, table["path"], root, one.space.source)
-    spec = InputSpec.from_dict(dict(one.space.input))
-    try:
-        loaded = pictures.Pictures(spec, paths, {}).load(paths, table)
-    except SourceError as error:
-        if root is not None:
-            raise
-        log.warning("%s: no images on its map: %s", files.spelt(name), error)
+    loaded = thumbnails.of(one, table, root, without=f"{files.spelt(name)}: no images on its map")
+    if loaded is None:
         return list(groups)
-    pixels: Mapping[str, np.ndarray] = dict(
-        zip(table.ids.tolist(), np.rint(np.asarray(loaded) * 255).astype(np.uint8), strict=True)
-    )
+    pixels = dict(zip(table.ids.tolist(), loaded, strict=True))
     ids = one.items.ids[rows]
     return [Group(g.name, g.rows, g.nearest, [pixels[str(ids[place])] for place in g.nearest]) for g in groups]

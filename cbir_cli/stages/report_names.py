@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cbir_cli.artifacts import files, history
-
-RATER = "rater "
-"""What the name begins with of a file that is none: a person's order, scored as that of a method."""
+from cbir_cli.scores import RATER
 
 _METHODS = {"ssim": "SSIM", "cnn": "CNN", "att": "ATT", "cnn(ig)": "CNN(IG)", "ig": "IG"}
 

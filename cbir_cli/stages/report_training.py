@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cbir_cli.artifacts.model import Model
-from cbir_cli.reports import figures, training_figures
+from cbir_cli.reports import training_figures
 from cbir_cli.reports.drawing import Drawing
 from cbir_cli.stages import report_names
 
@@ -103,7 +103,7 @@ def _of_one(model: Model) -> Drawing:
         curves["loss"]["validation"] = _series(model, "validation_loss")
     curves |= {score: {"validation": _series(model, score)} for score in _names([model]) if score not in _NOT_SCORES}
     best = model.scores.get("best_epoch")
-    return figures.history(curves, best=int(best) if best else None)
+    return training_figures.history(curves, best=int(best) if best else None)
 
 
 def _names(models: Sequence[Model]) -> list[str]:

@@ -1,6 +1,7 @@
 """Runs, scores, ranks and items of embeddings to one SQLite database."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -16,7 +17,10 @@ from cbir_cli.records import MISSING
 from cbir_cli.stages.score_tables import Scores
 
 _ITEMS = ("path", "patient", "study", "view", "source", "split", "sex")
+_NO_PLACE = "comparisons, agreement and scores of explanations have no place in the database"
 _SCORE = ("n", "left_out", "mean", "low", "high", "min", "max", "sd", "random", "p_random")
+
+_SCORED = re.compile(r'"(metric|statistic)":')
 
 Rows = Iterable[Sequence[object]]
 
@@ -58,11 +62,12 @@ def _rows(name: str, shown: str) -> dict[str, Rows]:
     head = _head(name)
     if set(RANKS) <= set(head.replace(";", ",").replace("\t", ",").replace(" ", "").strip("\ufeff").split(",")):
         return {"ranks": [(shown, r.seed, r.set, r.query, r.rater, r.rank, r.id) for r in read_ranks(name)]}
-    if {"file", "metric"} <= set(head.split("\t")) or (head.startswith("{") and '"metric"' in head):
+    columns = set(head.split("\t"))
+    if "metric" in columns or "statistic" in columns or (head.startswith("{") and _SCORED.search(head)):
         scores = Scores()
         scores.read(name, files.spelt(name))
-        if scores.explained:
-            raise UsageError(f"{name}: scores of explanations have no place in the database")
+        if not scores.rows:
+            raise UsageError(f"{name}: {_NO_PLACE}")
         return {
             "scores": [
                 (r["file"], r["metric"], r.get("against", ""), r.get("group", ""), *map(r.get, _SCORE))

@@ -5,8 +5,8 @@ from typing import Any
 
 from cbir_cli.reports import figures
 from cbir_cli.reports.drawing import Drawing
+from cbir_cli.scores import RATER
 from cbir_cli.stages import report_names
-from cbir_cli.stages.report_names import RATER
 
 _BOXES = (
     "; boxes span the quartiles with a line at the median, whiskers reach the farthest score within 1.5 times the "

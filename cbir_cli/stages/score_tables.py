@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cbir_cli import registry
 from cbir_cli.errors import CbirError
+from cbir_cli.metric_names import ANOMALY, CLASSIFICATION
 from cbir_cli.reports.drawing import Drawing
 from cbir_cli.reports.tables import MARK, NONE, Table, probability, spell
 from cbir_cli.scores import metric_names
@@ -26,8 +28,8 @@ from cbir_cli.stages import (
 )
 
 _NUMBERS = ("mean", "low", "high", "min", "max", "sd", "random", "p_random")
-_SMALLER_IS_BETTER = ("ece", "brier", "fpr", "false-positive-rate")
-"""Metrics begin with one of these."""
+_JUDGED = (CLASSIFICATION, ANOMALY)
+"""Folders of metrics some of which are better the smaller they are."""
 
 
 class Scores:
@@ -234,7 +236,14 @@ def _worst(scores: _Scores, metric: str, method: str) -> str | None:
     }
     if len(set(means.values())) < 2:
         return None
-    return (max if metric.startswith(_SMALLER_IS_BETTER) else min)(means, key=lambda group: means[group])
+    return (max if _smaller_is_better(metric) else min)(means, key=lambda group: means[group])
+
+
+def _smaller_is_better(metric: str) -> bool:
+    """Say so of a metric as a table names it, with its setting and its label behind it."""
+    name = metric.partition(" ")[0].partition("@")[0]
+    folder = next((folder for folder in _JUDGED if name in registry.names(folder)), None)
+    return folder is not None and getattr(registry.load(folder, name), "BEST", 1.0) == 0
 
 
 def _cell(row: Mapping[str, Any] | None, *, marked: bool) -> str:

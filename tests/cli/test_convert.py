@@ -104,6 +104,11 @@ def test_only_vectors_of_the_same_model_are_compared(good, cbir, tmp_path):
         (["v.csv", "-o", "x.sqlite"], 1, "expected a run table"),
         (["v.h5", "-o", "x.doc"], 2, "expected a name that ends in .h5"),
         (["v.h5", "--space", "s", "-o", "x.npy"], 2, "--space does not go with"),
+        (["v.h5", "--similarity", "l2", "-o", "x.npy"], 2, "--similarity does not go with"),
+        (["comparisons.tsv", "-o", "x.sqlite"], 2, "have no place in the database"),
+        (["comparisons.json", "-o", "x.sqlite"], 2, "have no place in the database"),
+        (["agreement.json", "-o", "x.sqlite"], 2, "have no place in the database"),
+        (["v.h5", "-o", "v.csv/"], 1, "v.csv/: is a file, not a folder"),
         (["v.h5", "-o", "no/x.npy"], 1, "the folder no does not exist"),
         (["v.h5", "-o", "."], 1, "holds other files"),
         (["v.h5", "--root", "nowhere", "-o", "p/"], 1, "no such image"),
@@ -116,6 +121,13 @@ def test_one_line_for_what_is_wrong(cbir, good, tmp_path, arguments, status, sai
     np.save(tmp_path / "flat.npy", np.array([1.0, 2.0]))
     (tmp_path / "short.csv").write_text("id,path\na,a.png\n")
     (tmp_path / "twice.csv").write_text("id,path\na,a.png\na,b.png\n")
+    compared = {"a": "x.tsv", "b": "y.tsv", "metric": "ndcg@4", "n": 9, "difference": 0.1, "p": 0.5, "p_holm": 1}
+    agreed = {"first": "R1", "second": "R2", "statistic": "kendall-tau", "n": 9, "left_out": 0, "value": 0.5}
+    (tmp_path / "comparisons.json").write_text(json.dumps(compared) + "\n")
+    (tmp_path / "comparisons.tsv").write_text(
+        "\t".join(compared) + "\n" + "\t".join(map(str, compared.values())) + "\n"
+    )
+    (tmp_path / "agreement.json").write_text(json.dumps(agreed) + "\n")
     before = sorted(path.name for path in tmp_path.iterdir())
     ran = cbir("convert", *arguments, cwd=tmp_path)
     assert ran.status == status and said in ran.err.splitlines()[-1] and "Traceback" not in ran.err
@@ -133,6 +145,55 @@ def test_the_sprite_shows_the_images(good, chain, tmp_path):
     first = sorted((chain / "set").rglob("*.png"))[0]
     direct = np.asarray(Image.open(first).convert("L").resize((64, 64), Image.Resampling.BILINEAR), float)
     assert np.abs(sprite[:64, :64] - direct).mean() < 3
+
+
+def test_a_projection_is_replaced_whole(good, cbir, chain, tmp_path, monkeypatch):
+    from cbir_cli.exchange import projector
+
+    line = ["convert", chain / "cnn.emb.h5", "-o", f"{tmp_path}/p/"]
+    good(*line, "--root", chain / "set")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "p").iterdir()}
+    assert before.keys() == {*projector.FILES}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(projector, "_sprite", full)
+        ran = cbir(*line, "--root", chain / "set")
+    assert ran.status == 1 and "no space left" in ran.error
+    assert {path.name: path.read_bytes() for path in (tmp_path / "p").iterdir()} == before
+    foreign(tmp_path, [["b", "b.png", "", "1"], ["a", "a.png", "", "0"]])
+    good("convert", tmp_path / "v.npy", "--space", "s", "-o", tmp_path / "v.h5")
+    good("convert", tmp_path / "v.h5", "-o", f"{tmp_path}/p/", cwd=tmp_path)
+    assert {path.name for path in (tmp_path / "p").iterdir()} == {*projector.FILES} - {"sprite.png"}
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_array_and_its_table_are_replaced_together(good, cbir, chain, tmp_path, monkeypatch):
+    from cbir_cli.exchange import npy
+
+    foreign(tmp_path, [["b", "b.png", "", "1"], ["a", "a.png", "", "0"]])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(npy, "write", full)
+    ran = cbir("convert", chain / "cnn.emb.h5", "-o", tmp_path / "v.npy")
+    assert ran.status == 1 and "no space left" in ran.error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_foreign_vectors_have_a_map_on_the_page(good, chain, tmp_path):
+    """Nobody knows what a foreign network saw; the images are shown all the same, if they are named."""
+    good("convert", chain / "cnn.emb.h5", "-o", tmp_path / "v.npy")
+    good("convert", tmp_path / "v.npy", "--space", "theirs", "-o", tmp_path / "v.h5")
+    line = ["report", "v.h5", "--label", "Effusion", "-o", "p.html", "--figures"]
+    assert "no images on its map" in good(*line, "without", cwd=tmp_path).err
+    good(*line, "with", "--root", chain / "set", cwd=tmp_path)
+    shown = [(tmp_path / name / "01-map-of-v.svg").read_text().count("<image") for name in ("without", "with")]
+    assert shown == [0, 6]  # three of each class
 
 
 def test_a_database_of_everything(good, chain, tmp_path):

@@ -134,8 +134,10 @@ def test_other_windows_and_what_is_no_ct(cbir, good, made):
 
 
 def test_contact_sheets_are_files_and_not_on_the_page(good, made, tmp_path):
-    page = good("report", "ex.h5", "--raters", "ranks.csv", "-k", "1", "--figures", tmp_path / "f", cwd=made).out
+    page = good("report", "ex.h5", "--raters", "ranks.csv", "--sheets", "1", "--figures", tmp_path / "f", cwd=made).out
     names = figures(tmp_path / "f")
     assert [name[3:] for name in names][:2] == ["least-and-most-similar-images", "expert-rankings"]
     assert len([name for name in names if "query" in name]) == 1
-    assert page == good("report", "ex.h5", "--raters", "ranks.csv", "-k", "1", cwd=made).out
+    assert page == good("report", "ex.h5", "--raters", "ranks.csv", cwd=made).out
+    good("report", "ex.h5", "--raters", "ranks.csv", "--sheets", "0", "--figures", tmp_path / "none", cwd=made)
+    assert not figures(tmp_path / "none")

@@ -174,6 +174,33 @@ def test_another_rater_joins_but_another_study_does_not_replace_it(chain, querie
     assert (tmp_path / "study" / "key.tsv").read_bytes() == before
 
 
+def test_a_split_table_that_is_no_studys_is_not_replaced(chain, queries, cbir, good, tmp_path):
+    line = ["rate", "cnn.idx.h5", queries, "--catalogue", "6", "-q", "-o"]
+    good(*line, tmp_path / "study", cwd=chain)
+    drawn = (tmp_path / "study" / "split.tsv").read_bytes()
+    (tmp_path / "mine").mkdir()
+    mine = tmp_path / "mine" / "split.tsv"
+    mine.write_bytes(drawn + b"0\t9\ttrain\tother\n")
+    ran = cbir(*line, tmp_path / "mine", cwd=chain)
+    assert ran.status == 1 and "is another split table, which would be lost" in ran.error
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["split.tsv"]
+    assert mine.read_bytes().endswith(b"other\n")
+    mine.write_bytes(drawn)
+    good(*line, tmp_path / "mine", cwd=chain)
+    assert (tmp_path / "mine" / "key.tsv").exists() and mine.read_bytes() == drawn
+
+
+def test_a_study_appears_whole(chain, queries, cbir, tmp_path, monkeypatch):
+    from cbir_cli.artifacts import ratings as stored
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stored, "key_tsv", full)
+    ran = cbir("rate", "cnn.idx.h5", queries, "--catalogue", "6", "-q", "-o", tmp_path / "study", cwd=chain)
+    assert ran.status == 1 and "no space left" in ran.error and not list(tmp_path.iterdir())
+
+
 def test_the_loop_closes(study, chain, queries, good, tmp_path):
     """What is drawn is what query ranks, and what the raters rank is what evaluate scores it by."""
     folder, _ = study

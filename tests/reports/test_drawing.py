@@ -1,6 +1,7 @@
 """All figures: the same bytes, text that can be read in print, and pixels at the resolution that is promised."""
 
 import io
+import re
 
 import matplotlib
 import numpy as np
@@ -32,7 +33,7 @@ def made() -> dict[str, Drawing]:
     bins = reliability.Reliability(edges[:-1], edges[1:], np.arange(10), edges[:-1] + 0.05, edges[:-1], "ECE 0.05")
     return {
         "box_plot": figures.box_plot({NAME: {NAME: [0.1, 0.4], "rater R2": [0.5]}}, {NAME: 0.2}, raters=["rater R2"]),
-        "history": figures.history({NAME: {NAME: [1.0, 0.5]}}, best=1),
+        "history": training_figures.history({NAME: {NAME: [1.0, 0.5]}}, best=1),
         "over_runs": training_figures.over_runs({NAME: {NAME: [[0.1, 0.2], [0.3, 0.2]]}}),
         "embedding_map": embedding_map.embedding_map(rng.normal(size=(10, 2)), groups),
         "contact_sheet": contact_sheet.contact_sheet([contact_sheet.Line(NAME, [*cells, None])], [NAME], note=NAME),
@@ -93,22 +94,6 @@ def test_no_text_is_too_small_and_nothing_is_cut_off(name: str, drawn) -> None:
     assert pixels.min() < 100
 
 
-def test_a_position_that_differs_in_its_last_bit_changes_no_byte() -> None:
-    def at(left: float):
-        def draw(figure) -> None:
-            figure.set_layout_engine("none")
-            axes = figure.add_axes((left, 0.1, 0.3, 0.8))
-            axes.plot([0, 1], [0, 1])
-            figure.add_axes((0.6, 0.1, 0.3, 0.8)).plot([0, 1], [1, 0])
-
-        return draw
-
-    one, other = Drawing(at(0.1), (3, 2)), Drawing(at(np.nextafter(0.1, 1)), (3, 2))
-    assert one == other
-    for number in (0, 1):  # each clip is there once, and used
-        assert one.count(f'id="p{number}"') == 1 and one.count(f"url(#p{number})") > 0
-
-
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
@@ -121,3 +106,20 @@ def test_a_position_that_differs_in_its_last_bit_changes_no_byte() -> None:
 )
 def test_long_names_break_at_spaces_and_underscores_and_lose_nothing(text, lines):
     assert wrapped(text, 15).split("\n") == lines
+
+
+def test_the_last_bit_of_a_layout_is_in_no_name() -> None:
+    """Matplotlib's solver goes by memory addresses; what it lays out differs by less than is printed."""
+
+    def panel(left: float) -> Drawing:
+        def draw(figure) -> None:
+            figure.set_layout_engine("none")
+            for place, height in ((0, 0.3), (0.5, 0.4)):
+                axes = figure.add_axes((left, place, 0.4, height))
+                axes.plot([0, 1], [0, 1], clip_on=True)
+                axes.imshow(np.eye(3))
+
+        return Drawing(draw, (3, 3))
+
+    one, other = panel(0.1), panel(np.nextafter(0.1, 1))
+    assert one == other and len(set(re.findall(r"url\(#(\w+)\)", one))) == one.count("<clipPath") == 2

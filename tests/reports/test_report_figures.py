@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cbir_cli.errors import ShapeError
-from cbir_cli.reports import figures
+from cbir_cli.reports import figures, training_figures
 
 POINT = re.compile(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)" style="fill: #b3541e')
 TICK = re.compile(
@@ -45,7 +45,7 @@ def test_the_random_baseline_is_drawn_and_said() -> None:
 
 def test_history_names_its_curves_once_and_the_epoch_kept() -> None:
     curves = {"loss": {"train": [0.7, 0.5], "validation": [0.8, float("nan")]}, "F1": {"validation": [0.3, 0.4]}}
-    said = texts(figures.history(curves, best=2))
+    said = texts(training_figures.history(curves, best=2))
     for name in ("loss", "F1", "train", "validation", "epoch 2, kept"):
         assert said.count(name) == 1
 
@@ -56,7 +56,7 @@ def test_same_input_same_bytes_whatever_the_settings() -> None:
     def draw() -> tuple[str, ...]:
         return (
             figures.box_plot({"a": {"m": [0.1, 0.2]}}, {"a": 0.1}),
-            figures.history({"loss": {"train": [1.0, 0.5]}}, best=1),
+            training_figures.history({"loss": {"train": [1.0, 0.5]}}, best=1),
         )
 
     first = draw()
@@ -74,7 +74,7 @@ def test_same_input_same_bytes_whatever_the_settings() -> None:
 def test_names_are_text_and_never_markup_nor_mathematics(hostile: tuple[str, ...]) -> None:
     names = (*hostile, r"$\frac{1}$", "a\x00b", "\ud800")
     svg = figures.box_plot({name: {name: [0.5]} for name in names}, dict.fromkeys(names, 0.4), ylabel=names[0])
-    svg += figures.history({name: {name: [0.5]} for name in names})
+    svg += training_figures.history({name: {name: [0.5]} for name in names})
     assert "<script" not in svg and "<img" not in svg and "<svg onload" not in svg
     said = " ".join(texts(svg[: svg.index("</svg>") + 6]))
     assert hostile[0] in said and "{{ 7*7 }}$x$" in said and r"$\frac{1}$" in said
@@ -91,7 +91,7 @@ def test_nothing_to_draw_is_refused() -> None:
     with pytest.raises(ShapeError):
         figures.box_plot({})
     with pytest.raises(ShapeError):
-        figures.history({})
+        training_figures.history({})
 
 
 def boxes_of(drawing: figures.Drawing) -> list[dict[str, np.ndarray]]:

@@ -168,6 +168,13 @@ def test_brightness_and_contrast_of_the_large_view_alone(browser: Browser, plain
     actions.w3c_actions.pointer_action.pointer_up(button=2)
     actions.perform()
     assert inside(browser).mean() > first.mean() + 10  # upwards with the right button: brighter
+    browser.keys("r")
+    actions = ActionChains(browser.driver).move_to_element(shown)
+    actions.w3c_actions.pointer_action.pointer_down(button=2)
+    actions.w3c_actions.pointer_action.move_by(60, 0)
+    actions.w3c_actions.pointer_action.pointer_up(button=2)
+    actions.perform()
+    assert inside(browser).std() < 0.92 * first.std()  # to the right: wider, so less contrast, as on the reading page
     assert browser.run(VIEWS)[0] == [0, 0, 32, 32]
     browser.keys(ESCAPE)
     browser.run("document.activeElement.blur()")

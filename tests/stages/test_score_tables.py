@@ -68,6 +68,13 @@ def test_groups_have_a_table_of_their_own_and_the_worst_is_marked(read) -> None:
     assert sex.numeric == (False, False, True)
 
 
+@pytest.mark.parametrize("metric", ["anomaly-fpr95", "false-positive-rate@95sensitivity", "ece@10bins Effusion"])
+def test_the_worst_group_of_a_metric_that_is_best_at_zero(read, metric) -> None:
+    rows = [score("ig.tsv", 0.2, metric, group="sex=F"), score("ig.tsv", 0.1, metric, group="sex=M")]
+    (sex,) = (table for table in read(rows).tables() if table.title == "Scores by sex")
+    assert [MARK in row[2] for row in sex.rows] == [True, False]
+
+
 def test_raters_stand_after_the_methods_and_are_hatched(read) -> None:
     rows = [score("rater Dr. X", 0.9), score("a/ig.tsv", 0.7), score("a/cnn.tsv", 0.6)]
     scores = read(rows)

@@ -85,10 +85,10 @@ const greys = (() => {
   }
   const around = (level, width) => set(level - width / 2, level + width / 2);
   const reset = () => set(...first, true);
-  // By a part of the range: to the right more contrast, upwards brighter.
+  // By a part of the range: to the right wider, upwards brighter, as on the reading page.
   function drag(right, up) {
     const range = choice ? 1000 : 255, level = (now.low + now.high) / 2, width = now.high - now.low;
-    around(level - up * range, Math.max(choice ? 10 : 2, width - right * range));
+    around(level - up * range, Math.max(choice ? 10 : 2, width + right * range));
   }
   const fit = () => around(Number(get("level").value), Number(get("width").value));
   if (choice) {

@@ -1,9 +1,9 @@
-// What is seen of the study, the keys, and the images that are dragged.
+// What is seen of the study, and the keys.
 const shown = (() => {
   const get = (id) => document.getElementById(id);
   const { study } = reading;
   const tiles = new Map();  // of this query's images, by code
-  let selected = null, drawn = -1, sure = -1, quiet = 0, waiting = 0;
+  let selected = null, drawn = -1, sure = -1, waiting = 0;
 
   const make = (name, attributes = {}, ...children) => {
     const made = document.createElement(name);
@@ -200,7 +200,7 @@ const shown = (() => {
   }
   function open(id) {
     const dialog = get(id);
-    if (id === "files") summary();
+    if (id === "files") document.dispatchEvent(new Event("files"));
     if (!dialog.open && !document.querySelector("dialog[open]")) dialog.showModal();
   }
   // Rows of the grid as they are laid out, for the arrow keys up and down.
@@ -211,7 +211,6 @@ const shown = (() => {
     return key === "ArrowUp" && to < 0 || key === "ArrowDown" && to > last ? from : to;
   }
   document.addEventListener("keydown", (event) => {
-    quiet = 0;
     const viewer = get("viewer").open;
     if (document.querySelector("dialog[open]") && !viewer) return;
     const key = event.key, lower = key.toLowerCase(), control = event.ctrlKey || event.metaKey;
@@ -241,81 +240,6 @@ const shown = (() => {
     if (key === "?") return take(() => open("help"));
   });
 
-  // --- drag and drop: mouse, pen and touch ---
-  let drag = null, dragged = false;
-  const tileOf = (element) => element.closest && element.closest(".tile");
-  get("tiles").addEventListener("pointerdown", (event) => {
-    dragged = false;
-    const picture = event.target.closest(".picture");
-    if (!picture || event.button !== 0 || drag) return;
-    drag = { item: tileOf(picture), picture, x: event.clientX, y: event.clientY, id: event.pointerId, ghost: null, to: null };
-  });
-  function lift(event) {
-    const box = drag.picture.getBoundingClientRect();
-    drag.ghost = make("div", { class: "ghost" }, make("img", { alt: "", src: drag.picture.firstElementChild.src }), make("b"));
-    drag.dx = drag.x - box.left;
-    drag.dy = drag.y - box.top;
-    Object.assign(drag.ghost.style, { width: `${box.width}px`, height: `${box.height}px` });
-    document.body.append(drag.ghost);
-    document.body.classList.add("dragging");
-    drag.item.classList.add("held");
-    try { drag.picture.setPointerCapture(event.pointerId); } catch { /* the pointer has gone */ }
-    select(drag.item.dataset.code, false);
-  }
-  function over(event) {
-    const order = reading.now.order, from = order.indexOf(drag.item.dataset.code);
-    Object.assign(drag.ghost.style, { left: `${event.clientX - drag.dx}px`, top: `${event.clientY - drag.dy}px` });
-    let nearest = null;
-    order.forEach((code, place) => {
-      const box = tiles.get(code).getBoundingClientRect();
-      const x = Math.max(box.left - event.clientX, 0, event.clientX - box.right);
-      const y = Math.max(box.top - event.clientY, 0, event.clientY - box.bottom);
-      const away = x * x + y * y;
-      if (!nearest || away < nearest.away) nearest = { away, place, code, after: event.clientX > (box.left + box.right) / 2 };
-    });
-    let to = nearest.place + nearest.after;
-    if (to > from) to -= 1;
-    tiles.forEach((item) => item.classList.remove("before", "after"));
-    if (to !== from) tiles.get(nearest.code).classList.add(nearest.after ? "after" : "before");
-    drag.to = to;
-    drag.ghost.querySelector("b").textContent = to + 1;
-    const area = get("tiles").getBoundingClientRect();
-    if (event.clientY > area.bottom - 30) get("tiles").scrollBy(0, 14);
-    if (event.clientY < area.top + 30) get("tiles").scrollBy(0, -14);
-  }
-  function drop(moved) {
-    const { item, ghost, to } = drag;
-    drag = null;
-    if (!ghost) return;
-    dragged = true;
-    ghost.remove();
-    document.body.classList.remove("dragging");
-    item.classList.remove("held");
-    tiles.forEach((one) => one.classList.remove("before", "after"));
-    if (moved && to !== null) reading.move(item.dataset.code, to);
-    select(item.dataset.code);
-  }
-  addEventListener("pointermove", (event) => {
-    quiet = 0;
-    if (!drag || event.pointerId !== drag.id) return;
-    if (!drag.ghost && Math.hypot(event.clientX - drag.x, event.clientY - drag.y) < 6) return;
-    if (!drag.ghost) lift(event);
-    over(event);
-  });
-  addEventListener("pointerup", (event) => { if (drag && event.pointerId === drag.id) drop(true); });
-  addEventListener("pointercancel", (event) => { if (drag && event.pointerId === drag.id) drop(false); });
-  addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !drag) return;
-    event.preventDefault();
-    drop(false);
-  }, true);
-  get("tiles").addEventListener("click", (event) => {
-    const picture = event.target.closest(".picture");
-    if (!picture || dragged) { dragged = false; return; }
-    const { code } = tileOf(picture).dataset;
-    select(code);
-    document.dispatchEvent(new CustomEvent("enlarge", { detail: code }));
-  });
   get("query").addEventListener("click", () => {
     select(reading.query);
     document.dispatchEvent(new CustomEvent("enlarge", { detail: reading.query }));
@@ -337,51 +261,6 @@ const shown = (() => {
   press("unfinished", () => go(reading.unfinished()));
   press("confirm", confirm);
 
-  // --- the file ---
-  const file = `${study.rater}-${study.study}.csv`;
-  get("file-name").textContent = file;
-  function summary() {
-    const ended = reading.finished(), count = reading.cases.length;
-    const blank = reading.cases.filter((one) => one.finished).reduce((sum, one) => sum + one.order.filter((code) => !(code in one.severity)).length, 0);
-    get("summary").textContent = `${ended} of ${count} queries are finished${ended < count ? "; only these count, the others are kept in the file so that you can go on" : ""}.`
-      + (blank ? ` ${blank} ranked images have no severity.` : "");
-    get("imported").textContent = "";
-  }
-  press("export", () => {
-    const address = URL.createObjectURL(new Blob([reading.table()], { type: "text/csv" }));
-    const link = make("a", { href: address, download: file });
-    document.body.append(link);
-    link.click();
-    link.remove();
-    setTimeout(() => URL.revokeObjectURL(address), 10000);
-    say(`Saved ${file}`);
-  });
-  get("import").addEventListener("change", async (event) => {
-    const [chosen] = event.target.files;
-    if (!chosen) return;
-    try {
-      reading.take(await chosen.text());
-      summary();
-      get("imported").textContent = `Read: ${reading.finished()} of ${reading.cases.length} queries finished. Undo brings back what was here.`;
-    } catch (error) {
-      get("imported").textContent = `Not read: ${chosen.name}, ${error.message}. Nothing was changed.`;
-    }
-    event.target.value = "";
-  });
-
-  // --- time: while the page is seen, without pauses of more than a minute ---
-  if (study.times) {
-    let ticks = 0;
-    addEventListener("pointerdown", () => { quiet = 0; });
-    setInterval(() => {
-      quiet += 1;
-      if (document.hidden || quiet > 60 || get("help").open || get("files").open) return;
-      reading.now.seconds += 1;
-      ticks += 1;
-      if (ticks % 10 === 0) reading.keep();
-    }, 1000);
-  }
-
   reading.listen((words) => {
     draw();
     say(words);
@@ -390,5 +269,5 @@ const shown = (() => {
   draw();
   fit();
   if (!reading.known) open("help");
-  return { select, name, answers, pressed, get selected() { return selected; } };
+  return { select, name, answers, pressed, make, say, tiles, get selected() { return selected; } };
 })();
