@@ -181,11 +181,13 @@ def run(
     with spooled(files) as paths:
         if agreement or conflicts:
             shown = "--agreement" if agreement else "--conflicts"
-            apart: dict[str, object] = {"--masks": masks, "--split": split, "--set": settings}
+            apart: dict[str, object] = {"--masks": masks, "--split": split, "--set": settings, "--by": by}
+            apart |= {"--ties": ties, "--qrels": qrels, "--compare": compare, "--over-files": over_files or None}
+            apart |= {"--format qrels": chosen == "qrels" or None, "--allow-leaks": allow_leaks or None}
             apart |= (
                 {"--label": label, "--rater": rater, "--conflicts": conflicts} if agreement else {"--metrics": metrics}
             )
-            if wrong := [option for option, value in apart.items() if value]:
+            if wrong := [option for option, value in apart.items() if value not in (None, [], False)]:
                 raise UsageError(f"{wrong[0]} does not go with {shown}")
             if raters is None:
                 raise UsageError(f"{shown}: give the raters' table (--raters RANKS)")

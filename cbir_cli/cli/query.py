@@ -154,6 +154,7 @@ def run(
         diverse,
         pool=values.get("pool", Diversity.pool),
         by_position=order == "position",
+        fused=bool(others),
     )
     judged = feedback.chosen(like or (), unlike or (), values)
     how = fusion.chosen(fuse or "rrf", 1 + len(others), values) if others else None

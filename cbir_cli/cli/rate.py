@@ -109,7 +109,7 @@ def run(
         files.write_text(target, "".join(ranks.csv_lines(ratings.ranks_of(key, found))))
         return
     if len(inputs) != 2:
-        raise UsageError(f"expected IDX and QUERY, found {len(inputs)} arguments; --decode STUDY reads what was saved")
+        raise UsageError(f"expected IDX and QUERY, found {' '.join(inputs)}; --decode STUDY reads what was saved")
     index, query = inputs
     asking.check_conflicts(("--catalogue", catalogue is not None, "--split", split is not None))
     asking.check_one_stdin(index, query, split or "")

@@ -112,6 +112,8 @@ def _only(given: Mapping[str, object], fitting: Sequence[str]) -> None:
 
 
 def _out(name: str, output: str, ending: str, root: str | None) -> None:
+    if ending in OWN:
+        files.check_output(output, name)  # an index over itself would lose its search and calibration
     with files.open_artifact(name, embeddings.KIND, "cbir-index") as artifact:
         stored = embeddings.read(artifact)
         if ending in OWN:
