@@ -154,6 +154,7 @@ def evaluate(
                         raise UsageError("a run is scored by ranking metrics")
                     lists = read_lists(path, name)
                     if known:
+                        known.check(lists.names)
                         leaks.guard(leaks.of_run(lists, known.patients, known.seen), allow=allow_leaks)
                     runs[name] = lists
                     scores += scores_of_run(name, lists, asked, known)
