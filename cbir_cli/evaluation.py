@@ -177,8 +177,8 @@ def score(
             problems.append(problem)
     if not scores:
         raise problems[0]
-    for passed_over in problems:
-        _LOG.info("passed over: %s", passed_over)
+    for lacking in dict.fromkeys(map(str, problems)):
+        _LOG.info("%spassed over: %s", f"{method}: " if method else "", lacking)
     for found in scores:
         if found.left_out:
             _LOG.info("%s: %d of %d queries left out", found.metric, found.left_out, found.left_out + found.n)

@@ -89,4 +89,4 @@ def parse_metrics(names: Iterable[str]) -> list[Metric]:
         else:
             metric = Metric(metric.folder, name, int(k))
         metrics.append(metric)
-    return metrics
+    return list(dict.fromkeys(metrics))  # two spellings of one are no second test for Holm's correction

@@ -44,3 +44,8 @@ def test_a_fraction_is_always_named():
 def test_what_is_spelt_in_another_way_is_refused(text, said):
     with pytest.raises(UsageError, match=said):
         parse_metrics([text])
+
+
+def test_two_spellings_are_one_metric():
+    found = parse_metrics(["p@5", "ap", "precision@5", "p@10", "average-precision", "f1", "f1"])
+    assert [str(metric) for metric in found] == ["precision@5", "average-precision", "precision@10", "f1"]

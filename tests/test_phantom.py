@@ -458,3 +458,9 @@ def test_bad_rank_inputs_are_named(tmp_path):
     (tmp_path / "severity.csv").write_text("Image Index,severity_right\nq.png,0.1\n")
     with pytest.raises(SourceError, match="severity_left"):
         list(phantom.rank(tmp_path, good))
+
+
+@pytest.mark.parametrize("option", [("-n", "5"), ("--findings", "effusion"), ("--layout", "nih"), ("--format", "png")])
+def test_what_is_for_a_new_set_does_not_go_with_ranking(cbir, tmp_path, option):
+    ran = cbir("phantom", tmp_path, "--rank", tmp_path / "none.tsv", *option)
+    assert ran.status == 2 and f"{option[0]} does not go with --rank" in ran.error

@@ -195,6 +195,7 @@ def wanted(
     *,
     pool: int = Diversity.pool,
     by_position: bool = False,
+    fused: bool = False,
 ) -> Wanted:
     """Return what the options say that results are to be.
 
@@ -205,6 +206,8 @@ def wanted(
     """
     if max_distance is not None and not math.isfinite(max_distance):
         raise UsageError(f"--max-distance {max_distance}: expected a finite number")
+    if max_distance is not None and max_distance < 0 and not fused:
+        raise UsageError(f"--max-distance {max_distance}: expected at least 0; no distance is smaller")
     if pool < 1:
         raise UsageError(f"pool={pool}: expected at least 1")
     return Wanted(

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _GO_WITH = {
     "--agreement": ("--items", "--raters", "--metrics"),
     "--conflicts": ("--items", "--raters", "--rater", "--label"),
-    "explanations": ("--masks", "--metrics", "--label", "--set"),
-    "--format qrels": ("--items", "--raters", "--rater", "--split", "--label", "--set"),
+    "explanations": ("--masks", "--metrics", "--label", "--set", "--allow-leaks"),
+    "--format qrels": ("--allow-leaks", "--items", "--raters", "--rater", "--split", "--label", "--set"),
 }
 """The options that go with what is asked for in place of scores."""
 
@@ -192,7 +192,7 @@ def run(
     given |= {"--masks": masks, "--metrics": metrics, "--set": settings or None, "--by": by, "--ties": ties}
     given |= {"--qrels": qrels, "--compare": compare, "--over-files": over_files or None, "--spread": spread}
     given |= {"--agreement": agreement or None, "--conflicts": conflicts or None}
-    given |= {"--format qrels": chosen == "qrels" or None}
+    given |= {"--format qrels": chosen == "qrels" or None, "--allow-leaks": allow_leaks or None}
     with spooled(files) as paths:
         if agreement:
             _check("--agreement", given)

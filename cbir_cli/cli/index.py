@@ -87,6 +87,8 @@ def run(
             )
         stores.load(embedding, kind, uri, collection, output=output, settings=settings, allow_leaks=allow_leaks)
         return 0
+    if kind and registry.canonical(kind) not in registry.names("index"):
+        raise registry.unknown("index kind", kind, [*registry.names("index"), *registry.names("stores")])
     if uri or collection:
         option = "uri" if uri else "collection"
         raise UsageError(f"--{option} does not go with --kind {kind or 'exact'}, which makes a file")
@@ -94,8 +96,10 @@ def run(
     files.check_output(output, *changes.add, remove)
     with ExitStack() as stack:
         kinds = (embeddings.KIND, index.KIND)
-        base = stack.enter_context(files.open_artifact(embedding, *(kinds if changes or labels else kinds[:1])))
+        base = stack.enter_context(files.open_artifact(embedding, *kinds))
         if base.kind == embeddings.KIND:
             files.check_output(output, embedding)
+        elif not (changes or labels):
+            raise UsageError(f"{embedding}: is an index already; --add, --remove, --compact and --calibrate change it")
         added = [stack.enter_context(files.open_artifact(name, *kinds)) for name in changes.add]
         return indexing.write(output, base, added, build, changes, allow_leaks=allow_leaks)

@@ -61,6 +61,7 @@ def run(
     from pathlib import Path
 
     from cbir_cli import phantom
+    from cbir_cli.cli import asking
 
     if rank is None:
         names = None if findings is None else [name.strip() for name in findings.split(",") if name.strip()]
@@ -68,6 +69,8 @@ def run(
             Path(directory), n=n, kind=kind, size=size, seed=seed, findings=names, layout=layout, format=format
         )
         return
+    made = {"-n": n, "--findings": findings, "--layout": layout, "--format": format}
+    asking.check_conflicts(*((option, value is not None, "--rank", True) for option, value in made.items()))
     split = sys.stdin if rank == "-" else Path(rank)
     rows = list(phantom.rank(Path(directory), split, raters=raters, seed=seed))
     csv.writer(sys.stdout, lineterminator="\n").writerows([phantom.Rank._fields, *rows])

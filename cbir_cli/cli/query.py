@@ -131,7 +131,16 @@ def run(
     values = known | registry.settings(settings or [], known, "cbir query")
     excluded = options.ExcludedSame.none if same else exclude_same
     pool, by_position = values.get("pool", Diversity.pool), order == "position"
-    wanted = asking.wanted(where, excluded, only_same, max_distance, diverse, pool=pool, by_position=by_position)
+    wanted = asking.wanted(
+        where,
+        excluded,
+        only_same,
+        max_distance,
+        diverse,
+        pool=pool,
+        by_position=by_position,
+        fused=bool(others),
+    )
     table = split_tables.read_split(split) if split else None
     terms = asking.Asking(model, device.value, threads, patient, frame, keep_ids, null, on_error.value, ask)
     with ExitStack() as stack, asking.Asked(query) as asked:

@@ -111,7 +111,7 @@ def run(
         _decode(decode, inputs, output or files.STDIO)
         return
     if len(inputs) != 2:
-        raise UsageError(f"expected IDX and QUERY, found {len(inputs)} arguments; --decode STUDY reads what was saved")
+        raise UsageError(f"expected IDX and QUERY, found {' '.join(inputs)}; --decode STUDY reads what was saved")
     index, query = inputs
     asking.check_conflicts(("--catalogue", catalogue is not None, "--split", split is not None))
     asking.check_one_stdin(index, query, split or "")

@@ -111,7 +111,10 @@ def show_comparisons(found: "Sequence[Comparison]") -> None:
     console = _console()
     if not console.is_terminal:
         console.width = 200
-    tables.show(tables.Table("", comparisons.COLUMNS, list(comparisons.cells(found)), note), console)
+    grouped = any(one.group for one in found)  # without groups the column only takes room
+    shown = [place for place, name in enumerate(comparisons.COLUMNS) if grouped or name != "group"]
+    rows = [[row[place] for place in shown] for row in comparisons.cells(found)]
+    tables.show(tables.Table("", [comparisons.COLUMNS[place] for place in shown], rows, note), console)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -19,6 +19,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     ),
     "ranks": (
         *("file TEXT", "seed INTEGER", "set_number INTEGER", "query TEXT", "rater TEXT", "rank INTEGER", "id TEXT"),
+        *("query_severity INTEGER", "severity INTEGER", "query_labels TEXT", "labels TEXT"),
     ),
     "scores": (
         *("file TEXT", "metric TEXT", "against TEXT", "population TEXT", "n INTEGER", "left_out INTEGER", "mean REAL"),

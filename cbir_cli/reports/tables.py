@@ -92,8 +92,11 @@ def show(table: Table, console: "Console") -> None:
         title_justify="left",
         caption_justify="left",
     )
-    for column, right in zip(table.columns, table.numeric, strict=True):
-        grid.add_column(Text(column), justify="right" if right else "left", overflow="fold")
+    for place, (column, right) in enumerate(zip(table.columns, table.numeric, strict=True)):
+        # A name may be folded; a number that is goes on in the next line as another one.
+        words = [word for row in table.rows for word in row[place].split()] if right else []
+        least = max(map(len, words), default=None)
+        grid.add_column(Text(column), justify="right" if right else "left", overflow="fold", min_width=least)
     for row in table.rows:
         grid.add_row(*map(Text, row))
     console.print(grid)

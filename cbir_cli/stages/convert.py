@@ -73,6 +73,8 @@ def convert(
     name = names[0]
     if name == files.STDIO or files.is_artifact(Path(name)):
         _refuse(unfit - ({"--root"} if folder else set()), name, output)
+        if not folder:
+            files.check_output(output, name)  # an index over itself would lose its search and calibration
         with files.open_artifact(name, embeddings.KIND, index.KIND) as artifact:
             stored = embeddings.read(artifact)
             if folder:

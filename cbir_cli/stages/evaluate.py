@@ -1,5 +1,6 @@
 """Score runs, embeddings and, in ``localisation``, maps: the library behind ``cbir evaluate``."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -122,6 +123,10 @@ def evaluate(
         if given := [option for option, value in (("--raters", raters), ("--label", label)) if value is not None]:
             raise UsageError(f"{given[0]} does not go with --qrels, which say what is relevant")
         asked.qrels, asked.qrels_name = read_qrels(qrels), history.public_path(qrels)
+    if rater is not None and not raters:
+        raise UsageError("--rater: give the raters' table (--raters RANKS)")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UsageError(f"{twice[0]}: is named twice")
     if not names and not ranks:
         raise UsageError("expected a FILE to score, or --raters RANKS to score raters alone")
     scores: list[Score] = []
@@ -144,6 +149,7 @@ def evaluate(
                         raise UsageError("a run is scored by ranking metrics")
                     lists = read_lists(path, name)
                     if known:
+                        known.check(lists.names)
                         leaks.guard(leaks.of_run(lists, known.patients, known.seen), allow=allow_leaks)
                     runs[name] = lists
                     scores += scores_of_run(name, lists, asked, known)

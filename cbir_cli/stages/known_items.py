@@ -1,6 +1,6 @@
 """What an index or embedding says of the images of a run: labels, patients, groups, and who was kept from whom."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cbir_cli import groups
 from cbir_cli.artifacts import embeddings, files
 from cbir_cli.artifacts.items import Items
+from cbir_cli.errors import SourceError
 from cbir_cli.stages.relatives import NO_ROWS, Relatives
 
 
@@ -44,6 +45,18 @@ class Known:
     def seen(self) -> dict[str, str]:
         """The network's set of each image's patient."""
         return self._text("seen")
+
+    def check(self, results: Sequence[str]) -> None:
+        """Refuse results of another index: the counts of relevant images would be those of the wrong catalogue.
+
+        Raises
+        ------
+        SourceError
+            If a result is not there.
+        """
+        if strange := [one for one in results if one not in self.places]:
+            few = f"{len(strange):,} of {len(results):,} images that were found"
+            raise SourceError(f"{few} are not in --items, such as {strange[0]!r}: it names the index that was searched")
 
     def own(self, query: str) -> NDArray[np.int64]:
         """Return the rows that are kept from a query: himself and, as ``cbir query`` has it, his study and patient."""

@@ -61,7 +61,15 @@ def _rows(name: str, shown: str) -> dict[str, Rows]:
         return {"items": _items(shown, table), "labels": _labels(shown, table)}
     head = _head(name)
     if set(RANKS) <= set(head.replace(";", ",").replace("\t", ",").replace(" ", "").strip("\ufeff").split(",")):
-        return {"ranks": [(shown, r.seed, r.set, r.query, r.rater, r.rank, r.id) for r in read_ranks(name)]}
+        return {
+            "ranks": [
+                (
+                    *(shown, r.seed, r.set, r.query, r.rater, r.rank, r.id, r.query_severity, r.severity),
+                    *(_told(r.query_labels), _told(r.labels)),
+                )
+                for r in read_ranks(name)
+            ]
+        }
     columns = set(head.split("\t"))
     if "metric" in columns or "statistic" in columns or (head.startswith("{") and _SCORED.search(head)):
         scores = Scores()

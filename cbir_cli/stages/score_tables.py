@@ -17,7 +17,7 @@ from cbir_cli.errors import CbirError
 from cbir_cli.metric_names import ANOMALY, CLASSIFICATION
 from cbir_cli.reports.drawing import Drawing
 from cbir_cli.reports.tables import MARK, NONE, Table, probability, spell
-from cbir_cli.scores import metric_names
+from cbir_cli.scores import RATER, metric_names
 from cbir_cli.stages import (
     comparison_tables,
     explanation_sums,
@@ -171,7 +171,7 @@ def _short(scores: _Scores) -> Table:
 def _against(scores: _Scores) -> str:
     """Return whose order methods are scored against, if that of one rater."""
     found = {str(row.get("against", "")) for row in scores}
-    people = [name for name in found if name.startswith(report_names.RATER)]
+    people = [name for name in found if name.startswith(RATER)]
     return f"; expert ranks are those of {people[0]}" if len(people) == 1 else ""
 
 

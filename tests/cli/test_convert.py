@@ -217,6 +217,27 @@ def test_a_database_of_everything(good, chain, tmp_path):
         assert database.execute(seen).fetchone()[0] > 0
 
 
+def test_a_database_holds_what_raters_say_beside_ranks(good, tmp_path):
+    (tmp_path / "ranks.csv").write_text(
+        "query,rater,rank,id,query_severity,severity,query_labels,labels\n"
+        "q,R1,1,a,3,2,Edema=1|Mass=0,Edema=-1\nq,R1,2,b,3,,Edema=1|Mass=0,\n"
+    )
+    good("convert", "ranks.csv", "-o", "r.sqlite", cwd=tmp_path)
+    with sqlite3.connect(tmp_path / "r.sqlite") as database:
+        columns = "id, query_severity, severity, query_labels, labels"
+        found = database.execute(f"SELECT {columns} FROM ranks ORDER BY rank").fetchall()
+    said = '{"Edema": 1, "Mass": 0}'
+    assert found == [("a", 3, 2, said, '{"Edema": -1}'), ("b", 3, None, said, "")]
+
+
+def test_an_index_is_not_replaced_by_its_vectors(cbir, chain, tmp_path):
+    index = tmp_path / "i.h5"
+    index.write_bytes((chain / "cnn.idx.h5").read_bytes())
+    ran = cbir("convert", index, "-o", index)
+    assert ran.status == 2 and "is one of the inputs" in ran.error
+    assert index.read_bytes() == (chain / "cnn.idx.h5").read_bytes()
+
+
 def test_without_torch(chain, tmp_path):
     code = (
         "import sys; from cbir_cli.cli.main import main; "

@@ -175,6 +175,16 @@ def test_images_without_label_are_not_taken_for_irrelevant(good, study, tmp_path
     assert "rater R2: passed over" in ran.err
 
 
+def test_what_a_run_lacks_is_said_once_for_each(good, study, tmp_path):
+    """Neither R-precision nor precision@5 can be had of queries without labels."""
+    text = (study / "good.tsv").read_text().splitlines(keepends=True)
+    bare = ["\t".join([*line.split("\t")[:4], "", line.split("\t")[5]]) for line in text[1:]]
+    (tmp_path / "bare.tsv").write_text(text[0] + "".join(bare))
+    ran = good("evaluate", "bare.tsv", "--raters", study / "ranks.csv", cwd=tmp_path)
+    said = [line for line in ran.err.splitlines() if "passed over" in line]
+    assert sorted(line.split(": passed over: ")[0] for line in said) == ["bare.tsv", "rater R1", "rater R2", "rater R3"]
+
+
 # Panel
 
 
@@ -279,8 +289,17 @@ def test_no_conflict_is_an_empty_table(good, study):
         ("--raters ranks.csv --agreement --metrics kappa", 2, "unknown statistic of agreement 'kappa'"),
         ("--raters ranks.csv --agreement --metrics kappa-linear", 2, "kappa-linear needs severities"),
         ("--raters ranks.csv --agreement --rater R1", 2, "--rater does not go with --agreement"),
-        ("--raters ranks.csv --agreement --format qrels", 2, "--format qrels does not go with --agreement"),
         ("good.tsv --raters ranks.csv --agreement --by class", 2, "--by does not go with --agreement"),
+        ("good.tsv --raters ranks.csv --agreement --ties average", 2, "--ties does not go with --agreement"),
+        ("good.tsv --raters ranks.csv --agreement --qrels q", 2, "--qrels does not go with --agreement"),
+        ("good.tsv --raters ranks.csv --agreement --compare all", 2, "--compare does not go with --agreement"),
+        ("good.tsv --raters ranks.csv --agreement --over-files", 2, "--over-files does not go with --agreement"),
+        ("good.tsv --raters ranks.csv --agreement --format qrels", 2, "--format qrels does not go with --agreement"),
+        ("good.tsv --raters said.csv --conflicts --format qrels", 2, "--format qrels does not go with --conflicts"),
+        ("good.tsv --raters said.csv --conflicts --allow-leaks", 2, "--allow-leaks does not go with --conflicts"),
+        ("good.tsv --rater R1", 2, "--rater: give the raters' table"),
+        ("good.tsv bad.tsv good.tsv", 2, "good.tsv: is named twice"),
+        ("--raters ranks.csv --agreement --format qrels", 2, "--format qrels does not go with --agreement"),
         ("good.tsv --raters said.csv --conflicts --compare all", 2, "--compare does not go with --conflicts"),
         ("--raters ranks.csv --agreement --conflicts", 2, "--conflicts does not go with --agreement"),
         ("good.tsv --raters said.csv --conflicts --metrics p@1", 2, "--metrics does not go with --conflicts"),

@@ -373,6 +373,19 @@ def test_what_does_not_go_together(cbir, tmp_path, options, status, words):
     assert ran.status == status and words in ran.error, ran.err
 
 
+def test_a_run_of_another_index_is_refused(cbir, world, tmp_path):
+    folder, records, _ = world
+    image = records[3].id
+    text = "".join(
+        "\t".join([*cells[:2], "elsewhere" if cells[2] == image else cells[2], *cells[3:]])
+        for cells in (line.split("\t") for line in (folder / "run.tsv").read_text().splitlines(keepends=True))
+    )
+    (tmp_path / "run.tsv").write_text(text)
+    ran = cbir("evaluate", "run.tsv", "--items", folder / "idx.h5", "--label", "classes", cwd=tmp_path)
+    assert (ran.status, ran.out) == (1, "")
+    assert "run.tsv: 1 of" in ran.error and "not in --items, such as 'elsewhere'" in ran.error
+
+
 def test_a_run_with_labels_and_no_index_has_no_qrels_of_them(cbir, world):
     folder, _, _ = world
     ran = cbir("evaluate", "run.tsv", "--label", "classes", "--format", "qrels", cwd=folder)

@@ -84,11 +84,22 @@ def test_underscores_name_the_same_kind(good, ward, tmp_path):
         (["--kind", "hnsw", "--set", "nprobe=4"], "unknown parameter of index kind hnsw 'nprobe'"),
         (["--kind", "ivf-pq", "--set", "threads=4"], "unknown parameter of index kind ivf-pq 'threads'"),
         (["--kind", "ivf-pq", "--set", "nprobe=-4"], "expected nprobe from 0 to"),
+        (
+            ["--kind", "milvsu"],
+            "unknown index kind 'milvsu': did you mean milvus? known: community, exact, hnsw, ivf-pq, ivf-sq8",
+        ),
+        (["--kind", "pg"], "known: community, exact, hnsw, ivf-pq, ivf-sq8, milvus, pgvector"),
     ],
 )
 def test_what_makes_no_sense_is_refused(cbir, ward, tmp_path, line, error):
     ran = cbir("index", "emb.h5", *line, "-o", tmp_path / "x.h5", cwd=ward)
     assert ran.status == 2 and error in ran.error and not list(tmp_path.iterdir())
+
+
+def test_an_index_without_a_change_is_not_made_again(cbir, ward, tmp_path):
+    ran = cbir("index", "hnsw.h5", "-o", tmp_path / "x.h5", cwd=ward)
+    assert ran.status == 2 and "hnsw.h5: is an index already; --add, --remove, --compact" in ran.error
+    assert not list(tmp_path.iterdir())
 
 
 def test_ssim_is_for_exact_alone(cbir, tmp_path):

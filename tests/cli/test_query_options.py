@@ -198,6 +198,7 @@ QUERY = ["query", "cnn.idx.h5", "cnn.emb.h5"]
         (["--diverse", "0.5", "--set", "pool=0"], 2, "pool=0: expected at least 1"),
         (["--order", "position", "--format", "trec"], 2, "--order position does not go with --format trec"),
         (["--max-distance", "nan"], 2, "--max-distance nan: expected a finite number"),
+        (["--max-distance", "-1"], 2, "--max-distance -1.0: expected at least 0"),
         (["--fuse", "rrf"], 2, "--fuse does not go with one index"),
         (["--with", "ig.idx.h5=ig.emb.h5", "--fuse", "rff"], 2, "unknown fusion method 'rff': did you mean rrf?"),
         (["--with", "ig.idx.h5=ig.emb.h5", "--set", "weights=1"], 2, "weights: expected 2 numbers above 0"),

@@ -340,7 +340,7 @@ def test_dicom_files_are_shown_in_their_window_and_their_names_are_hidden(good, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["cnn.idx.h5"], "expected IDX and QUERY, found 1 arguments"),
+        (["cnn.idx.h5"], "expected IDX and QUERY, found cnn.idx.h5; --decode"),
         (["cnn.idx.h5", "set", "--catalogue", "5", "--split", "split.tsv"], "--catalogue does not go with --split"),
         (["cnn.idx.h5", "set", "-o", "-"], "-o: expected the name of a folder"),
         (["cnn.idx.h5", "set", "--raters", "R1,r1"], "--raters R1,r1: a rater is named twice"),

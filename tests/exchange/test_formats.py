@@ -139,10 +139,13 @@ def test_a_projector_of_one_column_has_no_header(tmp_path):
     assert not (tmp_path / "sprite.png").exists() and "sprite" not in (tmp_path / "projector_config.pbtxt").read_text()
 
 
+UNSAID = (None, None, "", "")
+
+
 def test_a_database_has_all_tables_and_results_beside_ranks(tmp_path):
     rows = {
         "results": [("run", 1, 2, "q", 1, "a", 0.5, "", ""), ("run", 1, 2, "q", 2, "b", 0.6, "", "")],
-        "ranks": [("ranks", 1, 2, "q", "R1", 2, "a"), ("ranks", 1, 3, "q", "R1", 1, "b")],
+        "ranks": [("ranks", 1, 2, "q", "R1", 2, "a", *UNSAID), ("ranks", 1, 3, "q", "R1", 1, "b", *UNSAID)],
     }
     sqlite.write(tmp_path / "r.sqlite", rows)
     with sqlite3.connect(tmp_path / "r.sqlite") as database:

@@ -58,3 +58,11 @@ def test_a_narrow_terminal_loses_nothing() -> None:
     out = printed(Table("Scores", columns, rows), width=64)
     assert out.count("0.15") == out.count("[0.10,") == out.count("0.20]") == 10  # folded between numbers, not in them
     assert max(map(len, out.splitlines())) <= 64
+
+
+def test_a_number_is_not_folded() -> None:
+    numbers = ["-0.0356", "-0.0724", "0.0012", "0.0662", "0.00403"]
+    rows = [["a-long-name-of-a-run.tsv", "another-long-name.tsv", "reciprocal-rank@10", *numbers]]
+    out = printed(Table("", ["a", "b", "metric", "difference", "low", "high", "p", "p_holm"], rows), width=80)
+    assert all(number in out.split() for number in numbers)
+    assert max(map(len, out.splitlines())) == 80
