@@ -148,7 +148,7 @@ def test_explanations_take_none_of_it(cbir, chain):
 
 def test_scores_that_random_rankings_reach_are_marked(good, chain):
     command = ["evaluate", "cnn.tsv", "--raters", "ranks.csv", "--split", "split.tsv", "--metrics", "ndcg@3", "-q"]
-    reached = [float(row["p_random"]) for row in rows(good(*command, cwd=chain))]  # of the run, and of raters
+    reached = [float(row["p_random"]) for row in rows(good(*command, cwd=chain))]  # of the run and two raters
     table = good(*command, "--format", "table", cwd=chain).out
-    assert all(0 < p <= 1 for p in reached)
-    assert ("°" in table) == any(p > 0.05 for p in reached)
+    assert len(reached) == 3 and all(0 < p <= 1 for p in reached)
+    assert table.split("random:")[0].count("°") == sum(p > 0.05 for p in reached)
