@@ -25,8 +25,8 @@ install: $(VENV)/.installed ## make the virtual environment with everything in i
 demo: install ## synthetic chest set, the whole pipeline, a table and report.html
 	PATH="$(abspath $(BIN)):$$PATH" $(MAKE) --no-print-directory -C examples/ig-cbir WORK="$(abspath $(DEMO))"
 
-test: install ## run the tests
-	$(BIN)/python -m pytest
+test: install ## run the tests, on several cores where there are
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-servers: install ## run the tests that start a Milvus and a PostgreSQL
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
@@ -41,7 +41,7 @@ check: install ## format, lint, types, documents and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python man/generate.py --check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 format: install ## put the code into its format
 	$(BIN)/ruff format .

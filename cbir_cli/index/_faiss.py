@@ -39,6 +39,16 @@ def library() -> Any:
     return faiss
 
 
+def nearest(index: Any, probes: ndarray, count: int, parameters: Any) -> ndarray:
+    """Return the rows (Q, count) that an index finds with search parameters.
+
+    Where another package has loaded ``faiss.contrib.torch_utils``, as pytorch-metric-learning does, a search without
+    parameters stands in the place of faiss's own.
+    """
+    search = getattr(index, "search_numpy", index.search)
+    return search(probes, count, params=parameters)[1]
+
+
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """Let faiss compute on so many threads within this block; None leaves it as it is."""

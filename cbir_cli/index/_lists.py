@@ -143,7 +143,7 @@ def finder(index: Any, payload: dict[str, ndarray], count: int) -> Find:
         # Products of blocks would make a query's lists depend on what else is asked.
         before, faiss.cvar.distance_compute_blas_threshold = faiss.cvar.distance_compute_blas_threshold, 2**30
         try:
-            return index.search(probes, min(count, index.ntotal), params=parameters)[1]
+            return _faiss.nearest(index, probes, min(count, index.ntotal), parameters)
         finally:
             faiss.cvar.distance_compute_blas_threshold = before
 

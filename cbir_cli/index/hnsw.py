@@ -193,7 +193,7 @@ def _finder(index: Any, *kept: ndarray) -> _grown.Find:
         count = min(count, index.ntotal)
         wide = min(max(effort, count), index.ntotal)
         parameters = faiss.SearchParametersHNSW(efSearch=wide, sel=selector.faiss if selector else None)
-        return index.search(probes, count, params=parameters)[1]
+        return _faiss.nearest(index, probes, count, parameters)
 
     return find
 

@@ -2,6 +2,8 @@
 
 import functools
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -52,6 +54,19 @@ def stock(kind, metric):
     vectors[150:170] = vectors[:20]
     how = {"links": 2} if kind == "hnsw" else {"nlist": 40}
     return vectors, registry.load("index", kind).build(vectors, metric=metric, rerank=1, **{EFFORT[kind]: 1}, **how)
+
+
+@each_kind
+def test_beside_packages_that_change_faiss(kind):
+    """As pytorch-metric-learning does by loading ``torch_utils``; in a process of its own."""
+    code = (
+        "import numpy as np, faiss.contrib.torch_utils; from cbir_cli import registry; "
+        "v = np.random.default_rng(1).standard_normal((400, 8)).astype('f4'); "
+        f"kind = registry.load('index', {kind!r}); payload = kind.build(v, metric='l2'); "
+        "print(kind.open(v, payload, metric='l2').search(v[:5], 1)[1].ravel().tolist())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == "[0, 1, 2, 3, 4]", ran.stderr
 
 
 @each_kind
