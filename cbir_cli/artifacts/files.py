@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,12 +23,14 @@ import numpy as np
 
 from cbir_cli import __version__
 from cbir_cli.artifacts import _payload, virtual
+from cbir_cli.artifacts._outputs import check_output
 from cbir_cli.artifacts._replacing import STDIO as STDIO  # its callers ask files for it
-from cbir_cli.artifacts._replacing import identity, is_device, replacing
+from cbir_cli.artifacts._replacing import is_device as is_device
+from cbir_cli.artifacts._replacing import replacing
 from cbir_cli.artifacts._replacing import replacing_files as replacing_files
 from cbir_cli.artifacts._rows import Rows
 from cbir_cli.artifacts._unfailing import hdf5
-from cbir_cli.errors import ArtifactError, CbirError, UsageError
+from cbir_cli.errors import ArtifactError, UsageError
 
 VERSION = 1
 KINDS = ("cbir-model", "cbir-saliency", "cbir-embedding", "cbir-index", "cbir-explanation")
@@ -86,52 +87,6 @@ class Artifact:
         if offset is None or not dataset.size:
             return np.asarray(dataset[()])
         return np.memmap(dataset.file.filename, dataset.dtype, "r", offset, dataset.shape)
-
-
-def check_output(target: str, *inputs: str | Path | None, text: bool = False) -> None:
-    """Refuse an output that cannot be written before any work is done.
-
-    Parameters
-    ----------
-    target : str
-        Path or ``-``.
-    *inputs : str, path or None
-        What the command reads, as it was named; what is no file is passed over.
-    text : bool
-        What is written is text, which may go to a terminal and be appended.
-
-    Raises
-    ------
-    UsageError
-        If HDF5 would go to a terminal, be appended to a file that already holds something, or replace an input.
-    CbirError
-        If the folder does not exist or cannot be written.
-    """
-    if target != STDIO and (there := identity(target)) and there in map(identity, inputs):
-        raise UsageError(f"-o {target}: is one of the inputs; name another file")
-    if target == STDIO:
-        if text:
-            return
-        status = os.fstat(sys.stdout.fileno())
-        if sys.stdout.isatty():
-            raise UsageError("refusing to write HDF5 to a terminal; use -o FILE or > FILE")
-        import fcntl
-
-        appends = fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETFL) & os.O_APPEND
-        if appends and stat.S_ISREG(status.st_mode) and status.st_size:
-            raise UsageError("refusing to append HDF5 to a file; use -o FILE or > FILE")
-        return
-    path = Path(target)
-    if not target:
-        raise UsageError("-o: expected the name of a file, found nothing")
-    if path.is_dir():
-        raise CbirError(f"{target}: is a directory")
-    if is_device(path):
-        return
-    if not path.parent.is_dir():
-        raise CbirError(f"{target}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise CbirError(f"{target}: the folder {path.parent} cannot be written")
 
 
 @contextmanager

@@ -121,6 +121,8 @@ class Row:
         Said under the name, for instance the score of this row.
     query_looks : mapping of str to Look
         What explainers say of the query, by their names.
+    query_looks_of : str
+        The method of an earlier row whose ``query_looks`` are this one's, too: they are shown once.
     rater : bool
         Whether it is a rater's order, which is never counted as failing.
     reference : bool
@@ -131,6 +133,7 @@ class Row:
     neighbours: Sequence[Neighbour]
     note: str = ""
     query_looks: Mapping[str, Look] = field(default_factory=dict)
+    query_looks_of: str = ""
     rater: bool = False
     reference: bool = False
 

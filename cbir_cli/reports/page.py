@@ -160,7 +160,10 @@ def _inlined(sections: Sequence[Section]) -> list[Section]:
 def _case(case: Case, pictures: Pictures, layers: Layers) -> dict[str, Any]:
     image = _picture(case.query, pictures)
     maps = [
-        {"method": row.method, "looks": layers.over(row.method, image, row.query_looks)}
+        {
+            "methods": [row.method, *(other.method for other in case.rows if other.query_looks_of == row.method)],
+            "looks": layers.over(row.method, image, row.query_looks),
+        }
         for row in case.rows
         if row.query_looks and image
     ]

@@ -156,8 +156,10 @@ def cases_of(rows: Sequence[Row], panel: Panel, labels: Mapping[str, Mapping[str
         query = _tile(held, key[2], labels, panel.says(key, key[2]))
         shown = [_row(row, places[row.title], held, labels, panel) for row in rows if row.title in places]
         for number, one in enumerate(shown):  # the same maps as another row's are shown once
-            if any(not _other_maps(one.query_looks, above.query_looks) for above in shown[:number]):
-                shown[number] = replace(one, query_looks={})
+            for above in shown[:number]:
+                if one.query_looks and not _other_maps(one.query_looks, above.query_looks):
+                    shown[number] = replace(one, query_looks={}, query_looks_of=above.method)
+                    break
         first = max(sum(not n.far for n in one.neighbours) for one in shown)
         last = max(sum(n.far for n in one.neighbours) for one in shown)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,6 +136,19 @@ def test_methods_can_be_shown_alone(browser: Browser, html: str) -> None:
     assert browser.run(rows) == ["Expert", "SSIM", "IG"]
     browser.run("document.querySelector('#methods input').click()")
     assert browser.run(rows) == ["SSIM", "IG"]
+
+
+def test_a_map_of_two_methods_stays_while_either_is_shown(browser: Browser, gallery) -> None:
+    (case,) = gallery(1)
+    *others, one = case.rows
+    assert one.query_looks
+    alike = replace(one, method="alike", query_looks={}, query_looks_of=one.method)
+    browser.open(page(title="t", cases=[replace(case, rows=[*others, one, alike])]))
+    figure = "document.querySelector('#case-1 .query [data-method]')"
+    assert browser.run(f"return {figure}.querySelector('figcaption').textContent") == f"With map of {one.method}, alike"
+    for key, seen in ((len(others) + 1, True), (len(others) + 2, True), (1, False)):
+        browser.keys(str(key))
+        assert browser.run(f"return {figure}.checkVisibility()") is seen
 
 
 @pytest.mark.parametrize("width", [1920, 1366, 820, 390])

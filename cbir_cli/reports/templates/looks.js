@@ -139,7 +139,7 @@
       svg.append(drawn("use", { class: `overlay ${kind}${layer === null ? "" : ` l${layer}`}`, href: `#${name}` }));
     }
     if (!own.length) {
-      const overlays = section.querySelectorAll(`.query figure[data-method="${row.dataset.method}"] .overlay`);
+      const overlays = section.querySelectorAll(`.query figure[data-method~="${row.dataset.method}"] .overlay`);
       svg.append(...[...overlays].map((over) => over.cloneNode(true)));
     }
     return svg;

@@ -88,7 +88,9 @@ function loadPictures(part) {
 
   function methods() {
     const shown = new Set(boxesOf("methods").filter((box) => box.checked).map((box) => box.value));
-    document.querySelectorAll("[data-method]").forEach((part) => { part.hidden = !shown.has(part.dataset.method); });
+    document.querySelectorAll("[data-method]").forEach((part) => {
+      part.hidden = !part.dataset.method.split(" ").some((method) => shown.has(method));  // a map may be of several
+    });
   }
 
   function columns() {
