@@ -79,6 +79,10 @@ def _measured(index: Index, labels: Sequence[str]) -> Calibration:
     rows, held_out = _asking(index, known, patients)
     if len(np.unique(patients[rows])) < _FEWEST[1]:
         raise ShapeError(f"expected at least {_FEWEST[1]} patients with known labels")
+    if (codes[rows] == codes[rows[0]]).all():
+        log.warning(
+            "all %d images that could calibrate %s are alike in it: it says nothing", len(rows), ", ".join(labels)
+        )
     asked = items.take(rows)
     guard = Guard(items, asked, Filters(), same_source=True)
     distances, found = searchers.searcher(index).search(

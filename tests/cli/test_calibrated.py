@@ -149,3 +149,12 @@ def test_a_calibrated_answer_needs_no_heavy_library(made, spawn):
     )
     ran = spawn("query", "idx.h5", "new.h5", "--probability", "--abstain", "--format", "json", code=look, cwd=made)
     assert ran.status == 0 and ran.err.splitlines()[-1] == "[]"
+
+
+def test_a_catalogue_of_one_class_is_warned_of(tmp_path, good):
+    calibrated.write(tmp_path / "emb.h5", [("normal", 21)])
+    said = good("index", tmp_path / "emb.h5", "--calibrate", "Effusion", "-o", tmp_path / "idx.h5").err
+    assert "are alike in it: it says nothing" in said
+    calibrated.write(tmp_path / "both.h5", [("normal", 12), ("Effusion", 9)])
+    other = good("index", tmp_path / "both.h5", "--calibrate", "Effusion", "-o", tmp_path / "idx.h5").err
+    assert "says nothing" not in other
