@@ -87,8 +87,12 @@ def run(
             )
         stores.load(embedding, kind, uri, collection, output=output, settings=settings, allow_leaks=allow_leaks)
         return 0
-    if kind and registry.canonical(kind) not in registry.names("index"):
-        raise registry.unknown("index kind", kind, [*registry.names("index"), *registry.names("stores")])
+    if kind:
+        try:
+            registry.load("index", kind)
+        except UsageError:
+            known = [*registry.names("index"), *registry.names("stores")]
+            raise registry.unknown("index kind", kind, known) from None
     if uri or collection:
         option = "uri" if uri else "collection"
         raise UsageError(f"--{option} does not go with --kind {kind or 'exact'}, which makes a file")

@@ -52,9 +52,9 @@ def test_every_rater_is_a_row_in_his_own_order(good, folder):
     first, second = found["Expert R1"], found["Expert R2"]
     assert [tile[0] for tile in first] == CATALOGUE[:4] and [tile[0] for tile in second] == CATALOGUE[::-1][:4]
     assert [tile[1] for tile in first] == [f"Expert rank {rank}" for rank in (1, 2, 3, 4)]
-    assert [tile[1] for tile in second] == [f"{rank} Expert rank {9 - rank}" for rank in (1, 2, 3, 4)]
+    assert [tile[1] for tile in second] == [f"{rank} Expert R1: {9 - rank}" for rank in (1, 2, 3, 4)]
     for name, head, *_ in found["CNN"]:
-        assert head.endswith(f"Expert rank {CATALOGUE.index(name) + 1}")
+        assert head.endswith(f"Expert R1: {CATALOGUE.index(name) + 1}")
     labels = {name: kinds for name, _, kinds, *_ in first + second}
     assert all(labels[name] == kinds for name, _, kinds, *_ in found["CNN"])
     assert list(rows(html, 3)) == ["CNN"]  # nobody ranked the third
@@ -66,7 +66,7 @@ def test_another_reference(good, folder):
     assert list(found) == ["Expert R2", "Expert R1", "CNN"]
     assert [tile[1] for tile in found["Expert R2"]] == [f"Expert rank {rank}" for rank in (1, 2, 3, 4)]
     for name, head, *_ in found["CNN"]:
-        assert head.endswith(f"Expert rank {8 - CATALOGUE.index(name)}")
+        assert head.endswith(f"Expert R2: {8 - CATALOGUE.index(name)}")
 
 
 def test_the_panel_as_reference(good, folder):

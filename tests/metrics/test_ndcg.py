@@ -205,8 +205,8 @@ def test_linear_gain_of_nothing_and_of_the_experts_own_order():
 
 
 def test_burges_gain_is_the_exponential_one():
-    names = [str(metric) for metric in parse_metrics(["ndcg-burges@4", "ndcg-exponential@4", "ndcg-linear@4"])]
-    assert names == ["ndcg@4", "ndcg@4", "ndcg-linear@4"]
+    names = [str(metric) for metric in parse_metrics(["ndcg-burges@4", "ndcg-exponential@3", "ndcg-linear@4"])]
+    assert names == ["ndcg@4", "ndcg@3", "ndcg-linear@4"]
     ranknet = [(2**rel - 1) / math.log(1 + i) for i, rel in enumerate(EXAMPLE, start=1)]  # as RankNet writes it
     ideal = [(2**rel - 1) / math.log(1 + i) for i, rel in enumerate(PAPER, start=1)]
     assert one(EXAMPLE, PAPER, 10) == pytest.approx(sum(ranknet) / sum(ideal), abs=1e-12)

@@ -257,7 +257,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path, keeping):
         index_command(path, None, str(tmp_path / "b.h5"), add=[part])
     with pytest.raises(UsageError, match="is one of the inputs"):
         index_command(first, None, first, add=[part])
-    with pytest.raises(ArtifactError, match="expected a cbir-embedding artifact, found cbir-index"):
+    with pytest.raises(UsageError, match="is an index already"):
         index_command(path, None, str(tmp_path / "x.h5"))
     (tmp_path / "ids.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(CbirError, match="expected ids, one a line"):
